@@ -1,0 +1,314 @@
+"""The main job, to be seen at work: ``python -m skkeras`` searches over nets on real data."""
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.callback import ProgressBar
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from threadpoolctl import threadpool_limits
+
+from skkeras import KerasClassifier, KerasRegressor
+
+
+class Job(NamedTuple):
+    """What one of the subcommands searches, and what it compares the result with."""
+
+    X: np.ndarray
+    y: np.ndarray
+    estimator: Any
+    grid: dict[str, list]
+    baselines: dict[str, Any]
+
+
+def classify():
+    """Malignant or benign: breast cancer, 569 rows of 30 features (the default)."""
+    X, y = load_breast_cancer(return_X_y=True)
+    return Job(
+        X=X,
+        y=y,
+        estimator=make_pipeline(StandardScaler(), KerasClassifier(epochs=30, random_state=0)),
+        grid={
+            "kerasclassifier__model__units": [16, (32, 16)],
+            "kerasclassifier__optimizer": ["adam", "sgd"],
+            "kerasclassifier__optimizer__learning_rate": [0.001, 0.01],
+        },
+        baselines={
+            "LogisticRegression": make_pipeline(StandardScaler(), LogisticRegression()),
+            "MLPClassifier": make_pipeline(
+                StandardScaler(), MLPClassifier(max_iter=1000, random_state=0)
+            ),
+        },
+    )
+
+
+def regression():
+    """How a disease progresses: diabetes, 442 rows of 10 features, X and y scaled."""
+    X, y = load_diabetes(return_X_y=True)
+    scaled = make_pipeline(StandardScaler(), KerasRegressor(epochs=30, random_state=0))
+    return Job(
+        X=X,
+        y=y,
+        estimator=TransformedTargetRegressor(scaled, transformer=StandardScaler()),
+        grid={
+            "regressor__kerasregressor__model__units": [16, (32, 16)],
+            "regressor__kerasregressor__model__dropout": [0.0, 0.3],
+            "regressor__kerasregressor__optimizer": ["adam", "sgd"],
+        },
+        baselines={
+            "RidgeCV": make_pipeline(StandardScaler(), RidgeCV()),
+            "MLPRegressor": TransformedTargetRegressor(
+                make_pipeline(
+                    StandardScaler(),
+                    MLPRegressor(early_stopping=True, max_iter=1000, random_state=0),
+                ),
+                transformer=StandardScaler(),
+            ),
+        },
+    )
+
+
+def images():
+    """Handwritten digits: 1,797 images of 8 x 8 x 1 pixels in 10 classes, a convolutional net."""
+    digits = load_digits()
+    flatten = FunctionTransformer(np.reshape, kw_args={"shape": (-1, 64)})
+    return Job(
+        X=digits.images[..., np.newaxis] / 16,
+        y=digits.target,
+        estimator=KerasClassifier("cnn", epochs=20, random_state=0),
+        grid={"model__filters": [16, (16, 32)], "optimizer__learning_rate": [0.001, 0.003]},
+        baselines={
+            "LogisticRegression": make_pipeline(flatten, LogisticRegression(max_iter=1000)),
+            "MLPClassifier": make_pipeline(flatten, MLPClassifier(max_iter=1000, random_state=0)),
+        },
+    )
+
+
+JOBS = {"classify": classify, "regression": regression, "images": images}
+
+
+def run(job):
+    """Split, search, compare, save, and load in a new process.
+
+    Parameters
+    ----------
+    job : Job
+        What to search.
+
+    Raises
+    ------
+    RuntimeError
+        If the loaded estimator cannot predict in the new process, or predicts anything else.
+    """
+    X, X_test, y, y_test = train_test_split(
+        job.X,
+        job.y,
+        test_size=0.25,
+        stratify=job.y if is_classifier(job.estimator) else None,
+        random_state=0,
+    )
+    print(f"{len(X)} rows to train and {len(X_test)} to test, each {describe_row(X)}.\n")
+    search = GridSearchCV(job.estimator, job.grid, cv=3, error_score="raise")
+    search.set_callbacks(ProgressBar(max_propagation_depth=0)).fit(X, y)
+
+    score_name = "accuracy" if is_classifier(job.estimator) else "R2"
+    print(f"\nCandidates, {score_name} over {search.n_splits_} folds:")
+    print(format_candidates(search.cv_results_))
+
+    print(f"\nTest {score_name}:")
+    print(f"  {search.score(X_test, y_test):.3f}  skkeras, the best candidate")
+    # scikit-learn's small nets take many times longer where BLAS splits their work among threads.
+    with threadpool_limits(1):
+        for name, baseline in job.baselines.items():
+            print(f"  {baseline.fit(X, y).score(X_test, y_test):.3f}  {name}")
+
+    size_kb = check_saving(search.best_estimator_, X_test)
+    print(
+        f"\nSaved with joblib ({size_kb:.0f} kB) and loaded in a new process: "
+        f"{len(X_test)} predictions, all identical."
+    )
+
+
+def describe_row(X):
+    """Say what a row of X is.
+
+    Examples
+    --------
+    >>> describe_row(np.zeros((5, 30))), describe_row(np.zeros((5, 8, 8, 1)))
+    ('of 30 features', 'of 8 x 8 x 1')
+    """
+    return f"of {X.shape[1]} features" if X.ndim == 2 else f"of {' x '.join(map(str, X.shape[1:]))}"
+
+
+def format_candidates(results):
+    """Lay out the candidates of a search as a table, the best first.
+
+    Parameters
+    ----------
+    results : dict
+        The ``cv_results_`` of a search.
+
+    Returns
+    -------
+    table : str
+        Mean and standard deviation of the score, seconds per fit, and the parameters.
+    """
+    lines = ["   mean    std  fit time  parameters"]
+    for i in np.argsort(results["rank_test_score"], kind="stable"):
+        parameters = ", ".join(f"{shorten(k)}={v}" for k, v in results["params"][i].items())
+        mean, std, seconds = (
+            results[column][i] for column in ("mean_test_score", "std_test_score", "mean_fit_time")
+        )
+        lines.append(f"  {mean:5.3f}  {std:5.3f}  {seconds:6.2f} s  {parameters}")
+    return "\n".join(lines)
+
+
+def shorten(name):
+    """Leave the steps of a pipeline out of a parameter's name.
+
+    Examples
+    --------
+    >>> shorten("kerasclassifier__model__units"), shorten("optimizer")
+    ('model__units', 'optimizer')
+    """
+    *steps, last = name.split("__")
+    prefixes = [step for step in steps if step in ("model", "optimizer")]
+    return "__".join([*prefixes, last])
+
+
+# Run by a Python that has seen none of this: it gets file names, and gives an array.
+PREDICT = """
+import sys, joblib, numpy
+_, model, data, method, out = sys.argv
+numpy.save(out, getattr(joblib.load(model), method)(numpy.load(data)))
+"""
+
+
+def check_saving(estimator, X):
+    """Save a fitted estimator, predict with it in a new process, and compare.
+
+    Parameters
+    ----------
+    estimator : estimator instance
+        Fitted.
+    X : ndarray
+        What to predict.
+
+    Returns
+    -------
+    size_kb : float
+        Size of the file, in kilobytes.
+
+    Raises
+    ------
+    RuntimeError
+        If the new process fails, or its predictions differ in a single bit.
+    """
+    method = "predict_proba" if is_classifier(estimator) else "predict"
+    with tempfile.TemporaryDirectory() as folder:
+        model, data, out = (str(Path(folder, name)) for name in ("model", "X.npy", "out.npy"))
+        joblib.dump(estimator, model)
+        np.save(data, X)
+        process = subprocess.run(
+            [sys.executable, "-c", PREDICT, model, data, method, out],
+            capture_output=True,
+            text=True,
+        )
+        if process.returncode:
+            reason = process.stderr.strip().splitlines() or [f"exit code {process.returncode}"]
+            raise RuntimeError(f"the saved estimator failed in a new process: {reason[-1]}")
+        if not np.array_equal(np.load(out), getattr(estimator, method)(X)):
+            raise RuntimeError("the saved estimator predicts differently in a new process")
+        return Path(model).stat().st_size / 1024
+
+
+@contextlib.contextmanager
+def quiet_stderr():
+    """Silence what is written to the stderr of the process, from C++ too."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def import_quietly():
+    """Import Keras without the log of TensorFlow's start, unless its level is set already."""
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    # Some lines come before TensorFlow's log knows its level.
+    with quiet_stderr():
+        import keras  # noqa: F401
+
+
+def parse(arguments):
+    """Read the command line."""
+    described = "\n".join(f"  {name:12}{job.__doc__}" for name, job in JOBS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m skkeras",
+        description="Search over nets with GridSearchCV, compare the best with scikit-learn's own\n"
+        "estimators, save it, and load it in a new process.",
+        epilog=f"What it can show:\n{described}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("show", nargs="?", choices=JOBS, default="classify", help="what to show")
+    return parser.parse_args(arguments)
+
+
+def main(arguments=None):
+    """Run the command.
+
+    Parameters
+    ----------
+    arguments : list of str, default=None
+        The command line; None takes the one of the process.
+
+    Returns
+    -------
+    code : int
+        The exit code: 0, 1 for a failure that is told in one line on stderr, or 130 for Ctrl-C.
+        A wrong command line exits with 2 at once.
+    """
+    show = JOBS[parse(arguments).show]
+    started = time.perf_counter()
+    try:
+        print(show.__doc__)
+        import_quietly()
+        run(show())
+        print(f"Done in {time.perf_counter() - started:.0f} s.", flush=True)
+    except BrokenPipeError:
+        # The reader has gone; what is still buffered must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("skkeras: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        first_line = str(error).strip().partition("\n")[0]
+        print(f"skkeras: {type(error).__name__}: {first_line}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

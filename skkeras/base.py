@@ -1,0 +1,497 @@
+"""What the estimators share: a fit is a short sequence of steps, each with a home elsewhere."""
+
+import contextlib
+import copy
+import dataclasses
+import functools
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import (
+    check_is_fitted,
+    check_scalar,
+)
+
+from skkeras import saving
+from skkeras.callbacks import (
+    early_stopping_callback,
+    make_callbacks,
+    needs_batches,
+    release,
+    task_callback,
+)
+from skkeras.data import check_inputs, n_samples, relative_weights
+from skkeras.engine import running
+from skkeras.engine.assembling import (
+    by_output_name,
+    check_ending,
+    float_dtype,
+    input_dtypes,
+    input_specs,
+    loss_facts,
+    output_shape,
+)
+from skkeras.engine.building import make_seeded
+from skkeras.engine.copying import pack
+from skkeras.engine.net import Net
+from skkeras.engine.rows import Rows, map_leaves
+from skkeras.engine.training import Schedule, check_not_nan
+from skkeras.holdout import DEFAULT_FRACTION, check_validation_split, split_rows
+from skkeras.params import RoutedParamsMixin, split_routed
+from skkeras.recipe import (
+    Recipe,
+    builder_facts,
+    check_method_names,
+    check_not_owned,
+    check_source,
+)
+
+_MAX_SEED = 2**31 - 1
+_CHOICES = {
+    "early_stopping": (False, True),
+    "shuffle": (False, True),
+    "warm_start": (False, True),
+    "on_divergence": ("raise", "warn"),
+    "engine": ("compiled", "keras"),
+}
+# Arguments of `keras.Model.fit` that the engine knows; for others Keras's own loop runs.
+_ENGINE_FIT_ARGUMENTS = {"epochs", "batch_size", "verbose", "shuffle", "initial_epoch"}
+
+# What a fit learns before it trains.
+_LEARNT = {
+    "_target",
+    "_net",
+    "_facts",
+    "_builder_facts",
+    "_generator",
+    "_split_seed",
+    "history_",
+    "n_iter_",
+    "n_features_in_",
+    "feature_names_in_",
+}
+
+
+@contextlib.contextmanager
+def _undone_on_error(estimator, *, go_on=False):
+    """Leave an estimator as it was if a fit fails: not fitted, or as it was fitted before.
+
+    A fit that is interrupted (Ctrl-C) keeps what it has trained, as Keras's does.
+    """
+    before = {name: value for name, value in vars(estimator).items() if name in _LEARNT}
+    if go_on:  # the net and the generator are those of the earlier fit
+        before["_generator"] = copy.deepcopy(before["_generator"])
+        values = before["_net"].values()
+    try:
+        yield
+    except Exception:
+        for name in _LEARNT & vars(estimator).keys():
+            delattr(estimator, name)
+        vars(estimator).update(before)
+        if go_on:
+            before["_net"].restore(values)
+        raise
+
+
+@dataclasses.dataclass(frozen=True)
+class NetFacts:
+    """What an estimator knows about its net, to feed it and to read it."""
+
+    x_specs: Any
+    x_dtypes: Any
+    output_shape: Any
+    float_dtype: str
+    loss: Any
+
+
+class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator):
+    """Base of the estimators that learn y from X.
+
+    A subclass checks its targets (``_check_data``), says what they are (``_learn_target``) and
+    turns the net's outputs into predictions. A subclass with a method ``build_model``, which is a
+    builder, uses it for ``model=None``.
+    """
+
+    def __init__(
+        self,
+        model=None,
+        *,
+        loss=None,
+        optimizer=None,
+        metrics=None,
+        epochs=100,
+        batch_size=32,
+        validation_split=None,
+        early_stopping=False,
+        callbacks=None,
+        shuffle=True,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+        on_divergence="raise",
+        engine="compiled",
+        **routed,
+    ):
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.metrics = metrics
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.validation_split = validation_split
+        self.early_stopping = early_stopping
+        self.callbacks = callbacks
+        self.shuffle = shuffle
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.on_divergence = on_divergence
+        self.engine = engine
+        self._store_routed(routed)
+
+    @with_callbacks
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, groups=None):
+        """Train a net on X and y.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+            Training data, samples first: a table of shape (n_samples, n_features), an array of
+            any higher rank, one string for each sample, or several inputs by name.
+        y : array-like
+            Targets, samples first.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each sample counts, relative to the others.
+        X_val, y_val : array-likes, default=None
+            Validation data. In a Pipeline, ``transform_input=["X_val"]`` scales it like X.
+        groups : array-like of shape (n_samples,), default=None
+            Handed to ``validation_split`` if that is a splitter.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the data or a parameter can't be used; nothing is trained then.
+        DivergenceError
+            If training turns to NaN, and ``on_divergence="raise"``.
+        """
+        go_on = self.warm_start and hasattr(self, "_net")
+        with _undone_on_error(self, go_on=go_on):
+            hold_out = functools.partial(self._hold_out, X_val, y_val, groups)
+            rows, validation, X, y = self._begin(
+                X, y, sample_weight, go_on=go_on, hold_out=hold_out
+            )
+            if X_val is not None:
+                validation = self._validation_rows(X_val, y_val)
+            self._train(rows, validation, X, y, self._fit_argument("epochs"), go_on=go_on)
+        return self
+
+    @with_callbacks
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train for one epoch more, from where the weights and the optimizer are.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+            The next rows, as in `fit`.
+        y : array-like
+            Their targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each sample counts, relative to the others.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        go_on = hasattr(self, "_net")
+        with _undone_on_error(self, go_on=go_on):
+            rows, _, X, y = self._begin(X, y, sample_weight, go_on=go_on)
+            self._train(rows, None, X, y, 1, go_on=go_on)
+        return self
+
+    def initialize(self, X, y):
+        """Make the net for X and y without training it: to look at it, or to load weights.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+            As in `fit`; what it looks like matters.
+        y : array-like
+            As in `fit`.
+
+        Returns
+        -------
+        self : object
+            The estimator, ready to predict.
+        """
+        with _undone_on_error(self):
+            self._begin(X, y, None, go_on=False)
+        return self
+
+    def evaluate(self, X, y, sample_weight=None):
+        """Compute the loss and the metrics that the net was compiled with.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+            Data, as in `fit`.
+        y : array-like
+            True targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each sample counts, relative to the others.
+
+        Returns
+        -------
+        results : dict of float
+            ``{"loss": ..., ...}``.
+        """
+        check_is_fitted(self)
+        X, y = self._check_data(X, y, reset=False)
+        rows = self._rows(X, y, relative_weights(sample_weight, X))
+        return running.evaluate(self._net, rows, self._fit_argument("batch_size"))
+
+    @property
+    def model_(self):
+        """The trained `keras.Model`, compiled, with its optimizer's state; nobody else's."""
+        if not hasattr(self, "_net"):
+            raise AttributeError(
+                f"This {type(self).__name__} has no model_ yet; call fit or initialize first."
+            )
+        return self._net.hand_over()
+
+    def _begin(self, X, y, sample_weight, *, go_on, hold_out=None):
+        """Check everything, make a net unless there is one; return the rows, X and y.
+
+        The rows are those of training and, if ``hold_out`` splits some off, of validation.
+        """
+        self._check_parameters()
+        X, y = self._check_data(X, y, reset=not go_on)
+        if not go_on:
+            build_seed = self._learn(y)
+        split = hold_out(X, y) if hold_out is not None else None
+        if not go_on:
+            self._make_net(X, y, build_seed, seen=None if split is None else split[0])
+        rows = self._rows(X, y, self._training_weights(X, y, sample_weight))
+        if split is None:
+            return rows, None, X, y
+        train, held_out = split
+        return rows.only(train), dataclasses.replace(rows, weight=None).only(held_out), X, y
+
+    def _learn(self, y):
+        """Learn what y is, and draw the seeds; return the one of the net."""
+        random_state = check_random_state(self.random_state)
+        build_seed, order_seed, split_seed = random_state.randint(_MAX_SEED, size=3).tolist()
+        self._target = self._learn_target(y)
+        self._generator, self._split_seed = np.random.default_rng(order_seed), split_seed
+        self.history_, self.n_iter_ = {}, 0
+        return build_seed
+
+    def _make_net(self, X, y, build_seed, seen):
+        """Make a net for X and y; a builder that asks for X gets only the rows that are seen."""
+        facts = builder_facts(X, y, self._target, self._source(), seen)
+        recipe = self._recipe(self._target, facts, input_specs(X))
+        self._net = Net(make_seeded(recipe, build_seed), recipe, recipe.settings)
+        self._facts = _look_at(self._net.model, X, self._target)
+        check_method_names(self._net.model, self._routed)
+        self._builder_facts = recipe.without_data().facts
+
+    def _recipe(self, target, facts, x_specs):
+        return Recipe(
+            source=self._source(),
+            facts=facts,
+            x_specs=x_specs,
+            target=target,
+            loss=self.loss,
+            optimizer=self.optimizer,
+            metrics=self.metrics,
+            routed=self._routed,
+        )
+
+    def _source(self):
+        return self.model if self.model is not None else getattr(self, "build_model", "mlp")
+
+    def _rows(self, X, y=None, weight=None):
+        """Put data into the form the net takes."""
+        self._check_rows(X)
+        facts = self._facts
+        if y is None:
+            return Rows(X, x_dtypes=facts.x_dtypes)
+        encoded = self._target.encode(y, facts.output_shape, facts.loss)
+        y_dtypes = map_leaves(
+            lambda leaf: "int32" if leaf.dtype == np.int32 else facts.float_dtype, encoded
+        )
+        return Rows(
+            X,
+            encoded,
+            weight,
+            x_dtypes=facts.x_dtypes,
+            y_dtypes=y_dtypes,
+            weight_dtype=facts.float_dtype,
+        )
+
+    def _check_rows(self, X):
+        got, expected = input_specs(X), self._facts.x_specs
+        if got != expected:
+            raise ValueError(
+                f"X has rows of shape and dtype {got}; expected {expected}, as in training."
+            )
+
+    def _training_weights(self, X, y, sample_weight):
+        return relative_weights(sample_weight, X)
+
+    def _hold_out(self, X_val, y_val, groups, X, y):
+        """Return the numbers of training and validation rows; None if nothing is held out."""
+        if (X_val is None) != (y_val is None):
+            raise ValueError(
+                "Got only one of X_val and y_val; expected both, or neither. For a part of the "
+                "training data use validation_split=0.1."
+            )
+        split = self.validation_split
+        if X_val is not None:
+            if split is not None:
+                raise ValueError(
+                    f"Got X_val, and validation_split={split!r}; expected one of them. Leave X_val "
+                    "out, or set validation_split=None."
+                )
+            return None
+        if split is None and self.early_stopping:
+            split = DEFAULT_FRACTION
+        if split is None:
+            return None
+        labels = self._target.strata(y)
+        return split_rows(split, n_samples(X), labels, groups, self._split_seed)
+
+    def _validation_rows(self, X_val, y_val):
+        try:
+            return self._rows(*self._check_data(X_val, y_val, reset=False))
+        except ValueError as error:
+            raise ValueError(f"X_val and y_val can't be used: {error}") from error
+
+    def _train(self, rows, validation, X, y, epochs, *, go_on):
+        """Train the net, tell callbacks of both kinds about it, and keep the history."""
+        callbacks = make_callbacks(self.callbacks, split_routed(self._routed)["callbacks"])
+        stopper = early_stopping_callback() if self.early_stopping and validation else None
+        context = self._init_callback_context(max_subtasks=epochs)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        tasks = task_callback(self, context, X, y) if hasattr(self, "_skl_callbacks") else None
+        helpers = [callback for callback in (stopper, tasks) if callback is not None]
+        history = self._run(rows, validation, [*callbacks, *helpers], epochs)
+        context.call_on_fit_task_end(estimator=self, X=X, y=y)
+        release([*callbacks, *helpers])
+        self._net.forget_recipe()
+        past = self.history_ if go_on else {}
+        n_past = self.n_iter_ if go_on else 0
+        self.history_ = {k: [*past.get(k, ()), *history.get(k, ())] for k in {**past, **history}}
+        self.n_iter_ = n_past + max(map(len, history.values()), default=0)
+        self.callbacks_ = callbacks
+        if stopper is not None:
+            self.best_epoch_ = n_past + stopper.best_epoch
+
+    def _run(self, rows, validation, callbacks, epochs):
+        arguments = split_routed(self._routed)["fit"]
+        schedule = Schedule(
+            epochs=epochs,
+            batch_size=self._fit_argument("batch_size"),
+            generator=self._generator,
+            shuffle=self._fit_argument("shuffle"),
+            initial_epoch=arguments.get("initial_epoch", 0),
+        )
+        return running.train(
+            self._net,
+            rows,
+            schedule,
+            compiled=self.engine == "compiled" and not any(map(needs_batches, callbacks)),
+            fit_arguments={k: v for k, v in arguments.items() if k not in _ENGINE_FIT_ARGUMENTS},
+            validation=validation,
+            callbacks=callbacks,
+            verbose=self._fit_argument("verbose"),
+            on_divergence=self.on_divergence,
+        )
+
+    def _outputs(self, X):
+        """Check X and return the net's outputs for it."""
+        check_is_fitted(self)
+        rows = self._rows(check_inputs(self, X, reset=False))
+        outputs = running.predict(self._net, rows, split_routed(self._routed)["predict"])
+        check_not_nan(outputs, self.on_divergence)
+        return by_output_name(self._net.model, outputs)
+
+    def _fit_argument(self, name):
+        return split_routed(self._routed)["fit"].get(name, getattr(self, name))
+
+    def _check_routed_names(self):
+        source = self._source()
+        # What is no source at all is for fit to tell, as scikit-learn asks of set_params.
+        if split_routed(self._routed)["model"] and (isinstance(source, str) or callable(source)):
+            check_source(source, self._routed)
+
+    def _check_parameters(self):
+        for name in ("epochs", "batch_size"):
+            check_scalar(self._fit_argument(name), name, Integral, min_val=1)
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {choices}.")
+        check_validation_split(self.validation_split)
+        check_source(self._source(), self._routed)
+        check_not_owned(self._routed)
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "_net")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
+        tags.input_tags.dict = True
+        return tags
+
+    def __copy__(self):
+        """Copy without pickling the net: a shallow copy shares it, as it shares all else."""
+        twin = type(self).__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
+
+    def __sklearn_clone__(self):
+        twin = copy.copy(self)
+        vars(twin).update(self._packed_parameters())
+        return super(BaseKerasEstimator, twin).__sklearn_clone__()
+
+    def __getstate__(self):
+        state = {**super().__getstate__(), **self._packed_parameters()}
+        state.pop("callbacks_", None)
+        if "_net" in state:
+            state["_net"] = saving.pack(self._net.model, self._learnt_recipe())
+        return state
+
+    def __setstate__(self, state):
+        packed = state.get("_net")
+        super().__setstate__({k: v for k, v in state.items() if k != "_net"})
+        if packed is not None:
+            self._net = Net(saving.unpack(packed, self._learnt_recipe()))
+
+    def _packed_parameters(self):
+        """Return the parameters with stand-ins for Keras objects, which don't copy themselves."""
+        names = {*self.get_params(deep=False), "_routed"}
+        return {name: pack(value) for name, value in vars(self).items() if name in names}
+
+    def _learnt_recipe(self):
+        return self._recipe(self._target, self._builder_facts, self._facts.x_specs)
+
+
+def _look_at(model, X, target):
+    """Collect the facts of a net, and check that it can learn the target."""
+    specs = input_specs(X)
+    shape, loss = output_shape(model, specs), loss_facts(model.loss)
+    target.check_net(shape, loss)
+    check_ending(model, loss)
+    return NetFacts(specs, input_dtypes(model, X), shape, float_dtype(model), loss)

@@ -1,0 +1,324 @@
+"""Keras callbacks, a fit's own copies of them."""
+
+import copy
+import functools
+import inspect
+import io
+from types import ModuleType
+
+from skkeras.params import assign_routed, declared_signature, describe, leaves
+
+BATCH_HOOKS = (
+    "on_batch_begin",
+    "on_batch_end",
+    "on_train_batch_begin",
+    "on_train_batch_end",
+    "on_test_batch_begin",
+    "on_test_batch_end",
+)
+
+
+def make_callbacks(value, routed):
+    """Make the callbacks of a fit's own.
+
+    What callbacks collect is in the copies, an estimator's ``callbacks_``.
+
+    Parameters
+    ----------
+    value : keras.callbacks.Callback, type, callable, list, tuple, dict or None
+        Instance, class, partial of a class, factory (a function without required parameters that
+        returns any of these), or lists and dicts of these. Instances are copied; what a factory
+        returns is not.
+    routed : dict
+        Values by name, without the ``callbacks__``, for all callbacks that take them; or by index
+        or key and name, as in ``0__patience``, for one.
+
+    Returns
+    -------
+    callbacks : list of keras.callbacks.Callback
+        Ready for one fit.
+
+    Raises
+    ------
+    ParameterNameError
+        If no callback takes such a parameter.
+    ValueError
+        If an instance cannot be copied.
+    TypeError
+        If the value is none of the above.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from skkeras.callbacks import make_callbacks
+    >>> stopping = keras.callbacks.EarlyStopping(patience=3)
+    >>> [copied] = make_callbacks(stopping, {"patience": 9})
+    >>> copied.patience, stopping.patience
+    (9, 3)
+    """
+    members = {address: member for address, member in leaves(value) if member is not None}
+    accepted = {address: _accepted(member) for address, member in members.items()}
+    assigned = assign_routed("callbacks", accepted or {(): ()}, routed)
+    # One for all, so that copies share with each other what the originals shared.
+    memo = {}
+    made = [_make(member, assigned[address], memo) for address, member in members.items()]
+    return [callback for callbacks in made for callback in callbacks]
+
+
+def release(callbacks):
+    """Let go of the model and of what keeps a callback from being pickled; for after a fit.
+
+    Parameters
+    ----------
+    callbacks : iterable of keras.callbacks.Callback
+        The fit's own callbacks. What they have recorded stays.
+    """
+    import keras
+
+    for callback in callbacks:
+        model = callback.model
+        # Not `callback.set_model(None)`: TensorBoard's opens a new file.
+        keras.callbacks.Callback.set_model(callback, None)
+        if isinstance(callback, keras.callbacks.EarlyStopping):
+            # The model has these, if they were the best; as large as the model.
+            callback.best_weights = None
+        attributes = vars(callback)
+        for name, held in attributes.items():
+            if (held is model and model is not None) or _is_spent(held):
+                attributes[name] = None
+            elif isinstance(held, dict) and any(map(_is_writer, held.values())):
+                attributes[name] = {k: v for k, v in held.items() if not _is_writer(v)}
+
+
+def needs_batches(callback):
+    """Tell whether a callback does anything between the batches of a fit.
+
+    Parameters
+    ----------
+    callback : keras.callbacks.Callback
+        Any callback, before the fit.
+
+    Returns
+    -------
+    needed : bool
+        Whether one of its batch hooks is its own. False for those of Keras's that have such hooks,
+        but idle ones with their settings, as ``ModelCheckpoint`` with ``save_freq="epoch"``.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from skkeras.callbacks import needs_batches
+    >>> needs_batches(keras.callbacks.ModelCheckpoint("best.keras"))
+    False
+    >>> needs_batches(keras.callbacks.ModelCheckpoint("best.keras", save_freq=10))
+    True
+    """
+    import keras
+
+    default = keras.callbacks.Callback
+    for hook in BATCH_HOOKS:
+        method = _function(getattr(callback, hook))
+        if method is _function(getattr(default, hook)):
+            continue
+        owners = [owner for owner in _idle_tests(keras) if isinstance(callback, owner)]
+        # A subclass that has its own hook is not excused by what Keras's would do.
+        if not any(
+            method is _function(getattr(owner, hook)) and _idle_tests(keras)[owner](callback)
+            for owner in owners
+        ):
+            return True
+    return False
+
+
+def early_stopping_callback():
+    """Make what ``early_stopping=True`` stands for.
+
+    Returns
+    -------
+    callback : keras.callbacks.EarlyStopping
+        Watches the validation loss, and restores the best weights.
+    """
+    import keras
+
+    return keras.callbacks.EarlyStopping(monitor="val_loss", patience=10, restore_best_weights=True)
+
+
+def task_callback(estimator, context, X, y):
+    """Make a Keras callback that tells scikit-learn's callbacks about every epoch.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The one being fitted. At the end of an epoch it has to be able to predict.
+    context : sklearn.callback.CallbackContext
+        That of the fit; every epoch becomes a task below it.
+    X, y : array-like
+        What the fit was given.
+
+    Returns
+    -------
+    callback : keras.callbacks.Callback
+        Stops the training when a callback of scikit-learn's asks for it.
+    """
+    import keras
+
+    class EpochTasks(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.task = context.subcontext(task_name="epoch")
+            self.task.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
+
+        def on_epoch_end(self, epoch, logs=None):
+            # Nothing to reconstruct: the estimator already has the net as it is by now.
+            if self.task.call_on_fit_task_end(
+                estimator=estimator, X=X, y=y, reconstruction_attributes={}
+            ):
+                self.model.stop_training = True
+
+    return EpochTasks()
+
+
+def _idle_tests(keras):
+    """Tell by Keras's classes how to see that their batch hooks do nothing.
+
+    `BackupAndRestore` isn't among them: only Keras's own loop learns from it which epoch to begin
+    with.
+    """
+    tests = {
+        keras.callbacks.ModelCheckpoint: _saves_by_epoch,
+        keras.callbacks.TensorBoard: _writes_by_epoch,
+    }
+    if hasattr(keras.callbacks, "OrbaxCheckpoint"):  # not yet in Keras 3.10
+        tests[keras.callbacks.OrbaxCheckpoint] = _saves_by_epoch
+    return tests
+
+
+def _saves_by_epoch(callback):
+    return callback.save_freq == "epoch"
+
+
+def _writes_by_epoch(callback):
+    """Tell a TensorBoard that neither writes at batches nor profiles."""
+    if callback.update_freq != "epoch" or callback.write_steps_per_second:
+        return False
+    # Keras keeps `profile_batch` under no public name, so compare with one that does not profile.
+    plain = vars(type(callback)(callback.log_dir, profile_batch=0))
+    return all(
+        vars(callback).get(name) == setting
+        for name, setting in plain.items()
+        if name.startswith("_") and isinstance(setting, int)
+    )
+
+
+def _function(method):
+    return getattr(method, "__func__", method)
+
+
+def _is_spent(held):
+    """Tell a closed file or a module, as CSVLogger and TensorBoard leave behind."""
+    return isinstance(held, ModuleType) or (isinstance(held, io.IOBase) and held.closed)
+
+
+def _is_writer(held):
+    return hasattr(held, "as_default") and hasattr(held, "flush")
+
+
+def _is_class(member):
+    return inspect.isclass(member) or (
+        isinstance(member, functools.partial) and inspect.isclass(member.func)
+    )
+
+
+def _accepted(member):
+    import keras
+
+    if _is_class(member):
+        cls = member.func if isinstance(member, functools.partial) else member
+        return frozenset(declared_signature(cls).parameters)
+    if isinstance(member, keras.callbacks.Callback):
+        return frozenset(declared_signature(type(member)).parameters)
+    if callable(member):
+        return frozenset(inspect.signature(member).parameters)
+    raise TypeError(
+        f"Got callbacks={member!r} of type {type(member).__name__}; expected an instance or a "
+        "class of keras.callbacks, a function that returns some, or a list or dict of these."
+    )
+
+
+def _make(member, values, memo):
+    """Make the callbacks that one member stands for."""
+    import keras
+
+    if isinstance(member, keras.callbacks.Callback):
+        return [_replaced(member, values) if values else _copied(member, memo)]
+    if _is_class(member):
+        made = [member(**values)]
+    else:
+        made = [callback for _, callback in leaves(_call_factory(member, values))]
+    for callback in made:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise TypeError(
+                f"Got callbacks={describe(member)}, which makes {callback!r} of type "
+                f"{type(callback).__name__}; expected an instance of keras.callbacks.Callback."
+            )
+    return made
+
+
+def _call_factory(factory, values):
+    try:
+        inspect.signature(factory).bind(**values)
+    except TypeError as error:
+        raise TypeError(
+            f"Got callbacks={describe(factory)}, a function that cannot be called without "
+            f"arguments ({error}); expected a factory, which returns callbacks. To have a function "
+            "called in every epoch, use keras.callbacks.LambdaCallback(on_epoch_end=function)."
+        ) from error
+    return factory(**values)
+
+
+def _copied(callback, memo):
+    model = callback.model
+    if model is not None:
+        # Left from a fit of the user's; to copy it would be slow, and the next fit replaces it.
+        memo[id(model)] = model
+    try:
+        return copy.deepcopy(callback, memo)
+    except Exception as error:
+        raise ValueError(
+            f"Got callbacks={describe(callback)}(...), an instance that cannot be copied "
+            f"({error}), so fits would share it. Pass the class, with its parameters as "
+            "callbacks__name=..., or a function that returns a new instance."
+        ) from error
+
+
+def _replaced(callback, values):
+    """Construct a callback anew with other values, if its attributes tell how it was constructed.
+
+    Setting attributes on a copy would not do: constructors derive others from them.
+    """
+    cls = type(callback)
+    parameters = declared_signature(cls).parameters
+    settings = {name: vars(callback)[name] for name in parameters if name in vars(callback)}
+    try:
+        faithful = _equal(vars(cls(**settings)), vars(callback))
+        if faithful:
+            return cls(**copy.deepcopy({**settings, **values}))
+    except Exception as error:
+        obstacle = f"it cannot be constructed anew ({error})"
+    else:
+        obstacle = "its attributes do not tell all of how it was constructed, or it has been used"
+    raise ValueError(
+        f"Got callbacks__{next(iter(values))} for callbacks={describe(callback)}(...), an instance "
+        f"in which it cannot be replaced: {obstacle}. Pass the class, with all its parameters as "
+        "callbacks__name=..., or set it in the instance."
+    )
+
+
+def _equal(one, other):
+    if one is other:
+        return True
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    try:
+        return type(one) is type(other) and bool(one == other)
+    except Exception:
+        return False

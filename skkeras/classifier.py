@@ -1,0 +1,267 @@
+"""KerasClassifier: a Keras network as a scikit-learn classifier."""
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import column_or_1d
+
+from skkeras.base import BaseKerasEstimator
+from skkeras.data import check_targets
+from skkeras.targets import Several, classification_target
+
+
+class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
+    """A Keras network as a scikit-learn classifier.
+
+    Labels of any dtype, one-hot rows and multilabel indicators are learnt; the loss and the
+    output layer that a builder is asked for follow from them. Read more in the README.
+
+    Parameters
+    ----------
+    model : callable, str, keras.Model or None, default=None
+        A builder: any callable that returns a `keras.Model`. It gets the facts that it names
+        (``input_shape``, ``n_outputs``, ``n_classes``, ``output_activation``, ``meta``,
+        ``compile_kwargs``, ``X``) and the hyperparameters given as ``model__name``. Or the name of
+        a preset in `skkeras.models`; or a `keras.Model`, a template that every fit starts from
+        and none changes. None is the preset ``"mlp"``.
+    loss : str, callable, class, keras.losses.Loss or None, default=None
+        None chooses by the labels: binary, categorical or sparse categorical crossentropy.
+    optimizer : str, class, keras.optimizers.Optimizer or None, default=None
+        An instance is copied for every fit. None is ``"adam"``.
+    metrics : list or None, default=None
+        Metrics for ``history_`` and `evaluate`.
+    epochs : int, default=100
+        Passes over the training data.
+    batch_size : int, default=32
+        Rows in a step; one that is larger than the data takes all of it.
+    validation_split : float, int, splitter or None, default=None
+        What to hold out for validation: a fraction or number of rows, shuffled and stratified, or
+        the first split of a scikit-learn splitter.
+    early_stopping : bool, default=False
+        Stop when ``val_loss`` hasn't improved for 10 epochs, and restore the weights of the best
+        epoch. Holds out a tenth of the data if nothing else is said.
+    callbacks : callback, class, list, dict or None, default=None
+        Keras callbacks; each fit gets copies of its own, kept in ``callbacks_``.
+    class_weight : dict, "balanced" or None, default=None
+        Weights by label.
+    shuffle : bool, default=True
+        Whether every epoch has a new row order.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last one.
+    random_state : int, RandomState instance or None, default=None
+        Decides initial weights, dropout, row order and what is held out.
+    verbose : int, default=0
+        As in `keras.Model.fit`.
+    on_divergence : {"raise", "warn"}, default="raise"
+        What to do when weights or loss turn to NaN or infinity.
+    engine : {"compiled", "keras"}, default="compiled"
+        How to train: in compiled programs that fits share, or by `keras.Model.fit`.
+    **routed : dict
+        ``model__``, ``optimizer__``, ``loss__``, ``metrics__``, ``callbacks__``, ``compile__``,
+        ``fit__`` and ``predict__`` parameters, by the name they have there.
+
+    Attributes
+    ----------
+    model_ : keras.Model
+        The trained net, compiled, with its optimizer's state.
+    history_ : dict of list of float
+        A value per epoch for the loss, each metric, and both on validation data (``val_...``).
+    n_iter_ : int
+        Epochs trained.
+    best_epoch_ : int
+        With ``early_stopping``: the index in ``history_`` of the epoch whose weights were kept.
+    classes_ : ndarray of shape (n_classes,)
+        The labels, in the order of the columns of `predict_proba`.
+    callbacks_ : list of keras.callbacks.Callback
+        The fit's own copies. They aren't pickled.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names, if X had them.
+
+    See Also
+    --------
+    KerasRegressor : The same for numbers.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skkeras import KerasClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pipe = make_pipeline(StandardScaler(), KerasClassifier(model__units=32, random_state=0))
+    >>> float(pipe.fit(X, y).score(X, y)) > 0.95
+    True
+    """
+
+    def __init__(
+        self,
+        model=None,
+        *,
+        loss=None,
+        optimizer=None,
+        metrics=None,
+        epochs=100,
+        batch_size=32,
+        validation_split=None,
+        early_stopping=False,
+        callbacks=None,
+        class_weight=None,
+        shuffle=True,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+        on_divergence="raise",
+        engine="compiled",
+        **routed,
+    ):
+        super().__init__(
+            model,
+            loss=loss,
+            optimizer=optimizer,
+            metrics=metrics,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_split=validation_split,
+            early_stopping=early_stopping,
+            callbacks=callbacks,
+            shuffle=shuffle,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+            on_divergence=on_divergence,
+            engine=engine,
+            **routed,
+        )
+        self.class_weight = class_weight
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train for one epoch more, from where the weights and the optimizer are.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+            The next rows, as in `fit`.
+        y : array-like
+            Their labels.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come; needed in the first call if its y lacks some.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each sample counts, relative to the others.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        self._declared_classes = None if classes is None else np.unique(classes)
+        try:
+            return super().partial_fit(X, y, sample_weight)
+        finally:
+            del self._declared_classes
+
+    def predict(self, X):
+        """Predict the labels of X.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+            Rows like those of training.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Labels; one-hot rows or an indicator if y was one.
+        """
+        outputs = self._outputs(X)
+        return self._target.predictions(outputs, self._facts.loss)
+
+    def predict_proba(self, X):
+        """Predict the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+            Rows like those of training.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            Columns follow ``classes_``. Also for a net with one output unit, or trained from
+            logits.
+
+        Raises
+        ------
+        ValueError
+            If the net's outputs are no probabilities, as after a hinge loss.
+        """
+        outputs = self._outputs(X)
+        return self._target.probabilities(outputs, self._facts.loss)
+
+    def score(self, X, y, sample_weight=None):
+        """Compute the mean accuracy on X and y.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+            Rows like those of training.
+        y : array-like of shape (n_samples,) or (n_samples, n_classes), or dict of them
+            True labels. With several outputs the score is the mean of theirs.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each sample counts.
+
+        Returns
+        -------
+        score : float
+            Between 0 and 1.
+        """
+        predicted = self.predict(X)
+        if not isinstance(y, dict):
+            return accuracy_score(y, predicted, sample_weight=sample_weight)
+        scores = [
+            accuracy_score(y[name], labels, sample_weight=sample_weight)
+            for name, labels in predicted.items()
+        ]
+        return float(np.mean(scores))
+
+    @property
+    def classes_(self):
+        """The labels, in the order of the columns of `predict_proba`."""
+        if not hasattr(self, "_target"):
+            raise AttributeError("This KerasClassifier has no classes_ yet; call fit first.")
+        return self._target.classes
+
+    def _check_data(self, X, y, *, reset):
+        X, y = check_targets(self, X, y, reset=reset)
+        if isinstance(y, dict):
+            return X, y
+        if y.ndim == 2 and y.shape[1] == 1 and not hasattr(y, "toarray"):
+            y = column_or_1d(y, warn=True)
+        return X, y
+
+    def _learn_target(self, y):
+        declared = getattr(self, "_declared_classes", None)
+        loss = self.loss if isinstance(self.loss, str) else None
+        if isinstance(y, dict):
+            return Several({name: classification_target(part) for name, part in y.items()})
+        return classification_target(y, loss_name=loss, classes=declared)
+
+    def _training_weights(self, X, y, sample_weight):
+        weight = super()._training_weights(X, y, sample_weight)
+        if self.class_weight is None:
+            return weight
+        if isinstance(y, dict):
+            raise ValueError(
+                f"Got class_weight={self.class_weight!r} with several outputs; expected None. "
+                "Weight the samples (sample_weight) or the losses (compile__loss_weights) instead."
+            )
+        labels = self._target.strata(y)
+        by_class = compute_sample_weight(self.class_weight, y if labels is None else labels)
+        return by_class if weight is None else weight * by_class
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,179 @@
+"""Data: what X may be, and how it is checked."""
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils.validation import check_array, check_consistent_length, validate_data
+
+
+def check_inputs(estimator, X, *, reset):
+    """Check X as scikit-learn does, for every kind of input that a net takes.
+
+    Parameters
+    ----------
+    estimator : estimator
+        It gets ``n_features_in_`` and ``feature_names_in_`` if ``reset``, and is checked against
+        them otherwise.
+    X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+        A table, an array of any rank above 1, one string for each sample, or named inputs.
+    reset : bool
+        Whether X is the one to learn from.
+
+    Returns
+    -------
+    X : ndarray, sparse matrix or dict of ndarray
+        Not copied where it needn't be.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As scikit-learn does: NaN, infinity, wrong number of features, no samples.
+    """
+    if isinstance(X, dict) and not issparse(X):  # SciPy's DOK matrices are dicts
+        checked = {str(name): _check_named(value, str(name)) for name, value in X.items()}
+        check_consistent_length(*checked.values())
+        return checked
+    if _is_text(X):
+        return _check_text(X)
+    return validate_data(
+        estimator, X, accept_sparse="csr", allow_nd=True, dtype=_dtype(X), reset=reset
+    )
+
+
+def check_targets(estimator, X, y, *, reset, numeric=False):
+    """Check X and y together.
+
+    Parameters
+    ----------
+    estimator : estimator
+        As in `check_inputs`.
+    X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+        As in `check_inputs`.
+    y : array-like, or dict of array-likes
+        Targets of any rank; finite. A dict for a net with several outputs, by their names.
+    reset : bool
+        As in `check_inputs`.
+    numeric : bool, default=False
+        Whether y must be numbers.
+
+    Returns
+    -------
+    X : ndarray, sparse matrix or dict of ndarray
+    y : ndarray, sparse indicator or dict of them
+
+    Raises
+    ------
+    ValueError, TypeError
+        As scikit-learn does; y may not be None, and must be as long as X.
+    """
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
+            "is None."
+        )
+    X = check_inputs(estimator, X, reset=reset)
+    if isinstance(y, dict):
+        y = {str(k): _check_target(v, f"y[{k!r}]", numeric) for k, v in y.items()}
+    else:
+        y = _check_target(y, "y", numeric)
+    parts = [part for v in (X, y) for part in (v.values() if isinstance(v, dict) else [v])]
+    check_consistent_length(*parts)
+    return X, y
+
+
+def n_samples(X):
+    """Count the samples of checked inputs."""
+    return next(iter(X.values())).shape[0] if isinstance(X, dict) else X.shape[0]
+
+
+def relative_weights(sample_weight, X):
+    """Check sample weights, and scale them to a mean of 1.
+
+    Weights are relative, as in scikit-learn: doubling all of them changes nothing.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,) or None
+        At least 0.
+    X : ndarray, sparse matrix or dict of ndarray
+        Checked inputs.
+
+    Returns
+    -------
+    weight : ndarray of shape (n_samples,) or None
+        None for None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.data import relative_weights
+    >>> relative_weights([1, 3], np.zeros((2, 1)))
+    array([0.5, 1.5])
+    """
+    if sample_weight is None:
+        return None
+    weight = check_array(
+        sample_weight, ensure_2d=False, dtype="float64", input_name="sample_weight"
+    )
+    if weight.ndim != 1:
+        raise ValueError(
+            f"Sample weights must be 1D array or scalar: sample_weight has shape {weight.shape}; "
+            "expected one weight for each sample, shape (n_samples,)."
+        )
+    check_consistent_length(next(iter(X.values())) if isinstance(X, dict) else X, weight)
+    if weight.min() < 0 or weight.sum() == 0:
+        raise ValueError(
+            "sample_weight has negative values, or only zeros; expected values of at least 0, "
+            "some of them above it."
+        )
+    return weight * (len(weight) / weight.sum())
+
+
+def _check_target(y, name, numeric):
+    return check_array(
+        y,
+        accept_sparse="csr",
+        ensure_2d=False,
+        allow_nd=True,
+        dtype="numeric" if numeric else None,
+        input_name=name,
+    )
+
+
+def _check_named(value, name):
+    if _is_text(value):
+        return _check_text(value)
+    return check_array(
+        value, allow_nd=True, ensure_2d=False, dtype=_dtype(value), input_name=f"X[{name!r}]"
+    )
+
+
+def _check_text(X):
+    X = np.asarray(X, dtype=object)
+    if not len(X):
+        raise ValueError("X is empty; expected at least one string.")
+    if not all(isinstance(text, str) for text in X.flat):
+        raise ValueError(
+            "X mixes strings with other values (missing ones, perhaps); expected a string for "
+            "each sample."
+        )
+    return X
+
+
+def _is_text(X):
+    """Tell whether X is strings, one or a row of them for each sample."""
+    if hasattr(X, "toarray") or isinstance(X, str | bytes) or not hasattr(X, "__len__"):
+        return False
+    if hasattr(X, "iloc") and getattr(X, "ndim", 1) == 2:
+        return all(_is_text(X.iloc[:, i]) for i in range(X.shape[1])) and X.shape[1] > 0
+    if hasattr(X, "dtype") and getattr(X.dtype, "kind", "O") not in "OUST":
+        return False
+    array = X if isinstance(X, np.ndarray) else np.asarray(list(X[:1]) if len(X) else [])
+    return array.dtype.kind in "UT" or (
+        array.dtype.kind == "O" and array.size > 0 and isinstance(array.flat[0], str)
+    )
+
+
+def _dtype(X):
+    """Keep the floats and ints that a net may want; everything else becomes a float."""
+    kind = getattr(getattr(X, "dtype", None), "kind", None)
+    return None if kind in ("f", "i", "u") else "numeric"

@@ -1,0 +1,353 @@
+"""Assembling: from a builder or a template to a net that is built, compiled and checked."""
+
+import re
+
+import numpy as np
+
+from skkeras.engine.copying import pack_model
+from skkeras.engine.fingerprint import fingerprint
+from skkeras.exceptions import BuilderError
+from skkeras.params import check_keywords, describe
+from skkeras.targets import LossFacts
+
+
+def assemble(
+    source, x_specs, *, optimizer, loss, asks_loss, metrics, compile_arguments, handed_over
+):
+    """Make a model that is built and compiled, with a built optimizer.
+
+    Parameters
+    ----------
+    source : callable
+        Takes nothing and returns a `keras.Model`, compiled or not, built or not.
+    x_specs : structure of (shape, dtype)
+        What a batch of inputs looks like, the first axis left out.
+    optimizer, metrics : callable or None
+        Each makes the object that was asked for; None where none was.
+    loss : callable
+        Takes the net's output shape and whether it ends in logits; makes the loss.
+    asks_loss : bool
+        Whether ``loss`` makes one that was asked for, and not a default.
+    compile_arguments : dict
+        Further arguments of `keras.Model.compile`.
+    handed_over : bool
+        Whether the source was given all of this, to compile the model with it by itself.
+
+    Returns
+    -------
+    model : keras.Model
+
+    Raises
+    ------
+    BuilderError
+        If the source returns something else, the shapes don't fit, or a compiled model's loss or
+        optimizer is another than the one asked for.
+    """
+    model = source()
+    _check_model(model)
+    _build(model, x_specs)
+    shape = output_shape(model, x_specs)
+    if model.compiled:
+        _check_agrees(model.optimizer, optimizer() if optimizer else None, "optimizer")
+        _check_agrees(model.loss, loss(shape, False) if asks_loss else None, "loss")
+        ignored = ["metrics"] * bool(metrics) + [f"compile__{name}" for name in compile_arguments]
+        if ignored and not handed_over:
+            raise BuilderError(
+                f"The builder returned a compiled model, so the estimator's {ignored[0]} would be "
+                "ignored. Don't compile in the builder, or take compile_kwargs there and use it, "
+                f"or leave {ignored[0]} out."
+            )
+    else:
+        check_keywords("compile", model.compile, compile_arguments)
+        model.compile(
+            optimizer=optimizer() if optimizer else "adam",
+            loss=loss(shape, ends_in_logits(model, x_specs)),
+            metrics=metrics() if metrics else None,
+            **compile_arguments,
+        )
+    if model.optimizer is not None and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def clone_template(template):
+    """Copy a `keras.Model`: same architecture, same weights, same compile settings, no state.
+
+    Parameters
+    ----------
+    template : keras.Model
+        It isn't changed.
+
+    Returns
+    -------
+    model : keras.Model
+
+    Raises
+    ------
+    BuilderError
+        If it has no weights yet.
+    ValueError
+        If there is no faithful copy.
+    """
+    if not template.built:
+        raise BuilderError(
+            f"Got model={template.name!r}, a keras.Model that isn't built, so it has no weights "
+            "to start from; expected one that knows its input shape. Begin it with keras.Input, "
+            "or pass a function that makes it."
+        )
+    return pack_model(template)[1]
+
+
+def input_specs(x):
+    """Describe the inputs in ``x`` as ``(shape, dtype)`` without the first axis."""
+    import keras
+
+    def spec(array):
+        text = array.dtype.kind in "OUST"
+        return array.shape[1:], "string" if text else keras.config.floatx()
+
+    return {k: spec(v) for k, v in x.items()} if isinstance(x, dict) else spec(x)
+
+
+def input_dtypes(model, x):
+    """Find the dtype that each array in ``x`` is cast to: the one of the net's own input."""
+    specs = input_specs(x)
+    declared = {tensor.name: tensor.dtype for tensor in getattr(model, "inputs", None) or ()}
+    if isinstance(specs, dict):
+        return {name: declared.get(name, dtype) for name, (_, dtype) in specs.items()}
+    return next(iter(declared.values())) if len(declared) == 1 else specs[1]
+
+
+def float_dtype(model):
+    """Return the dtype of targets and weights: float64 for a float64 net, or Keras's default."""
+    import keras
+
+    outputs = getattr(model, "outputs", None) or ()
+    return "float64" if any(t.dtype == "float64" for t in outputs) else keras.config.floatx()
+
+
+def output_shape(model, x_specs):
+    """Return the shape of the net's output without the first axis; by name if it has several."""
+    import keras
+
+    outputs = getattr(model, "outputs", None)
+    outputs = outputs[0] if outputs and len(outputs) == 1 else model(_symbolic(x_specs))
+    return keras.tree.map_structure(lambda t: tuple(t.shape)[1:], by_output_name(model, outputs))
+
+
+def by_output_name(model, outputs):
+    """Turn a list of outputs into a dict by the names of the net's output layers."""
+    if isinstance(outputs, list | tuple):
+        names = getattr(model, "output_names", None) or [f"output_{i}" for i in range(len(outputs))]
+        return dict(zip(names, outputs, strict=True))
+    return outputs
+
+
+def loss_facts(loss):
+    """Tell what a compiled model's loss is, see `LossFacts`; by output name if it has several."""
+    import keras
+
+    if isinstance(loss, dict):
+        return {name: loss_facts(one) for name, one in loss.items()}
+    if isinstance(loss, str):
+        loss = keras.losses.get(loss) if loss not in ("crossentropy", "ce") else loss
+    if loss is None or isinstance(loss, str):
+        return LossFacts(loss)
+    if isinstance(loss, keras.losses.Loss):
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(loss).__name__).lower()
+        config = loss.get_config() if _is_keras(type(loss)) else vars(loss)
+        return LossFacts(name, _is_keras(type(loss)), bool(config.get("from_logits", False)))
+    return LossFacts(describe(loss), _is_keras(loss))
+
+
+def ends_in_logits(model, x_specs):
+    """Tell whether the net ends without an activation that makes probabilities."""
+    ending = _ending(model)
+    if ending is not None:
+        return ending == "linear"
+    layers = getattr(model, "layers", [])
+    return (
+        bool(layers)
+        and _ending(layers[-1]) == "linear"
+        and not _puts_out_probabilities(model, x_specs)
+    )
+
+
+def check_ending(model, loss):
+    """Raise if a loss that takes probabilities gets none, or one that takes logits gets no logits.
+
+    Keras trains such nets, and what they predict is wrong.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Built.
+    loss : LossFacts or dict of LossFacts
+        What it is trained by.
+
+    Raises
+    ------
+    BuilderError
+        If the two contradict each other.
+    """
+    if not isinstance(loss, LossFacts) or not loss.is_builtin:
+        return
+    ending = _ending(model)
+    if loss.from_logits and ending in ("sigmoid", "softmax"):
+        raise BuilderError(
+            f"loss={loss.name!r} has from_logits=True, and the net ends in {ending}; expected "
+            "outputs without activation. Leave from_logits out, or give the last layer the "
+            "output_activation that the builder may ask for."
+        )
+    if loss.takes_margins and ending == "sigmoid":
+        raise BuilderError(
+            f"loss={loss.name!r} looks at the sign of the net's outputs, and the net ends in "
+            "sigmoid; expected outputs of both signs. Give the last layer the "
+            "output_activation that the builder may ask for, or tanh."
+        )
+    if loss.takes_probabilities and not loss.from_logits and ending == "linear":
+        raise BuilderError(
+            f"loss={loss.name!r} takes probabilities, and the net's last layer has no activation. "
+            "Add loss__from_logits=True, or give the last layer the output_activation that the "
+            "builder may ask for (sigmoid or softmax)."
+        )
+
+
+def _ending(layer):
+    """Name the last thing that a net does, as "softmax"; None if only its ``call`` knows."""
+    import keras
+
+    while isinstance(layer, keras.Model):
+        if isinstance(layer, keras.Sequential):
+            operations = layer.layers
+        else:
+            operations = getattr(layer, "operations", None)
+        if not operations:
+            return None
+        layer = operations[-1]
+    activation = getattr(layer, "activation", None)
+    return (getattr(activation, "__name__", None) or type(layer).__name__).lower()
+
+
+def _puts_out_probabilities(model, x_specs):
+    """Try it: a subclassed model's ``call`` may end in any function."""
+    import keras
+
+    if isinstance(x_specs, dict):
+        return False
+    shape, _ = x_specs
+    rows = np.random.default_rng(0).uniform(size=(16, *(4 if n is None else n for n in shape)))
+    tried = []
+    # Small rows, which any net takes, and large ones, at which logits leave [0, 1] for certain.
+    for values in (rows, 100 * rows - 50):
+        try:
+            outputs = model(values.astype("float32"), training=False)
+            tried.append(keras.ops.convert_to_numpy(outputs))
+        except Exception:
+            continue
+    return bool(tried) and all(map(_are_probabilities, tried))
+
+
+def _are_probabilities(outputs):
+    inside = outputs.min() >= 0 and outputs.max() <= 1 and outputs.any()
+    return bool(inside and (outputs.shape[1:] in ((), (1,)) or np.allclose(outputs.sum(-1), 1)))
+
+
+def _check_model(model):
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise BuilderError(
+            f"The builder returned {model!r} of type {type(model).__name__}; expected a "
+            "keras.Model. Does it end in `return model`?"
+        )
+
+
+def _build(model, x_specs):
+    """Create the variables of a net that doesn't know its input shape, and check the one it has."""
+    inputs = getattr(model, "inputs", None)
+    if model.built and inputs:
+        _check_inputs(inputs, x_specs)
+        return
+    try:
+        model(_symbolic(x_specs))
+    except Exception as error:
+        raise BuilderError(
+            f"The net {model.name!r} can't be called on rows of shape {_shapes(x_specs)}: {error}"
+        ) from error
+
+
+def _check_inputs(inputs, x_specs):
+    specs = x_specs if isinstance(x_specs, dict) else {None: x_specs}
+    if len(inputs) != len(specs):
+        raise BuilderError(
+            f"X has {len(specs)} input(s) and the net has {len(inputs)}: "
+            f"{[tensor.name for tensor in inputs]}; expected one array for each, as a dict by name."
+        )
+    by_name = {tensor.name: tensor for tensor in inputs}
+    for name, (shape, _) in specs.items():
+        if name is not None and name not in by_name:
+            raise BuilderError(
+                f"X has an input {name!r} that the net doesn't have; expected {list(by_name)}."
+            )
+        expected = tuple(by_name[name].shape if name is not None else inputs[0].shape)[1:]
+        if not _fits(shape, expected):
+            raise BuilderError(
+                f"X has rows of shape {shape}, and the net's input has shape {expected}. Let the "
+                "builder take input_shape and begin with keras.Input(input_shape), or reshape X."
+            )
+
+
+def _fits(shape, expected):
+    """Tell whether Keras takes rows of a shape: it adds or drops a last axis of length 1."""
+    candidates = [shape, (*shape, 1)] + [shape[:-1]] * (shape[-1:] == (1,))
+    return any(
+        len(candidate) == len(expected)
+        and all(e in (None, c) for c, e in zip(candidate, expected, strict=True))
+        for candidate in candidates
+    )
+
+
+def _symbolic(x_specs):
+    import keras
+
+    def tensor(spec):
+        shape, dtype = spec
+        return keras.KerasTensor((None, *shape), dtype)
+
+    if isinstance(x_specs, dict):
+        return {name: tensor(spec) for name, spec in x_specs.items()}
+    return tensor(x_specs)
+
+
+def _shapes(x_specs):
+    return {k: v[0] for k, v in x_specs.items()} if isinstance(x_specs, dict) else x_specs[0]
+
+
+def _check_agrees(compiled, asked, name):
+    """Raise if a builder compiled its net with something else than the estimator was given."""
+    if asked is None or compiled is asked or _identity(compiled) == _identity(asked):
+        return
+    raise BuilderError(
+        f"The builder returned a compiled model with {name}={_say(compiled)}, and the estimator "
+        f"was given {name}={_say(asked)}. Leave one out: don't compile in the builder, take "
+        f"compile_kwargs there and use it, or don't pass {name} to the estimator."
+    )
+
+
+def _identity(value):
+    import keras
+
+    if isinstance(value, keras.optimizers.Optimizer):
+        # A fingerprint leaves the learning rate out: it is a variable.
+        config = value.get_config()
+        return fingerprint(value, str(config.get("learning_rate")))
+    return fingerprint(keras.losses.get(value) if isinstance(value, str) else value)
+
+
+def _say(value):
+    return repr(value) if isinstance(value, str) else describe(value)
+
+
+def _is_keras(thing):
+    return (getattr(thing, "__module__", None) or "").split(".")[0] == "keras"

@@ -1,0 +1,115 @@
+"""The cache of programs: which nets may share one, who uses it now, and how many are kept."""
+
+import collections
+import contextlib
+import itertools
+import threading
+import weakref
+
+# At the most this many idle programs and predictors are kept, the least recently used leaving
+# first. A traced program takes 2 to 4 MB for a small net.
+MAX_ENTRIES = 48
+
+
+class Pool:
+    """Idle objects by key. One in use is in nobody else's reach."""
+
+    def __init__(self, max_entries):
+        self.max_entries = max_entries
+        self._idle = collections.OrderedDict()  # (key, serial number): program
+        self._lock = threading.Lock()
+        self._serial = itertools.count()
+        self._generation = 0
+
+    @contextlib.contextmanager
+    def lend(self, key, make):
+        """Lend the program of a key, made by ``make()`` if none is idle.
+
+        It comes back whatever a fit did to it or died of: the next fit loads every variable anew.
+        """
+        program, generation = self._take(key), self._generation
+        if program is None:
+            program = make()
+        try:
+            yield program
+        finally:
+            if generation == self._generation:
+                self._put(key, program)
+
+    def clear(self):
+        """Drop all idle programs now, and those in use as soon as they come back."""
+        with self._lock:
+            self._idle.clear()
+            self._generation += 1
+
+    def __len__(self):
+        return len(self._idle)
+
+    def _take(self, key):
+        with self._lock:
+            for entry in reversed(self._idle):
+                if entry[0] == key:
+                    return self._idle.pop(entry)
+        return None
+
+    def _put(self, key, program):
+        with self._lock:
+            self._idle[key, next(self._serial)] = program
+            while len(self._idle) > self.max_entries:
+                self._idle.popitem(last=False)
+
+
+class Table:
+    """Objects by key that any number of threads may use at once, the least recently used leaving.
+
+    Parameters
+    ----------
+    max_entries : int
+        How many are kept.
+    """
+
+    def __init__(self, max_entries):
+        self.max_entries = max_entries
+        self._entries = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key):
+        """Return the object of a key, or None."""
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+            return self._entries.get(key)
+
+    def put(self, key, value):
+        """Keep an object, unless its key has one already; return the one that is kept."""
+        with self._lock:
+            value = self._entries.setdefault(key, value)
+            while len(self._entries) > self.max_entries:
+                self._entries.popitem(last=False)
+        return value
+
+    def clear(self):
+        """Drop all."""
+        with self._lock:
+            self._entries.clear()
+
+
+programs = Pool(MAX_ENTRIES)
+predictors = Table(MAX_ENTRIES)
+# The nets inside of these two; when both have dropped one, it goes.
+workers = weakref.WeakValueDictionary()
+
+
+def clear_cache():
+    """Free all compiled training and prediction functions that are kept for later fits.
+
+    Fitted estimators go on working; what they need is compiled again.
+
+    Examples
+    --------
+    >>> import skkeras
+    >>> skkeras.clear_cache()
+    """
+    programs.clear()
+    workers.clear()
+    predictors.clear()

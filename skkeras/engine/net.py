@@ -1,0 +1,233 @@
+"""Nets: the Keras model of one fit, and how it takes part in shared programs."""
+
+import contextlib
+
+import numpy as np
+
+from skkeras.engine.building import make_seeded
+from skkeras.engine.cache import predictors, programs, workers
+from skkeras.engine.fingerprint import fingerprint
+from skkeras.engine.program import Predictor, Program, batch_specs, tracing
+from skkeras.engine.rows import leaves, map_leaves
+
+# A larger net trains in its own variables: a worker would double its memory, and next to its
+# training the tracing that sharing saves is little.
+MAX_SHARED_BYTES = 64 * 2**20
+
+# Rows of a prediction block for tables. Matrix products round differently for different numbers
+# of rows; with one block size a row's prediction doesn't depend on what else is predicted.
+BLOCK_ROWS = 64
+# Above so many rows of a table, larger blocks are several times faster, and equal to rounding.
+MAX_STEADY_ROWS = 64 * BLOCK_ROWS
+_PREDICT_BYTES = 32 * 2**20
+
+
+class Net:
+    """A compiled Keras model with the recipe it was made by.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Built and compiled, with a built optimizer if it has one.
+    make : callable or None, default=None
+        Makes such a model again, for a worker. None: the model has its own programs.
+    settings : object, default=None
+        What decides the compiled function besides the model and its optimizer: loss and metrics.
+    """
+
+    def __init__(self, model, make=None, settings=None):
+        self._model = model
+        self._make = make
+        self._settings = settings
+        self._pending = None  # values newer than those in the model's variables
+        self._own_programs = {}
+        self._own_predictors = {}
+        self._is_handed_over = False
+        self._compiled_state = _compiled_state(model)
+        self.has_own_predict = overrides(
+            model, ("predict", "predict_step", "make_predict_function")
+        )
+        self._fingerprint = None
+        if make is not None and _variable_bytes(model) <= MAX_SHARED_BYTES:
+            self._fingerprint = self._fingerprint_of(model)
+
+    def forget_recipe(self):
+        """Let go of what the recipe holds (training data, perhaps); programs stay shared."""
+        self._make = None
+
+    @property
+    def model(self):
+        """The model, with the newest values in its variables."""
+        if self._pending is not None:
+            for variable, value in zip(state_variables(self._model), self._pending, strict=True):
+                variable.value.assign(value, read_value=False)
+            self._pending = None  # only now: other threads may predict meanwhile
+        return self._model
+
+    def hand_over(self):
+        """Return the model to somebody who may keep it: its values are kept up to date from now."""
+        self._is_handed_over = True
+        return self.model
+
+    def values(self):
+        """Return the values of all variables, as tensors that later training doesn't change."""
+        import tensorflow as tf
+
+        return self._pending or [tf.identity(v.value) for v in state_variables(self._model)]
+
+    def restore(self, values):
+        """Go back to what `values` returned."""
+        self._pending = values
+        self.model  # noqa: B018  (the values reach the model's variables)
+
+    def load_into(self, program):
+        """Start a program from this net's values."""
+        if program.worker is not self._model:
+            values = self._pending or [v.value for v in state_variables(self._model)]
+            program.load(values)
+
+    def take_from(self, program):
+        """Take over a program's values; they reach the model's variables when it is looked at."""
+        if program.worker is not self._model:
+            self._pending = program.dump()
+            if self._is_handed_over:
+                self.model  # noqa: B018  (the values reach the model's variables)
+
+    @contextlib.contextmanager
+    def training_program(self, example):
+        """Lend a program that trains nets like this one on batches like ``example``."""
+        self._notice_compile()
+        specs = str(batch_specs(example))
+        if self._fingerprint is not None:
+            lending = programs.lend((self._fingerprint, specs), lambda: self._shared(example))
+            with contextlib.ExitStack() as stack:
+                try:
+                    program = stack.enter_context(lending)
+                except _NotRepeatable:
+                    self._fingerprint = None
+                else:
+                    yield program
+                    return
+        if specs not in self._own_programs:
+            self._own_programs[specs] = _traced(Program, self.model, example)
+        yield self._own_programs[specs]
+
+    def predict(self, rows, batch_size=None):
+        """Return the outputs of the net for all rows, in their order.
+
+        Parameters
+        ----------
+        rows : Rows
+            Only its inputs are read.
+        batch_size : int or None, default=None
+            Rows that go through the net at once; None chooses.
+
+        Returns
+        -------
+        outputs : ndarray or structure of ndarrays
+        """
+        import keras
+
+        values = self._pending or [v.value for v in self._model.variables]
+        values = values[: len(self._model.variables)]
+        steady = batch_size is None and rows.is_table and rows.n_rows <= MAX_STEADY_ROWS
+        large = max(1, min(8192, _PREDICT_BYTES // rows.row_bytes))
+        block = BLOCK_ROWS if steady else batch_size or large
+        chunk = block * max(1, _PREDICT_BYTES // (block * rows.row_bytes))
+        outputs = []
+        for start in range(0, rows.n_rows, chunk):
+            x = rows.take(slice(start, start + chunk))[0]
+            n_rows = len(leaves(x)[0])
+            if steady:
+                x = map_leaves(lambda leaf, n=-n_rows % block: _padded(leaf, n), x)
+            output = self._predictor(x).predict(values, x, block)
+            outputs.append(keras.tree.map_structure(lambda a, n=n_rows: a[:n], output))
+        if len(outputs) == 1:
+            return outputs[0]
+        return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
+
+    def _predictor(self, x):
+        specs = str(batch_specs(x))
+        predictor = self._own_predictors.get(specs) or predictors.get((self._fingerprint, specs))
+        if predictor is None:
+            worker = workers.get(self._fingerprint)
+            predictor = _traced(Predictor, worker or self._model, x)
+            if worker is None:
+                self._own_predictors[specs] = predictor
+            else:
+                predictors.put((self._fingerprint, specs), predictor)
+        return predictor
+
+    def _notice_compile(self):
+        """See to a model that its user has compiled anew, or whose layers were frozen."""
+        state = _compiled_state(self._model)
+        if [*map(id, state)] == [*map(id, self._compiled_state)]:
+            return
+        self._compiled_state, self._fingerprint, self._own_programs = state, None, {}
+        optimizer = self._model.optimizer
+        if optimizer is not None and not optimizer.built:
+            optimizer.build(self._model.trainable_variables)
+
+    def _shared(self, example):
+        worker = make_seeded(self._make, seed=0) if self._make is not None else None
+        if worker is None or self._fingerprint_of(worker) != self._fingerprint:
+            raise _NotRepeatable
+        program = _traced(Program, worker, example)
+        workers.setdefault(self._fingerprint, worker)
+        return program
+
+    def _fingerprint_of(self, model):
+        compiled = (model.loss, _compile_settings(model), model.jit_compile)
+        return fingerprint(model, model.optimizer, compiled, self._settings)
+
+
+class _NotRepeatable(Exception):
+    """The recipe made another model the second time, so the two can't share a program."""
+
+
+def _traced(compiled_class, model, example):
+    with tracing():
+        return compiled_class(model, example)
+
+
+def state_variables(model):
+    """The variables that training starts from and changes: the net's, then the optimizer's."""
+    optimizer = model.optimizer
+    return [*model.variables, *(optimizer.variables if optimizer is not None else ())]
+
+
+def overrides(model, names):
+    """Tell whether a model's class has its own version of any of `keras.Model`'s methods."""
+    import keras
+
+    return any(getattr(type(model), name) is not getattr(keras.Model, name) for name in names)
+
+
+def _compiled_parts(model):
+    """List the loss and the metric in which Keras keeps what a model was compiled with."""
+    import keras
+
+    kinds = (keras.losses.Loss, keras.metrics.Metric)
+    parts = [part for part in vars(model).values() if isinstance(part, kinds)]
+    return [part for part in parts if hasattr(part, "output_names")]
+
+
+def _compile_settings(model):
+    """Collect losses, metrics and their weights; what Keras calls the outputs is left out."""
+    parts = map(vars, _compiled_parts(model))
+    return [{k: v for k, v in part.items() if k != "output_names"} for part in parts]
+
+
+def _compiled_state(model):
+    """List the objects of which another one makes another training step."""
+    return [model.optimizer, *_compiled_parts(model), *model.trainable_variables]
+
+
+def _variable_bytes(model):
+    return sum(v.value.dtype.size * int(np.prod(v.shape)) for v in state_variables(model))
+
+
+def _padded(array, n_rows):
+    if not n_rows:
+        return array
+    return np.concatenate([array, np.zeros((n_rows, *array.shape[1:]), array.dtype)])

@@ -1,0 +1,106 @@
+"""Plain Keras: the same training by `keras.Model.fit`, for what programs can't run.
+
+Callbacks that want every batch, and ``engine="keras"``, which is the other side in the tests.
+"""
+
+import math
+
+import numpy as np
+
+from skkeras.engine.rows import map_leaves
+from skkeras.engine.training import diverged
+
+
+def train(
+    net,
+    rows,
+    schedule,
+    *,
+    validation=None,
+    callbacks=(),
+    verbose=0,
+    on_divergence="raise",
+    **fit_arguments,
+):
+    """Train a net by `keras.Model.fit`, in the same row order as `skkeras.engine.training.train`.
+
+    Parameters and result are those of that function; batch-level hooks are called, and further
+    arguments go to `keras.Model.fit`.
+    """
+    import keras
+
+    model = net.model
+    batches = _batches(rows, schedule.batch_size)
+    history = keras.callbacks.History()
+    model.fit(
+        batches,
+        epochs=schedule.epochs,
+        initial_epoch=schedule.initial_epoch,
+        validation_data=validation and _batches(validation, schedule.batch_size),
+        callbacks=[_epochs(batches, schedule, on_divergence), *callbacks, history],
+        verbose=verbose,
+        shuffle=False,
+        **fit_arguments,
+    )
+    return dict(history.history)
+
+
+def evaluate(net, rows, batch_size):
+    """Return a net's loss and metrics over rows by `keras.Model.evaluate`."""
+    return net.model.evaluate(_batches(rows, batch_size), verbose=0, return_dict=True)
+
+
+def predict(net, rows, **predict_arguments):
+    """Return a net's outputs by `keras.Model.predict`, which gets further arguments."""
+    x = rows.take(slice(None))[0]
+    return net.model.predict(x, **{"verbose": 0, **predict_arguments})
+
+
+def _batches(rows, batch_size):
+    """Wrap rows as a `keras.utils.PyDataset` that yields them in the order it holds."""
+    import keras
+
+    class Batches(keras.utils.PyDataset):
+        def __init__(self):
+            super().__init__()
+            self.order = np.arange(rows.n_rows)
+
+        def __len__(self):
+            return math.ceil(rows.n_rows / batch_size)
+
+        def __getitem__(self, index):
+            x, *rest = rows.take(self.order[index * batch_size : (index + 1) * batch_size])
+            return map_leaves(_text_as_tensor, x), *rest
+
+    return Batches()
+
+
+def _text_as_tensor(array):
+    """Turn strings into a tensor: Keras looks a batch's dtype up by name, and has none for them."""
+    import keras
+
+    return keras.ops.convert_to_tensor(array) if array.dtype == object else array
+
+
+def _epochs(batches, schedule, on_divergence):
+    """Make the callback that draws each epoch's order, and looks for NaN after it.
+
+    `PyDataset.on_epoch_end` is no place for the order: Keras calls it before the first epoch too.
+    """
+    import keras
+
+    class Epochs(keras.callbacks.Callback):
+        has_diverged = False
+
+        def on_epoch_begin(self, epoch, logs=None):
+            batches.order = schedule.order(len(batches.order))
+
+        def on_epoch_end(self, epoch, logs=None):
+            if self.has_diverged:
+                return
+            values = [*self.model.get_weights(), *(logs or {}).values()]
+            if not all(np.isfinite(np.asarray(value, "float64")).all() for value in values):
+                self.has_diverged = True
+                diverged(epoch, on_divergence)
+
+    return Epochs()

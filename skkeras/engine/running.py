@@ -1,0 +1,64 @@
+"""Running: in compiled programs where that is possible, by Keras's own loops where it isn't.
+
+What can't be put into a graph (a `train_step` with Python in it, a model that runs eagerly) and
+what brings a loop of its own runs as Keras runs it, and is still correct.
+"""
+
+from skkeras.engine import plain, training
+from skkeras.engine.net import overrides
+from skkeras.engine.program import UntraceableError
+
+
+def train(net, rows, schedule, *, compiled, fit_arguments=None, **options):
+    """Train a net; see `skkeras.engine.training.train` for ``options`` and the result.
+
+    Parameters
+    ----------
+    net : Net
+        It is changed.
+    rows : Rows
+        Training data.
+    schedule : Schedule
+        Epochs, batch size and order.
+    compiled : bool
+        Whether programs may be used: not if a callback wants every batch.
+    fit_arguments : dict or None, default=None
+        Further arguments for `keras.Model.fit`, which runs then.
+    **options : dict
+        Validation data, callbacks, verbosity and what to do on divergence.
+
+    Returns
+    -------
+    history : dict of list of float
+    """
+    if compiled and not fit_arguments and not _wants_keras(net.model):
+        try:
+            return training.train(net, rows, schedule, **options)
+        except UntraceableError:
+            pass
+    return plain.train(net, rows, schedule, **options, **(fit_arguments or {}))
+
+
+def evaluate(net, rows, batch_size):
+    """Return the loss and the metrics of a net over rows, as a dict of floats."""
+    if not _wants_keras(net.model):
+        try:
+            return training.evaluate_net(net, rows, batch_size)
+        except UntraceableError:
+            pass
+    return plain.evaluate(net, rows, batch_size)
+
+
+def predict(net, rows, arguments):
+    """Return a net's outputs for rows; ``arguments`` are those of `keras.Model.predict`."""
+    if arguments.keys() <= {"batch_size", "verbose"} and not net.has_own_predict:
+        try:
+            return net.predict(rows, arguments.get("batch_size"))
+        except UntraceableError:
+            pass
+    return plain.predict(net, rows, **arguments)
+
+
+def _wants_keras(model):
+    own = ("fit", "evaluate", "make_train_function", "make_test_function")
+    return model.run_eagerly or overrides(model, own)

@@ -1,0 +1,307 @@
+"""Training: what happens between the first and the last epoch of a fit.
+
+It is Keras's training (the same batches give the same weights, logs and callback calls as
+`keras.Model.fit`), but the steps run inside compiled programs, many to a call.
+"""
+
+import contextlib
+import dataclasses
+import math
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+
+from skkeras.engine.rows import leaves
+from skkeras.exceptions import DivergenceError
+
+# A compiled call holds Ctrl-C and callbacks back, so it is kept about this long.
+SECONDS_PER_CALL = 0.25
+# The rows of one call are copied into a buffer of at most about this size (one batch at least).
+BUFFER_BYTES = 32 * 2**20
+# Steps of the first call, before a program's speed is known.
+_FIRST_STEPS = 4
+
+
+@dataclasses.dataclass
+class Schedule:
+    """How long and in which order to train.
+
+    Parameters
+    ----------
+    epochs : int
+        The epoch to stop before.
+    batch_size : int
+        Rows in a step; the last step of an epoch takes what is left.
+    shuffle : bool, default=True
+        Whether every epoch has a new order.
+    generator : numpy.random.Generator
+        Where the orders come from.
+    initial_epoch : int, default=0
+        The number of the first epoch.
+    """
+
+    epochs: int
+    batch_size: int
+    generator: Any
+    shuffle: bool = True
+    initial_epoch: int = 0
+
+    def order(self, n_rows):
+        """Draw the row order of the next epoch."""
+        return self.generator.permutation(n_rows) if self.shuffle else np.arange(n_rows)
+
+
+def train(net, rows, schedule, *, validation=None, callbacks=(), verbose=0, on_divergence="raise"):
+    """Train a net in compiled programs.
+
+    Parameters
+    ----------
+    net : Net
+        It is changed: its values are those after training.
+    rows : Rows
+        Training data.
+    schedule : Schedule
+        Epochs, batch size, order.
+    validation : Rows or None, default=None
+        Evaluated after every epoch; its logs are prefixed with ``val_``.
+    callbacks : sequence of keras.callbacks.Callback, default=()
+        They see ``net.model``, with the newest values, as in `keras.Model.fit`; their hooks for
+        single batches are not called.
+    verbose : int, default=0
+        As in `keras.Model.fit`.
+    on_divergence : {"raise", "warn"}, default="raise"
+        What to do when the weights or the loss stop being finite.
+
+    Returns
+    -------
+    history : dict of list of float
+        A value per epoch for every log.
+
+    Raises
+    ------
+    DivergenceError
+        If training diverges and ``on_divergence="raise"``.
+    """
+    with net.training_program(rows.take(slice(0, 1))) as program:
+        if validation is not None:
+            program.trace_test(validation.take(slice(0, 1)))  # before anything is trained
+        net.load_into(program)
+        run = _Run(net, program, rows, schedule, validation, on_divergence)
+        if callbacks or verbose:
+            history = run.with_callbacks(list(callbacks), verbose)
+        else:
+            history = run.alone()
+        net.take_from(program)
+    return history
+
+
+class _Run:
+    """One fit on one program."""
+
+    def __init__(self, net, program, rows, schedule, validation, on_divergence):
+        self.net = net
+        self.program = program
+        self.rows = rows
+        self.schedule = schedule
+        self.validation = validation
+        self.on_divergence = on_divergence
+        self.has_diverged = False
+        self.history = {}
+
+    def alone(self):
+        """Train with nobody looking: a call may span epochs."""
+        first, last = self.schedule.initial_epoch, self.schedule.epochs
+        stride = 1 if self.validation is not None else last - first
+        with self._kept_if_interrupted():
+            for begin in range(first, last, max(stride, 1)):
+                for logs in self._epochs(begin, min(begin + stride, last)):
+                    if self.validation is not None:
+                        logs |= _prefixed(self._evaluate())
+                    for name in sorted(logs):  # as Keras does
+                        self.history.setdefault(name, []).append(logs[name])
+        self._finalize()
+        return self.history
+
+    def with_callbacks(self, callbacks, verbose):
+        """Train an epoch at a time, and let the callbacks see and change the model."""
+        import keras
+
+        model = self.net.hand_over()
+        listeners = keras.callbacks.CallbackList(
+            callbacks,
+            add_history=True,
+            add_progbar=bool(verbose),
+            model=model,
+            verbose=verbose,
+            epochs=self.schedule.epochs,
+            steps=math.ceil(self.rows.n_rows / self.schedule.batch_size),
+        )
+        model.stop_training = False
+        logs = None
+        listeners.on_train_begin()
+        for epoch in range(self.schedule.initial_epoch, self.schedule.epochs):
+            listeners.on_epoch_begin(epoch)
+            self.net.load_into(self.program)
+            # Keras looks at stop_training after a batch, so one batch runs in any case.
+            max_steps = 1 if model.stop_training else None
+            with self._kept_if_interrupted():
+                (logs,) = self._epochs(epoch, epoch + 1, max_steps=max_steps)
+            self.net.take_from(self.program)
+            if self.validation is not None:
+                listeners.on_test_begin()
+                self.net.load_into(self.program)
+                val_logs = self._evaluate()
+                listeners.on_test_end(val_logs)
+                logs |= _prefixed(val_logs)
+            listeners.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+        self.net.load_into(self.program)
+        self._finalize()
+        self.net.take_from(self.program)
+        listeners.on_train_end(logs)
+        self.net.load_into(self.program)
+        # As Keras's own callback has it: others may have added to the logs.
+        return dict(model.history.history)
+
+    @contextlib.contextmanager
+    def _kept_if_interrupted(self):
+        """Ctrl-C leaves the net as it is trained by then, as in `keras.Model.fit`."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.net.take_from(self.program)
+            raise
+
+    def _finalize(self):
+        optimizer = self.program.worker.optimizer
+        if optimizer is not None and self.schedule.epochs > 0:
+            # Weights kept as moving averages (use_ema) take their place at the end.
+            optimizer.finalize_variable_values(self.program.worker.trainable_weights)
+
+    def _epochs(self, first, last, max_steps=None):
+        """Run epochs (only the first steps of each, if so asked); yield the logs of each."""
+        n_rows, batch_size = self.rows.n_rows, self.schedule.batch_size
+        n_steps = max_steps or math.ceil(n_rows / batch_size)
+        epoch, step, order = first, 0, None
+        while epoch < last:
+            budget, segments, indices, sizes = self._steps_per_call(), [], [], []
+            while budget and epoch < last:
+                order = self.schedule.order(n_rows) if step == 0 else order
+                taken = min(budget, n_steps - step)
+                rows = order[step * batch_size : (step + taken) * batch_size]
+                indices.append(rows)
+                sizes += _batch_rows(len(rows), batch_size)
+                ends = step + taken == n_steps
+                segments.append((taken, step == 0, ends, epoch))
+                budget -= taken
+                epoch, step = (epoch + 1, 0) if ends else (epoch, step + taken)
+            yield from self._call(segments, np.concatenate(indices), sizes)
+
+    def _call(self, segments, indices, sizes):
+        batch = self.rows.take(indices)
+        steps, starts = [s[0] for s in segments], [s[1] for s in segments]
+        with _paced(self.program, "train", self.schedule.batch_size, len(sizes)):
+            logs, finite = self.program.train(batch, sizes, steps, starts)
+        for (_, _, ends, epoch), log, is_finite in zip(segments, logs, finite, strict=True):
+            if ends:
+                if not is_finite and not self.has_diverged:
+                    self.has_diverged = True
+                    diverged(epoch, self.on_divergence)
+                yield log
+
+    def _steps_per_call(self):
+        return _steps_per_call(self.program, "train", self.rows, self.schedule.batch_size)
+
+    def _evaluate(self):
+        return evaluate(self.program, self.validation, self.schedule.batch_size)
+
+
+def evaluate(program, rows, batch_size):
+    """Return a program's loss and metrics over rows, as `keras.Model.evaluate` does.
+
+    Parameters
+    ----------
+    program : Program
+        The net's values are loaded.
+    rows : Rows
+        The data.
+    batch_size : int
+        Rows in a step.
+
+    Returns
+    -------
+    logs : dict of float
+    """
+    logs, start = None, 0
+    while start < rows.n_rows:
+        n_steps = _steps_per_call(program, "test", rows, batch_size)
+        stop = min(start + n_steps * batch_size, rows.n_rows)
+        batch = rows.take(slice(start, stop))
+        sizes = _batch_rows(stop - start, batch_size)
+        with _paced(program, "test", batch_size, len(sizes)):
+            logs = program.test(batch, sizes, first=start == 0, last=stop == rows.n_rows)
+        start = stop
+    return logs
+
+
+def _steps_per_call(program, kind, rows, batch_size):
+    """Tell how many steps take about as long, and as much memory, as a call should."""
+    pace = program.seconds_per_step.get((kind, batch_size))
+    steps = _FIRST_STEPS if pace is None else SECONDS_PER_CALL / pace
+    buffered = BUFFER_BYTES / (rows.row_bytes * batch_size)
+    return max(1, int(min(steps, buffered)))
+
+
+@contextlib.contextmanager
+def _paced(program, kind, batch_size, n_steps):
+    """Note how long a step takes."""
+    begin = time.perf_counter()
+    yield
+    program.seconds_per_step[kind, batch_size] = (time.perf_counter() - begin) / n_steps
+
+
+def evaluate_net(net, rows, batch_size):
+    """Return a net's loss and metrics over rows; see `evaluate`."""
+    with net.training_program(rows.take(slice(0, 1))) as program:
+        net.load_into(program)
+        return evaluate(program, rows, batch_size)
+
+
+def diverged(epoch, on_divergence):
+    """Raise or warn that weights or loss are no longer finite."""
+    message = (
+        f"Training diverged in epoch {epoch + 1}: the weights or the loss became NaN or infinite; "
+        "expected finite values. A smaller optimizer__learning_rate, optimizer__clipnorm=1.0, or "
+        "scaling X (StandardScaler) and y usually mends it. "
+        'on_divergence="warn" trains on regardless.'
+    )
+    if on_divergence == "raise":
+        raise DivergenceError(message, epoch=epoch + 1)
+    warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+def check_not_nan(outputs, on_divergence):
+    """Raise or warn if a net's outputs, an array or a structure of arrays, have NaN in them."""
+    for part in leaves(outputs):
+        rows = np.isnan(part).reshape(len(part), -1).any(axis=1)
+        if rows.any():
+            message = (
+                f"The net's outputs for X have NaN in {rows.sum()} of {len(rows)} rows; expected "
+                "numbers. Its weights are NaN, or its layers are not defined for these rows "
+                '(logarithms, roots, divisions). on_divergence="warn" returns them nevertheless.'
+            )
+            if on_divergence == "raise":
+                raise ValueError(message)
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+def _batch_rows(n_rows, batch_size):
+    full, rest = divmod(n_rows, batch_size)
+    return [batch_size] * full + [rest] * bool(rest)
+
+
+def _prefixed(logs):
+    return {f"val_{name}": value for name, value in logs.items()}

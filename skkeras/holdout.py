@@ -1,0 +1,61 @@
+"""Validation data: what is held out of the training data, and by which rule."""
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+# What early stopping holds out if nothing else is said; as scikit-learn's MLPs do.
+DEFAULT_FRACTION = 0.1
+
+
+def check_validation_split(split):
+    """Raise unless a value is a fraction, a number of rows, a splitter or None."""
+    is_number = isinstance(split, int | float | np.number) and not isinstance(split, bool)
+    if (
+        split is not None
+        and not is_number
+        and (isinstance(split, str | type) or not hasattr(split, "split"))
+    ):
+        raise TypeError(
+            f"validation_split={split!r} is of type {type(split).__name__}; expected a fraction "
+            "such as 0.1, a splitter such as GroupKFold(5), or None."
+        )
+
+
+def split_rows(split, n_rows, labels, groups, seed):
+    """Split row numbers into training and validation.
+
+    Parameters
+    ----------
+    split : float, int or splitter
+        The fraction (or number) of rows to hold out, shuffled; or a scikit-learn splitter, whose
+        first split counts.
+    n_rows : int
+        Number of rows.
+    labels : array of shape (n_rows,) or None
+        Labels to stratify by.
+    groups : array of shape (n_rows,) or None
+        For splitters that want groups.
+    seed : int
+        Of the shuffling.
+
+    Returns
+    -------
+    train, validation : int arrays
+
+    Examples
+    --------
+    >>> from skkeras.holdout import split_rows
+    >>> train, validation = split_rows(0.25, 8, None, None, seed=0)
+    >>> len(train), len(validation)
+    (6, 2)
+    """
+    indices = np.arange(n_rows)
+    if hasattr(split, "split"):
+        return next(iter(split.split(indices, labels, groups)))
+    try:
+        return train_test_split(indices, test_size=split, stratify=labels, random_state=seed)
+    except ValueError as error:
+        raise ValueError(
+            f"validation_split={split!r} can't be held out of {n_rows} samples: {error} Pass X_val "
+            "and y_val, or a splitter, or turn early_stopping off."
+        ) from error

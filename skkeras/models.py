@@ -1,0 +1,510 @@
+"""Presets: the builders that ship with the library, to use by name or to copy and change.
+
+A preset is a plain Keras builder. It takes the facts about the data by name, as every builder
+does, and its hyperparameters as keywords, so ``KerasClassifier("mlp", model__units=64)`` reaches
+``units`` of :func:`mlp`. It returns a model that is not compiled. To go further than a preset's
+hyperparameters, copy its body, without the checks on top, into a builder of your own.
+"""
+
+from numbers import Integral, Real
+from types import MappingProxyType
+
+import numpy as np
+
+from skkeras.params import suggestion
+
+
+def mlp(
+    input_shape,
+    n_outputs,
+    output_activation,
+    *,
+    units=100,
+    activation="relu",
+    dropout=0.0,
+    normalization=None,
+):
+    """Build a multilayer perceptron; the default preset.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Shape of one row. More than one dimension is flattened.
+    n_outputs : int
+        Units of the output layer.
+    output_activation : str
+        Activation of the output layer.
+    units : int or sequence of int, default=100
+        Units of each hidden layer; an int makes one layer.
+    activation : str or callable, default="relu"
+        Activation of the hidden layers: a name that Keras knows, or a function.
+    dropout : float, default=0.0
+        Fraction of each hidden layer's outputs that training drops, in [0, 1).
+    normalization : {"layer", "batch"}, default=None
+        Normalise each hidden layer before its activation, with Keras's LayerNormalization or
+        BatchNormalization. None leaves it out.
+
+    Returns
+    -------
+    model : keras.Model
+        Not compiled.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyperparameter or the shape cannot be used; the message names it.
+
+    Examples
+    --------
+    >>> from skkeras import models
+    >>> net = models.mlp((30,), 1, "sigmoid", units=(64, 32), dropout=0.2)
+    >>> net.output_shape, net.count_params()
+    ((None, 1), 4097)
+    >>> models.mlp((30,), 1, "sigmoid", units=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: Got units=0; expected an int of at least 1, or a sequence of them, one for each \
+layer, such as 64 or (64, 32).
+    """
+    import keras
+
+    _check_input_shape("mlp", input_shape)
+    _check_hidden_layers(activation, dropout, normalization, units=units)
+    net = keras.Sequential([keras.Input(input_shape)])
+    if len(input_shape) > 1:
+        net.add(keras.layers.Flatten())
+    for size in np.atleast_1d(units).tolist():
+        net.add(keras.layers.Dense(size))
+        if normalization == "layer":
+            net.add(keras.layers.LayerNormalization())
+        if normalization == "batch":
+            net.add(keras.layers.BatchNormalization())
+        net.add(keras.layers.Activation(activation))
+        if dropout:
+            net.add(keras.layers.Dropout(dropout))
+    net.add(keras.layers.Dense(n_outputs, activation=output_activation))
+    return net
+
+
+def cnn(
+    input_shape,
+    n_outputs,
+    output_activation,
+    *,
+    filters=(32, 64),
+    kernel_size=3,
+    pool_size=2,
+    units=64,
+    activation="relu",
+    dropout=0.0,
+    normalization=None,
+):
+    """Build a convolutional network for images: convolutions with pooling, then dense layers.
+
+    Edges are padded, so that no image is too small for the layers asked for.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Shape of one image: (height, width) or (height, width, channels).
+    n_outputs : int
+        Units of the output layer.
+    output_activation : str
+        Activation of the output layer.
+    filters : int or sequence of int, default=(32, 64)
+        Filters of each convolution; an int makes one.
+    kernel_size : int or pair of int, default=3
+        Height and width, in pixels, of each convolution's window.
+    pool_size : int or pair of int, default=2
+        Factor by which the maximum over neighbours shrinks height and width after each
+        convolution; 1 keeps them.
+    units : int or sequence of int, default=64
+        Units of each dense hidden layer after the convolutions.
+    activation : str or callable, default="relu"
+        Activation of the hidden layers: a name that Keras knows, or a function.
+    dropout : float, default=0.0
+        Fraction of each dense hidden layer's inputs that training drops, in [0, 1).
+    normalization : {"layer", "batch"}, default=None
+        Normalise each convolution before its activation, with Keras's LayerNormalization (over
+        the filters of a pixel) or BatchNormalization. None leaves it out.
+
+    Returns
+    -------
+    model : keras.Model
+        Not compiled.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyperparameter or the shape cannot be used; the message names it.
+
+    Examples
+    --------
+    >>> from skkeras import models
+    >>> models.cnn((8, 8), 10, "softmax").output_shape
+    (None, 10)
+    >>> models.cnn((64,), 10, "softmax")
+    Traceback (most recent call last):
+    ...
+    ValueError: Got rows of shape input_shape=(64,); expected (height, width) or (height, width, \
+channels) for model='cnn'. Reshape X so that each row is an image, or use model='mlp'.
+    """
+    import keras
+
+    _check_input_shape("cnn", input_shape)
+    _check_hidden_layers(activation, dropout, normalization, filters=filters)
+    _check_sizes("units", units)
+    _check_window("kernel_size", kernel_size)
+    _check_window("pool_size", pool_size)
+    kernel_size = np.broadcast_to(kernel_size, 2).tolist()
+    pool_size = np.broadcast_to(pool_size, 2).tolist()
+    net = keras.Sequential([keras.Input(input_shape)])
+    if len(input_shape) == 2:
+        net.add(keras.layers.Reshape((*input_shape, 1)))
+    for size in np.atleast_1d(filters).tolist():
+        net.add(keras.layers.Conv2D(size, kernel_size, padding="same"))
+        if normalization == "layer":
+            net.add(keras.layers.LayerNormalization())
+        if normalization == "batch":
+            net.add(keras.layers.BatchNormalization())
+        net.add(keras.layers.Activation(activation))
+        net.add(keras.layers.MaxPooling2D(pool_size, padding="same"))
+    net.add(keras.layers.Flatten())
+    for size in np.atleast_1d(units).tolist():
+        if dropout:
+            net.add(keras.layers.Dropout(dropout))
+        net.add(keras.layers.Dense(size, activation=activation))
+    net.add(keras.layers.Dense(n_outputs, activation=output_activation))
+    return net
+
+
+def lstm(
+    input_shape,
+    n_outputs,
+    output_activation,
+    *,
+    units=64,
+    activation="tanh",
+    dropout=0.0,
+    normalization=None,
+):
+    """Build a recurrent network of LSTM layers for sequences.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Shape of one sequence: (steps, features).
+    n_outputs : int
+        Units of the output layer, which follows the last step.
+    output_activation : str
+        Activation of the output layer.
+    units : int or sequence of int, default=64
+        Units of each LSTM layer; an int makes one layer.
+    activation : str or callable, default="tanh"
+        Activation of the LSTM layers: a name that Keras knows, or a function.
+    dropout : float, default=0.0
+        Fraction of each LSTM layer's outputs that training drops, in [0, 1).
+    normalization : {"layer", "batch"}, default=None
+        Normalise the outputs of each LSTM layer, with Keras's LayerNormalization or
+        BatchNormalization. None leaves it out.
+
+    Returns
+    -------
+    model : keras.Model
+        Not compiled.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyperparameter or the shape cannot be used; the message names it.
+
+    Examples
+    --------
+    >>> from skkeras import models
+    >>> models.lstm((24, 3), 1, "linear", units=(32, 16)).output_shape
+    (None, 1)
+    >>> models.lstm((24,), 1, "linear")
+    Traceback (most recent call last):
+    ...
+    ValueError: Got rows of shape input_shape=(24,); expected (steps, features) for model='lstm'. \
+Reshape X so that each row is a sequence, X[..., None] for one feature, or use model='mlp'.
+    """
+    import keras
+
+    _check_input_shape("lstm", input_shape)
+    _check_hidden_layers(activation, dropout, normalization, units=units)
+    return _recurrent(
+        keras.layers.LSTM,
+        input_shape,
+        keras.layers.Dense(n_outputs, activation=output_activation),
+        units,
+        activation,
+        dropout,
+        normalization,
+    )
+
+
+def gru(
+    input_shape,
+    n_outputs,
+    output_activation,
+    *,
+    units=64,
+    activation="tanh",
+    dropout=0.0,
+    normalization=None,
+):
+    """Build a recurrent network of GRU layers for sequences.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Shape of one sequence: (steps, features).
+    n_outputs : int
+        Units of the output layer, which follows the last step.
+    output_activation : str
+        Activation of the output layer.
+    units : int or sequence of int, default=64
+        Units of each GRU layer; an int makes one layer.
+    activation : str or callable, default="tanh"
+        Activation of the GRU layers: a name that Keras knows, or a function.
+    dropout : float, default=0.0
+        Fraction of each GRU layer's outputs that training drops, in [0, 1).
+    normalization : {"layer", "batch"}, default=None
+        Normalise the outputs of each GRU layer, with Keras's LayerNormalization or
+        BatchNormalization. None leaves it out.
+
+    Returns
+    -------
+    model : keras.Model
+        Not compiled.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyperparameter or the shape cannot be used; the message names it.
+
+    Examples
+    --------
+    >>> from skkeras import models
+    >>> models.gru((24, 3), 1, "linear", normalization="layer").output_shape
+    (None, 1)
+    >>> models.gru((24, 3), 1, "linear", normalization="foo")
+    Traceback (most recent call last):
+    ...
+    ValueError: Got normalization='foo'; expected 'layer', 'batch' or None.
+    """
+    import keras
+
+    _check_input_shape("gru", input_shape)
+    _check_hidden_layers(activation, dropout, normalization, units=units)
+    return _recurrent(
+        keras.layers.GRU,
+        input_shape,
+        keras.layers.Dense(n_outputs, activation=output_activation),
+        units,
+        activation,
+        dropout,
+        normalization,
+    )
+
+
+def _recurrent(layer, input_shape, output, units, activation, dropout, normalization):
+    import keras
+
+    net = keras.Sequential([keras.Input(input_shape)])
+    sizes = np.atleast_1d(units).tolist()
+    for i, size in enumerate(sizes, start=1):
+        net.add(layer(size, activation=activation, return_sequences=i < len(sizes)))
+        if normalization == "layer":
+            net.add(keras.layers.LayerNormalization())
+        if normalization == "batch":
+            net.add(keras.layers.BatchNormalization())
+        if dropout:
+            net.add(keras.layers.Dropout(dropout))
+    net.add(output)
+    return net
+
+
+def linear(input_shape, n_outputs, output_activation):
+    """Build a linear or logistic regression: an output layer and nothing before it.
+
+    Without hidden layers there is nothing to size, drop or normalise, so it takes no
+    hyperparameters.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Shape of one row. More than one dimension is flattened.
+    n_outputs : int
+        Units of the output layer.
+    output_activation : str
+        Activation of the output layer.
+
+    Returns
+    -------
+    model : keras.Model
+        Not compiled.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the shape cannot be used.
+
+    Examples
+    --------
+    >>> from skkeras import models
+    >>> models.linear((30,), 1, "linear").count_params()
+    31
+    """
+    import keras
+
+    _check_input_shape("linear", input_shape)
+    net = keras.Sequential([keras.Input(input_shape)])
+    if len(input_shape) > 1:
+        net.add(keras.layers.Flatten())
+    net.add(keras.layers.Dense(n_outputs, activation=output_activation))
+    return net
+
+
+PRESETS = MappingProxyType({"mlp": mlp, "cnn": cnn, "lstm": lstm, "gru": gru, "linear": linear})
+
+
+def find_preset(name):
+    """Look up a preset's builder by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of the keys of ``PRESETS``.
+
+    Returns
+    -------
+    builder : callable
+        The preset.
+
+    Raises
+    ------
+    ValueError
+        If there is no such preset; the message names the nearest one.
+
+    Examples
+    --------
+    >>> from skkeras.models import find_preset
+    >>> find_preset("mlp").__name__
+    'mlp'
+    >>> find_preset("mpl")
+    Traceback (most recent call last):
+    ...
+    ValueError: Got model='mpl'; expected the name of a preset, a builder or a keras.Model. Did \
+you mean 'mlp'? Accepted: 'cnn', 'gru', 'linear', 'lstm', 'mlp'.
+    """
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise ValueError(
+            f"Got model={name!r}; expected the name of a preset, a builder or a keras.Model. "
+            f"{suggestion(name, PRESETS)}"
+        ) from None
+
+
+# What one row has to look like: in words, the ranks, and how to get there.
+_IMAGE = (
+    "(height, width) or (height, width, channels)",
+    (2, 3),
+    "Reshape X so that each row is an image",
+)
+_SEQUENCE = (
+    "(steps, features)",
+    (2,),
+    "Reshape X so that each row is a sequence, X[..., None] for one feature",
+)
+_ROWS = {"cnn": _IMAGE, "lstm": _SEQUENCE, "gru": _SEQUENCE}
+
+
+def _check_input_shape(preset, input_shape):
+    if not isinstance(input_shape, (tuple, list)):
+        raise TypeError(
+            f"Got input_shape={input_shape!r}; expected a tuple of int, because model={preset!r} "
+            "takes one input. Write a builder for several inputs."
+        )
+    if not input_shape:
+        raise ValueError(
+            f"Got rows of shape input_shape=(); expected (features,) or more for model={preset!r}. "
+            "Reshape X with X[:, None] if these are numbers; write a builder that starts with "
+            "keras.layers.TextVectorization if they are strings."
+        )
+    if preset in _ROWS:
+        expected, ranks, remedy = _ROWS[preset]
+        if len(input_shape) not in ranks:
+            raise ValueError(
+                f"Got rows of shape input_shape={tuple(input_shape)}; expected {expected} for "
+                f"model={preset!r}. {remedy}, or use model='mlp'."
+            )
+    # Recurrent layers take any number of steps; the others turn all of a row into weights.
+    fixed = input_shape[1:] if _ROWS.get(preset) is _SEQUENCE else input_shape
+    if None in fixed:
+        raise ValueError(
+            f"Got rows of shape input_shape={tuple(input_shape)}; expected sizes that are known "
+            f"for model={preset!r}. Pad or crop X so that all rows have one shape."
+        )
+
+
+def _check_sizes(name, value):
+    if isinstance(value, (list, tuple, np.ndarray)):
+        sizes = list(value)
+    else:
+        sizes = [value]
+    if not sizes or not all(_is_size(size) for size in sizes):
+        raise ValueError(
+            f"Got {name}={value!r}; expected an int of at least 1, or a sequence of them, one for "
+            "each layer, such as 64 or (64, 32)."
+        )
+
+
+def _check_window(name, value):
+    sizes = value if isinstance(value, (list, tuple)) else [value, value]
+    if len(sizes) != 2 or not all(_is_size(size) for size in sizes):
+        raise ValueError(
+            f"Got {name}={value!r}; expected an int of at least 1, or two of them for height and "
+            "width."
+        )
+
+
+def _check_hidden_layers(activation, dropout, normalization, **sizes):
+    _check_activation(activation)
+    if isinstance(dropout, bool) or not isinstance(dropout, Real) or not 0 <= dropout < 1:
+        raise ValueError(
+            f"Got dropout={dropout!r}; expected a fraction of at least 0 and below 1, such as 0.2."
+        )
+    if normalization not in ("layer", "batch", None):
+        raise ValueError(f"Got normalization={normalization!r}; expected 'layer', 'batch' or None.")
+    for name, value in sizes.items():
+        _check_sizes(name, value)
+        if normalization == "layer" and np.min(value) == 1:
+            raise ValueError(
+                f"Got normalization='layer' and {name}={value!r}; expected layers of at least 2, "
+                f"because a layer of 1 is normalised to a constant. Take larger {name}, or "
+                "normalization='batch'."
+            )
+
+
+def _check_activation(activation):
+    import keras
+
+    is_layer = isinstance(activation, (type, keras.Layer))
+    try:
+        known = not is_layer and callable(keras.activations.get(activation))
+    except (TypeError, ValueError):
+        known = False
+    if not known and activation is not None:
+        # A layer may have weights, and one object in several layers or nets would share them.
+        raise ValueError(
+            f"Got activation={activation!r}; expected a function, or the name of one in "
+            "keras.activations, such as 'relu', 'tanh' or 'gelu'. Write a builder to put layers "
+            "between others."
+        )
+
+
+def _is_size(value):
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1

@@ -1,0 +1,126 @@
+"""KerasRegressor: a Keras network as a scikit-learn regressor."""
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+
+from skkeras.base import BaseKerasEstimator
+from skkeras.data import check_targets
+from skkeras.targets import Several, Values
+
+
+class KerasRegressor(RegressorMixin, BaseKerasEstimator):
+    """A Keras network as a scikit-learn regressor.
+
+    Parameters
+    ----------
+    model : callable, str, keras.Model or None, default=None
+        A builder, the name of a preset, a template or None; see `KerasClassifier`.
+    loss : str, callable, class, keras.losses.Loss or None, default=None
+        None is the mean squared error.
+    optimizer : str, class, keras.optimizers.Optimizer or None, default=None
+        An instance is copied for every fit. None is ``"adam"``.
+    metrics : list or None, default=None
+        Metrics for ``history_`` and `evaluate`.
+    epochs : int, default=100
+        Passes over the training data.
+    batch_size : int, default=32
+        Rows in a step; one that is larger than the data takes all of it.
+    validation_split : float, int, splitter or None, default=None
+        What to hold out for validation: a fraction or number of rows, shuffled, or the first split
+        of a scikit-learn splitter.
+    early_stopping : bool, default=False
+        Stop when ``val_loss`` hasn't improved for 10 epochs, and restore the weights of the best
+        epoch. Holds out a tenth of the data if nothing else is said.
+    callbacks : callback, class, list, dict or None, default=None
+        Keras callbacks; each fit gets copies of its own, kept in ``callbacks_``.
+    shuffle : bool, default=True
+        Whether every epoch has a new row order.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last one.
+    random_state : int, RandomState instance or None, default=None
+        Decides initial weights, dropout, row order and what is held out.
+    verbose : int, default=0
+        As in `keras.Model.fit`.
+    on_divergence : {"raise", "warn"}, default="raise"
+        What to do when weights or loss turn to NaN or infinity.
+    engine : {"compiled", "keras"}, default="compiled"
+        How to train: in compiled programs that fits share, or by `keras.Model.fit`.
+    **routed : dict
+        ``model__``, ``optimizer__``, ``loss__``, ``metrics__``, ``callbacks__``, ``compile__``,
+        ``fit__`` and ``predict__`` parameters, by the name they have there.
+
+    Attributes
+    ----------
+    model_, history_, n_iter_, best_epoch_, callbacks_, n_features_in_, feature_names_in_
+        As in `KerasClassifier`.
+
+    See Also
+    --------
+    KerasClassifier : The same for labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras import KerasRegressor
+    >>> X = np.linspace(-1, 1, 100).reshape(-1, 1)
+    >>> y = 2 * X[:, 0] + 1
+    >>> net = KerasRegressor("linear", optimizer__learning_rate=0.05, random_state=0)
+    >>> float(net.fit(X, y).score(X, y)) > 0.99
+    True
+    """
+
+    def predict(self, X):
+        """Predict numbers for X.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+            Rows like those of training.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, ...)
+            In the shape that y had in training.
+        """
+        outputs = self._outputs(X)
+        return self._target.predictions(outputs, self._facts.loss)
+
+    def score(self, X, y, sample_weight=None):
+        """Compute the coefficient of determination, R2, on X and y.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+            Rows like those of training.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), or dict of them
+            True values. With several outputs the score is the mean of theirs.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each sample counts.
+
+        Returns
+        -------
+        score : float
+            At most 1; 0 for predicting the mean.
+        """
+        predicted = self.predict(X)
+        if not isinstance(y, dict):
+            return r2_score(y, predicted, sample_weight=sample_weight)
+        scores = [
+            r2_score(y[name], values, sample_weight=sample_weight)
+            for name, values in predicted.items()
+        ]
+        return float(np.mean(scores))
+
+    def _check_data(self, X, y, *, reset):
+        return check_targets(self, X, y, reset=reset, numeric=True)
+
+    def _learn_target(self, y):
+        if isinstance(y, dict):
+            return Several({name: Values(part) for name, part in y.items()})
+        return Values(y)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

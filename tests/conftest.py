@@ -1,0 +1,33 @@
+"""Data that tests share. It can't be written to, so a fit that changes its arguments fails."""
+
+import numpy as np
+import pytest
+
+
+def _read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+@pytest.fixture(scope="session")
+def X():
+    """A table of shape (60, 4)."""
+    return _read_only(np.random.default_rng(0).normal(size=(60, 4)))
+
+
+@pytest.fixture(scope="session")
+def binary(X):
+    """Two classes, 0 and 1, that the first column decides."""
+    return _read_only((X[:, 0] > 0).astype(int))
+
+
+@pytest.fixture(scope="session")
+def labels(X):
+    """Three classes, as strings, that the first column decides."""
+    return _read_only(np.array(["high", "low", "mid"])[np.digitize(X[:, 0], [-0.5, 0.5]) - 2])
+
+
+@pytest.fixture(scope="session")
+def values(X):
+    """Numbers of shape (60,), linear in X."""
+    return _read_only(X @ [1.0, -2.0, 0.5, 3.0])

@@ -1,0 +1,86 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from skkeras import KerasRegressor
+from skkeras.data import check_inputs, check_targets, relative_weights
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8", "int32"])
+def test_numbers_that_a_net_may_want_are_kept(dtype):
+    X = np.arange(12, dtype=dtype).reshape(6, 2)
+    checked = check_inputs(KerasRegressor(), X, reset=True)
+    assert checked.dtype == dtype
+    assert np.shares_memory(checked, X)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 5), (2, 8, 8, 3)])
+def test_arrays_of_any_rank_above_one_are_taken(shape):
+    assert check_inputs(KerasRegressor(), np.zeros(shape), reset=True).shape == shape
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["one", "two"],
+        np.array(["one", "two"]),
+        np.array(["one", "two"], dtype=object),
+        pd.Series(["one", "two"]),
+        [["one"], ["two"]],
+        pd.DataFrame({"text": ["one", "two"]}),
+    ],
+)
+def test_text_stays_text(texts):
+    checked = check_inputs(KerasRegressor(), texts, reset=True)
+    assert checked.dtype == object
+    assert checked.ravel().tolist() == ["one", "two"]
+
+
+def test_text_with_missing_values_is_refused():
+    with pytest.raises(ValueError, match="mixes strings with other values"):
+        check_inputs(KerasRegressor(), np.array(["one", None], dtype=object), reset=True)
+
+
+@pytest.mark.parametrize("make", [sparse.csr_array, sparse.coo_matrix, sparse.dok_array])
+def test_sparse_matrices_stay_sparse(make):
+    checked = check_inputs(KerasRegressor(), make(np.eye(3)), reset=True)
+    assert sparse.issparse(checked)
+    assert checked.format == "csr"
+
+
+def test_named_inputs_are_checked_each():
+    X = {"a": np.zeros((3, 2)), "b": [["x"], ["y"], ["z"]]}
+    checked = check_inputs(KerasRegressor(), X, reset=True)
+    assert checked["a"].shape == (3, 2)
+    assert checked["b"].dtype == object
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        check_inputs(KerasRegressor(), {**X, "a": np.zeros((4, 2))}, reset=True)
+    with pytest.raises(ValueError, match="X\\['a'\\] contains NaN"):
+        check_inputs(KerasRegressor(), {**X, "a": np.full((3, 2), np.nan)}, reset=True)
+
+
+def test_numbers_in_one_dimension_get_scikit_learns_advice():
+    with pytest.raises(ValueError, match="Reshape your data"):
+        check_inputs(KerasRegressor(), np.zeros(3), reset=True)
+
+
+def test_targets_are_as_long_as_inputs():
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        check_targets(KerasRegressor(), np.zeros((3, 2)), np.zeros(4), reset=True)
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        check_targets(KerasRegressor(), np.zeros((3, 2)), None, reset=True)
+
+
+def test_weights_are_relative():
+    X = np.zeros((4, 1))
+    weights = relative_weights([1, 2, 3, 4], X)
+    assert weights.mean() == pytest.approx(1)
+    np.testing.assert_allclose(weights, relative_weights([10, 20, 30, 40], X))
+    assert relative_weights(None, X) is None
+
+
+@pytest.mark.parametrize("weights", [[-1, 1, 1], [0, 0, 0], [1, 2], [[1], [2], [3]]])
+def test_weights_that_mean_nothing_are_refused(weights):
+    with pytest.raises(ValueError, match="sample_weight|inconsistent"):
+        relative_weights(weights, np.zeros((3, 1)))

@@ -1,0 +1,266 @@
+"""Validation data: explicit, held out by fraction or splitter, and what early stopping does."""
+
+import keras
+import numpy as np
+import pytest
+import sklearn
+from sklearn.datasets import load_iris
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, GroupKFold, PredefinedSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skkeras import KerasClassifier, KerasRegressor
+
+X, Y = load_iris(return_X_y=True)
+NAMES = load_iris().target_names[Y]
+ORDER = np.random.default_rng(0).permutation(len(X))
+TRAIN, VALIDATION = ORDER[:100], ORDER[100:]
+
+
+def test_a_pipeline_scales_validation_data_and_encodes_its_labels():
+    net = KerasClassifier(model__units=8, epochs=3, metrics=["accuracy"], random_state=0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        pipe = make_pipeline(
+            StandardScaler(),
+            net.set_fit_request(X_val=True, y_val=True),
+            transform_input=["X_val"],
+        )
+        pipe.fit(X[TRAIN], NAMES[TRAIN], X_val=X[VALIDATION], y_val=NAMES[VALIDATION])
+    told = {name: values[-1] for name, values in pipe[-1].history_.items()}
+    scaled = pipe[0].transform(X[VALIDATION])
+    expected = pipe[-1].evaluate(scaled, NAMES[VALIDATION])
+    assert told["val_loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    assert told["val_accuracy"] == pytest.approx(expected["accuracy"])
+    raw = pipe[-1].evaluate(X[VALIDATION], NAMES[VALIDATION])
+    assert abs(raw["loss"] - told["val_loss"]) > 0.1
+
+
+def test_a_pipeline_trains_and_validates_as_by_hand():
+    net = KerasClassifier(model__units=8, epochs=3, random_state=0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        pipe = make_pipeline(
+            StandardScaler(),
+            KerasClassifier(**net.get_params()).set_fit_request(X_val=True, y_val=True),
+            transform_input=["X_val"],
+        )
+        pipe.fit(X[TRAIN], NAMES[TRAIN], X_val=X[VALIDATION], y_val=NAMES[VALIDATION])
+    scaler = StandardScaler().fit(X[TRAIN])
+    train, validation = scaler.transform(X[TRAIN]), scaler.transform(X[VALIDATION])
+    net.fit(train, Y[TRAIN], X_val=validation, y_val=Y[VALIDATION])
+    assert pipe[-1].history_ == net.history_
+    probabilities = pipe.predict_proba(X[VALIDATION])
+    expected = log_loss(NAMES[VALIDATION], probabilities)
+    assert pipe[-1].history_["val_loss"][-1] == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_transform_input_validation_data_arrives_as_it_is():
+    net = KerasClassifier(model__units=8, epochs=1, random_state=0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        pipe = make_pipeline(StandardScaler(), net.set_fit_request(X_val=True, y_val=True))
+        pipe.fit(X[TRAIN], NAMES[TRAIN], X_val=X[VALIDATION], y_val=NAMES[VALIDATION])
+    raw = pipe[-1].evaluate(X[VALIDATION], NAMES[VALIDATION])
+    assert pipe[-1].history_["val_loss"][-1] == pytest.approx(raw["loss"], rel=1e-5)
+
+
+class Weights(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        self.weights = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.weights.append(self.model.get_weights())
+
+
+class BatchSizes(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        self.steps = self.params["steps"]
+
+
+def test_a_fraction_is_held_out_stratified_and_shuffled(monkeypatch):
+    seen = {}
+
+    def spy(split, n_rows, labels, groups, seed):
+        train, held_out = original(split, n_rows, labels, groups, seed)
+        seen.update(train=train, held_out=held_out)
+        return train, held_out
+
+    import skkeras.base
+
+    original = skkeras.base.split_rows
+    monkeypatch.setattr(skkeras.base, "split_rows", spy)
+    net = KerasClassifier(model__units=8, epochs=1, validation_split=0.2, random_state=0)
+    net.fit(X, NAMES)
+    assert np.bincount(Y[seen["held_out"]]).tolist() == [10, 10, 10]
+    assert not set(seen["train"]) & set(seen["held_out"])
+    assert len(seen["train"]) + len(seen["held_out"]) == 150
+    assert "val_loss" in net.history_
+
+
+def test_early_stopping_restores_the_best_weights_and_tells_the_epoch():
+    net = KerasClassifier(
+        model__units=32,
+        optimizer__learning_rate=0.1,
+        epochs=200,
+        early_stopping=True,
+        validation_split=PredefinedSplit(np.where(np.isin(np.arange(150), VALIDATION), 0, -1)),
+        random_state=0,
+    ).fit(X, NAMES)
+    losses = net.history_["val_loss"]
+    assert net.n_iter_ == len(losses) < 200
+    assert net.best_epoch_ == int(np.argmin(losses)) == net.n_iter_ - 11
+    best = net.evaluate(X[VALIDATION], NAMES[VALIDATION])["loss"]
+    assert best == pytest.approx(min(losses), rel=1e-5)
+    assert best < losses[-1]
+
+
+def test_early_stopping_holds_out_a_tenth_by_itself():
+    steps = BatchSizes()
+    net = KerasClassifier(
+        model__units=8, epochs=2, batch_size=1, early_stopping=True, callbacks=steps
+    ).fit(X, NAMES)
+    assert net.callbacks_[0].steps == 135
+    assert "val_loss" in net.history_
+
+
+def positives(y_true, y_pred):
+    """Metric: the share of the second class among the rows seen."""
+    return y_true
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_early_stopping_holds_out_every_class_in_its_proportion(seed):
+    y = np.repeat(["no", "yes"], [180, 20])
+    rows = np.random.default_rng(0).standard_normal((200, 4))
+    net = KerasClassifier(
+        model__units=8, epochs=2, early_stopping=True, metrics=[positives], random_state=seed
+    ).fit(rows, y)
+    assert net.history_["positives"] == pytest.approx([0.1, 0.1])
+    assert net.history_["val_positives"] == pytest.approx([0.1, 0.1])
+
+
+def test_early_stopping_keeps_the_best_of_the_rows_it_held_out():
+    rng = np.random.default_rng(0)
+    # Labels of pure chance: whatever is learnt, validation gets worse.
+    rows, y = rng.standard_normal((200, 4)), rng.permutation(np.repeat([0, 1], 100))
+    net = KerasClassifier(
+        model__units=32,
+        optimizer__learning_rate=0.05,
+        epochs=100,
+        early_stopping=True,
+        callbacks=Weights(),
+        random_state=0,
+    ).fit(rows, y)
+    weights = net.callbacks_[0].weights
+    losses = net.history_["val_loss"]
+    assert net.best_epoch_ == int(np.argmin(losses))
+    assert net.n_iter_ == len(losses) == len(weights) == net.best_epoch_ + 11 < 100
+    kept = net.model_.get_weights()
+    assert all(map(np.array_equal, kept, weights[net.best_epoch_]))
+    assert not all(map(np.array_equal, kept, weights[-1]))
+
+
+def test_early_stopping_watches_explicit_validation_data():
+    net = KerasClassifier(
+        model__units=32,
+        optimizer__learning_rate=0.1,
+        epochs=200,
+        batch_size=1,
+        early_stopping=True,
+        callbacks=BatchSizes(),
+        random_state=0,
+    ).fit(X[TRAIN], NAMES[TRAIN], X_val=X[VALIDATION], y_val=NAMES[VALIDATION])
+    # Nothing is held out besides.
+    assert net.callbacks_[0].steps == len(TRAIN)
+    best = net.evaluate(X[VALIDATION], NAMES[VALIDATION])["loss"]
+    assert best == pytest.approx(min(net.history_["val_loss"]), rel=1e-5)
+
+
+class SpyingGroupKFold(GroupKFold):
+    splits = []  # noqa: RUF012  (the copy that a fit uses writes here, too)
+
+    def split(self, X, y=None, groups=None):
+        for train, test in super().split(X, y, groups):
+            self.splits.append((train, test))
+            yield train, test
+
+
+def test_no_group_is_on_both_sides_of_a_group_split():
+    groups = np.arange(150) // 5
+    SpyingGroupKFold.splits.clear()
+    with sklearn.config_context(enable_metadata_routing=True):
+        net = KerasClassifier(
+            model__units=8, epochs=1, validation_split=SpyingGroupKFold(5)
+        ).set_fit_request(groups=True)
+        make_pipeline(StandardScaler(), net).fit(X, NAMES, groups=groups)
+    train, held_out = SpyingGroupKFold.splits[0]
+    assert len(held_out) == 30
+    assert not set(groups[train]) & set(groups[held_out])
+
+
+def test_every_search_fold_holds_out_whole_groups():
+    groups = np.arange(150) % 10
+    SpyingGroupKFold.splits.clear()
+    with sklearn.config_context(enable_metadata_routing=True):
+        net = KerasClassifier(
+            model__units=8, epochs=1, validation_split=SpyingGroupKFold(4)
+        ).set_fit_request(groups=True)
+        pipe = make_pipeline(StandardScaler(), net)
+        grid = {"kerasclassifier__batch_size": [32, 64]}
+        folds = GroupKFold(5)
+        GridSearchCV(pipe, grid, cv=folds, refit=False, error_score="raise").fit(
+            X, NAMES, groups=groups
+        )
+    # Two candidates on five folds; the rows of a fold are numbered anew.
+    outer = [train for train, _ in folds.split(X, NAMES, groups)] * 2
+    assert len(SpyingGroupKFold.splits) == 10
+    for (train, held_out), rows in zip(SpyingGroupKFold.splits, outer, strict=True):
+        assert len(train) + len(held_out) == len(rows) == 120
+        assert not set(groups[rows][train]) & set(groups[rows][held_out])
+
+
+def group_share(group):
+    """Metric: the share of rows whose target is the number of a group."""
+
+    def share(y_true, y_pred):
+        return keras.ops.cast(keras.ops.equal(y_true, group), "float32")
+
+    share.__name__ = f"group{group}"
+    return share
+
+
+def test_the_net_sees_each_group_on_one_side_only():
+    groups = np.arange(120) % 4
+    net = KerasRegressor(
+        model__units=8,
+        epochs=1,
+        validation_split=GroupKFold(4),
+        metrics=[group_share(group) for group in range(4)],
+    ).fit(np.ones((120, 2)), groups.astype(float), groups=groups)
+    trained = [net.history_[f"group{group}"][0] for group in range(4)]
+    held_out = [net.history_[f"val_group{group}"][0] for group in range(4)]
+    assert sorted(held_out) == [0, 0, 0, 1]
+    expected = [0 if share else 1 / 3 for share in held_out]
+    assert trained == pytest.approx(expected)
+
+
+def test_validation_rows_are_never_trained_on():
+    # A net that can only learn constants: what it learns is the mean of what it saw.
+    def constant(n_outputs):
+        layers = [keras.Input((1,)), keras.layers.Rescaling(0.0), keras.layers.Dense(n_outputs)]
+        return keras.Sequential(layers)
+
+    y = np.r_[np.zeros(50), np.full(50, 100.0)]
+    split = PredefinedSplit(np.r_[np.full(50, -1), np.zeros(50)])
+    net = KerasRegressor(constant, epochs=20, validation_split=split, random_state=0)
+    net.fit(np.ones((100, 1)), y)
+    assert np.all(net.predict(np.ones((1, 1))) == 0)
+
+
+def test_half_of_a_pair_is_refused():
+    with pytest.raises(ValueError, match="only one of X_val and y_val"):
+        KerasClassifier(epochs=1).fit(X, Y, X_val=X)
+
+
+def test_labels_that_training_never_saw_are_refused():
+    with pytest.raises(ValueError, match="not seen in training: \\[2\\]"):
+        KerasClassifier(epochs=1).fit(X[:100], Y[:100], X_val=X, y_val=Y)
