@@ -217,8 +217,18 @@ def test_settings_that_a_compiled_model_would_ignore_are_refused(options, name):
         model.compile("sgd", "mse")
         return model
 
-    with pytest.raises(BuilderError, match=f"{name} would be ignored"):
+    with pytest.raises(BuilderError, match=f"{name}=.* would be ignored"):
         KerasRegressor(compiled, epochs=1, **options).fit(X, VALUES)
+
+
+def test_settings_that_a_compiled_model_already_has_may_be_asked_for():
+    def compiled():
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse", metrics=["mae"], loss_weights=2.0)
+        return model
+
+    net = KerasRegressor(compiled, epochs=1, metrics=["mae"], compile__loss_weights=2.0)
+    assert "mae" in net.fit(X, VALUES).history_
 
 
 def test_a_builder_sees_no_row_that_is_held_out():

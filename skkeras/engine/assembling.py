@@ -50,13 +50,10 @@ def assemble(
     if model.compiled:
         _check_agrees(model.optimizer, optimizer() if optimizer else None, "optimizer")
         _check_agrees(model.loss, loss(shape, False) if asks_loss else None, "loss")
-        ignored = ["metrics"] * bool(metrics) + [f"compile__{name}" for name in compile_arguments]
-        if ignored and not handed_over:
-            raise BuilderError(
-                f"The builder returned a compiled model, so the estimator's {ignored[0]} would be "
-                "ignored. Don't compile in the builder, or take compile_kwargs there and use it, "
-                f"or leave {ignored[0]} out."
-            )
+        if not handed_over:
+            asked = {"metrics": metrics()} if metrics else {}
+            asked |= {f"compile__{name}": value for name, value in compile_arguments.items()}
+            _check_compiled_with(model, asked)
     else:
         check_keywords("compile", model.compile, compile_arguments)
         model.compile(
@@ -333,6 +330,24 @@ def _check_agrees(compiled, asked, name):
         f"was given {name}={_say(asked)}. Leave one out: don't compile in the builder, take "
         f"compile_kwargs there and use it, or don't pass {name} to the estimator."
     )
+
+
+def _check_compiled_with(model, asked):
+    """Raise if a builder compiled its net with other metrics or settings than asked for."""
+    import keras
+
+    for name, value in asked.items():
+        try:
+            compiled = model.get_compile_config().get(name.removeprefix("compile__"))
+            same = compiled == keras.saving.serialize_keras_object(value)
+        except (TypeError, ValueError):  # something in them that Keras can't write
+            same = False
+        if not same:
+            raise BuilderError(
+                f"The builder returned a compiled model, so the estimator's {name}={value!r} would "
+                "be ignored. Don't compile in the builder, or take compile_kwargs there and use "
+                f"it, or leave {name} out."
+            )
 
 
 def _identity(value):
