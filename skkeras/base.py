@@ -299,9 +299,10 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         """Make a net for X and y; a builder that asks for X gets only the rows that are seen."""
         facts = builder_facts(X, y, self._target, self._source(), seen)
         recipe = self._recipe(self._target, facts, input_specs(X))
-        self._net = Net(make_seeded(recipe, build_seed), recipe, recipe.settings)
-        self._facts = _look_at(self._net.model, X, self._target)
-        check_method_names(self._net.model, self._routed)
+        model = make_seeded(recipe, build_seed)
+        self._facts = _look_at(model, X, self._target)
+        check_method_names(model, self._routed)
+        self._net = Net(model, recipe, recipe.settings)
         self._builder_facts = recipe.without_data().facts
 
     def _recipe(self, target, facts, x_specs):
@@ -423,7 +424,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         rows = self._rows(check_inputs(self, X, reset=False))
         outputs = running.predict(self._net, rows, split_routed(self._routed)["predict"])
         check_not_nan(outputs, self.on_divergence)
-        return by_output_name(self._net.model, outputs)
+        return by_output_name(self._net.structure, outputs)
 
     def _fit_argument(self, name):
         return split_routed(self._routed)["fit"].get(name, getattr(self, name))

@@ -70,20 +70,20 @@ layer, such as 64 or (64, 32).
 
     _check_input_shape("mlp", input_shape)
     _check_hidden_layers(activation, dropout, normalization, units=units)
-    net = keras.Sequential([keras.Input(input_shape)])
+    layers = [keras.Input(input_shape)]
     if len(input_shape) > 1:
-        net.add(keras.layers.Flatten())
+        layers.append(keras.layers.Flatten())
     for size in np.atleast_1d(units).tolist():
-        net.add(keras.layers.Dense(size))
+        layers.append(keras.layers.Dense(size))
         if normalization == "layer":
-            net.add(keras.layers.LayerNormalization())
+            layers.append(keras.layers.LayerNormalization())
         if normalization == "batch":
-            net.add(keras.layers.BatchNormalization())
-        net.add(keras.layers.Activation(activation))
+            layers.append(keras.layers.BatchNormalization())
+        layers.append(keras.layers.Activation(activation))
         if dropout:
-            net.add(keras.layers.Dropout(dropout))
-    net.add(keras.layers.Dense(n_outputs, activation=output_activation))
-    return net
+            layers.append(keras.layers.Dropout(dropout))
+    layers.append(keras.layers.Dense(n_outputs, activation=output_activation))
+    return keras.Sequential(layers)
 
 
 def cnn(
@@ -158,24 +158,24 @@ channels) for model='cnn'. Reshape X so that each row is an image, or use model=
     _check_window("pool_size", pool_size)
     kernel_size = np.broadcast_to(kernel_size, 2).tolist()
     pool_size = np.broadcast_to(pool_size, 2).tolist()
-    net = keras.Sequential([keras.Input(input_shape)])
+    layers = [keras.Input(input_shape)]
     if len(input_shape) == 2:
-        net.add(keras.layers.Reshape((*input_shape, 1)))
+        layers.append(keras.layers.Reshape((*input_shape, 1)))
     for size in np.atleast_1d(filters).tolist():
-        net.add(keras.layers.Conv2D(size, kernel_size, padding="same"))
+        layers.append(keras.layers.Conv2D(size, kernel_size, padding="same"))
         if normalization == "layer":
-            net.add(keras.layers.LayerNormalization())
+            layers.append(keras.layers.LayerNormalization())
         if normalization == "batch":
-            net.add(keras.layers.BatchNormalization())
-        net.add(keras.layers.Activation(activation))
-        net.add(keras.layers.MaxPooling2D(pool_size, padding="same"))
-    net.add(keras.layers.Flatten())
+            layers.append(keras.layers.BatchNormalization())
+        layers.append(keras.layers.Activation(activation))
+        layers.append(keras.layers.MaxPooling2D(pool_size, padding="same"))
+    layers.append(keras.layers.Flatten())
     for size in np.atleast_1d(units).tolist():
         if dropout:
-            net.add(keras.layers.Dropout(dropout))
-        net.add(keras.layers.Dense(size, activation=activation))
-    net.add(keras.layers.Dense(n_outputs, activation=output_activation))
-    return net
+            layers.append(keras.layers.Dropout(dropout))
+        layers.append(keras.layers.Dense(size, activation=activation))
+    layers.append(keras.layers.Dense(n_outputs, activation=output_activation))
+    return keras.Sequential(layers)
 
 
 def lstm(
@@ -312,18 +312,18 @@ def gru(
 def _recurrent(layer, input_shape, output, units, activation, dropout, normalization):
     import keras
 
-    net = keras.Sequential([keras.Input(input_shape)])
+    layers = [keras.Input(input_shape)]
     sizes = np.atleast_1d(units).tolist()
     for i, size in enumerate(sizes, start=1):
-        net.add(layer(size, activation=activation, return_sequences=i < len(sizes)))
+        layers.append(layer(size, activation=activation, return_sequences=i < len(sizes)))
         if normalization == "layer":
-            net.add(keras.layers.LayerNormalization())
+            layers.append(keras.layers.LayerNormalization())
         if normalization == "batch":
-            net.add(keras.layers.BatchNormalization())
+            layers.append(keras.layers.BatchNormalization())
         if dropout:
-            net.add(keras.layers.Dropout(dropout))
-    net.add(output)
-    return net
+            layers.append(keras.layers.Dropout(dropout))
+    layers.append(output)
+    return keras.Sequential(layers)
 
 
 def linear(input_shape, n_outputs, output_activation):
@@ -360,11 +360,11 @@ def linear(input_shape, n_outputs, output_activation):
     import keras
 
     _check_input_shape("linear", input_shape)
-    net = keras.Sequential([keras.Input(input_shape)])
+    layers = [keras.Input(input_shape)]
     if len(input_shape) > 1:
-        net.add(keras.layers.Flatten())
-    net.add(keras.layers.Dense(n_outputs, activation=output_activation))
-    return net
+        layers.append(keras.layers.Flatten())
+    layers.append(keras.layers.Dense(n_outputs, activation=output_activation))
+    return keras.Sequential(layers)
 
 
 PRESETS = MappingProxyType({"mlp": mlp, "cnn": cnn, "lstm": lstm, "gru": gru, "linear": linear})

@@ -59,7 +59,7 @@ def unpack(packed, recipe):
         model = _build_optimizer(packed["model"])
         variables = _optimizer_variables(model)
     else:
-        model = make_seeded(recipe, seed=0)
+        model = _remade(recipe)
         variables = state_variables(model)
     for variable, value in zip(variables, packed["state"], strict=True):
         variable.assign(value)
@@ -70,14 +70,18 @@ def _makes_again(recipe, model):
     if not recipe.is_repeatable:
         return False
     try:
-        check_same(model, make_seeded(recipe, seed=0))
+        check_same(model, _remade(recipe))
     except ValueError:
         return False
     return True
 
 
+def _remade(recipe):
+    return _build_optimizer(make_seeded(recipe, seed=0))
+
+
 def _build_optimizer(model):
-    if model.optimizer is not None:
+    if model.optimizer is not None and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     return model
 

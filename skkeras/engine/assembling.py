@@ -14,7 +14,7 @@ from skkeras.targets import LossFacts
 def assemble(
     source, x_specs, *, optimizer, loss, asks_loss, metrics, compile_arguments, handed_over
 ):
-    """Make a model that is built and compiled, with a built optimizer.
+    """Make a model that is built and compiled.
 
     Parameters
     ----------
@@ -62,8 +62,6 @@ def assemble(
             metrics=metrics() if metrics else None,
             **compile_arguments,
         )
-    if model.optimizer is not None and not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
     return model
 
 

@@ -1,6 +1,7 @@
 """Nets: the Keras model of one fit, and how it takes part in shared programs."""
 
 import contextlib
+import operator
 
 import numpy as np
 
@@ -10,9 +11,9 @@ from skkeras.engine.fingerprint import fingerprint
 from skkeras.engine.program import Predictor, Program, batch_specs, tracing
 from skkeras.engine.rows import leaves, map_leaves
 
-# A larger net trains in its own variables: a worker would double its memory, and next to its
-# training the tracing that sharing saves is little.
-MAX_SHARED_BYTES = 64 * 2**20
+# A net with larger weights trains in its own variables: a worker would double its memory, and next
+# to its training the tracing that sharing saves is little.
+MAX_SHARED_BYTES = 20 * 2**20
 
 # Rows of a prediction block for tables. Matrix products round differently for different numbers
 # of rows; with one block size a row's prediction doesn't depend on what else is predicted.
@@ -28,7 +29,8 @@ class Net:
     Parameters
     ----------
     model : keras.Model
-        Built and compiled, with a built optimizer if it has one.
+        Built and compiled. Its optimizer gets its variables when somebody looks at the model:
+        next to a short fit, making them takes long.
     make : callable or None, default=None
         Makes such a model again, for a worker. None: the model has its own programs.
     settings : object, default=None
@@ -44,7 +46,7 @@ class Net:
         self._own_predictors = {}
         self._is_handed_over = False
         self._compiled_state = _compiled_state(model)
-        self.has_own_predict = overrides(
+        self.has_own_predict = _overrides(
             model, ("predict", "predict_step", "make_predict_function")
         )
         self._fingerprint = None
@@ -57,12 +59,24 @@ class Net:
 
     @property
     def model(self):
-        """The model, with the newest values in its variables."""
+        """The model, with a built optimizer and the newest values in its variables."""
+        _build_optimizer(self._model)
         if self._pending is not None:
             for variable, value in zip(state_variables(self._model), self._pending, strict=True):
                 variable.value.assign(value, read_value=False)
             self._pending = None  # only now: other threads may predict meanwhile
         return self._model
+
+    @property
+    def structure(self):
+        """The model to look at what doesn't change: its values may be old ones."""
+        return self._model
+
+    @property
+    def wants_keras(self):
+        """Whether Keras has to train the model, by its own loop or the class's."""
+        own = ("fit", "evaluate", "make_train_function", "make_test_function")
+        return self._model.run_eagerly or _overrides(self._model, own)
 
     def hand_over(self):
         """Return the model to somebody who may keep it: its values are kept up to date from now."""
@@ -73,7 +87,7 @@ class Net:
         """Return the values of all variables, as tensors that later training doesn't change."""
         import tensorflow as tf
 
-        return self._pending or [tf.identity(v.value) for v in state_variables(self._model)]
+        return self._pending or [tf.identity(v.value) for v in state_variables(self.model)]
 
     def restore(self, values):
         """Go back to what `values` returned."""
@@ -83,8 +97,9 @@ class Net:
     def load_into(self, program):
         """Start a program from this net's values."""
         if program.worker is not self._model:
-            values = self._pending or [v.value for v in state_variables(self._model)]
-            program.load(values)
+            if not program.state_starts_at_zero:
+                _build_optimizer(self._model)
+            program.load(self._pending or [v.value for v in state_variables(self._model)])
 
     def take_from(self, program):
         """Take over a program's values; they reach the model's variables when it is looked at."""
@@ -133,14 +148,13 @@ class Net:
         steady = batch_size is None and rows.is_table and rows.n_rows <= MAX_STEADY_ROWS
         large = max(1, min(8192, _PREDICT_BYTES // rows.row_bytes))
         block = BLOCK_ROWS if steady else batch_size or large
-        chunk = block * max(1, _PREDICT_BYTES // (block * rows.row_bytes))
         outputs = []
-        for start in range(0, rows.n_rows, chunk):
-            x = rows.take(slice(start, start + chunk))[0]
+        for start in range(0, rows.n_rows, block):
+            x = rows.take(slice(start, start + block))[0]
             n_rows = len(leaves(x)[0])
             if steady:
-                x = map_leaves(lambda leaf, n=-n_rows % block: _padded(leaf, n), x)
-            output = self._predictor(x).predict(values, x, block)
+                x = map_leaves(lambda leaf, n=block - n_rows: _padded(leaf, n), x)
+            output = self._predictor(x).predict(values, x)
             outputs.append(keras.tree.map_structure(lambda a, n=n_rows: a[:n], output))
         if len(outputs) == 1:
             return outputs[0]
@@ -164,15 +178,14 @@ class Net:
         if [*map(id, state)] == [*map(id, self._compiled_state)]:
             return
         self._compiled_state, self._fingerprint, self._own_programs = state, None, {}
-        optimizer = self._model.optimizer
-        if optimizer is not None and not optimizer.built:
-            optimizer.build(self._model.trainable_variables)
 
     def _shared(self, example):
         worker = make_seeded(self._make, seed=0) if self._make is not None else None
         if worker is None or self._fingerprint_of(worker) != self._fingerprint:
             raise _NotRepeatable
+        starts_at_zero = _build_on_ones(worker)
         program = _traced(Program, worker, example)
+        program.state_starts_at_zero = starts_at_zero
         workers.setdefault(self._fingerprint, worker)
         return program
 
@@ -196,7 +209,31 @@ def state_variables(model):
     return [*model.variables, *(optimizer.variables if optimizer is not None else ())]
 
 
-def overrides(model, names):
+def _build_optimizer(model):
+    optimizer = model.optimizer
+    if optimizer is not None and not optimizer.built:
+        # Where no name is used up of those that Keras gives to the user's objects.
+        make_seeded(lambda: optimizer.build(model.trainable_variables), seed=0)
+
+
+def _build_on_ones(worker):
+    """Build a worker's optimizer; tell whether its state starts at zero, whatever the weights."""
+    optimizer = worker.optimizer
+    if optimizer is None or optimizer.built:
+        return False
+    before = optimizer.variables
+    for variable in worker.trainable_variables:
+        variable.assign(np.ones(variable.shape))
+    optimizer.build(worker.trainable_variables)
+    kept, added = optimizer.variables[: len(before)], optimizer.variables[len(before) :]
+    return all(map(operator.is_, before, kept)) and not any(map(np.any, map(_value, added)))
+
+
+def _value(variable):
+    return variable.numpy()
+
+
+def _overrides(model, names):
     """Tell whether a model's class has its own version of any of `keras.Model`'s methods."""
     import keras
 
@@ -224,7 +261,7 @@ def _compiled_state(model):
 
 
 def _variable_bytes(model):
-    return sum(v.value.dtype.size * int(np.prod(v.shape)) for v in state_variables(model))
+    return sum(v.value.dtype.size * int(np.prod(v.shape)) for v in model.variables)
 
 
 def _padded(array, n_rows):

@@ -5,7 +5,6 @@ what brings a loop of its own runs as Keras runs it, and is still correct.
 """
 
 from skkeras.engine import plain, training
-from skkeras.engine.net import overrides
 from skkeras.engine.program import UntraceableError
 
 
@@ -31,7 +30,7 @@ def train(net, rows, schedule, *, compiled, fit_arguments=None, **options):
     -------
     history : dict of list of float
     """
-    if compiled and not fit_arguments and not _wants_keras(net.model):
+    if compiled and not fit_arguments and not net.wants_keras:
         try:
             return training.train(net, rows, schedule, **options)
         except UntraceableError:
@@ -41,7 +40,7 @@ def train(net, rows, schedule, *, compiled, fit_arguments=None, **options):
 
 def evaluate(net, rows, batch_size):
     """Return the loss and the metrics of a net over rows, as a dict of floats."""
-    if not _wants_keras(net.model):
+    if not net.wants_keras:
         try:
             return training.evaluate_net(net, rows, batch_size)
         except UntraceableError:
@@ -57,8 +56,3 @@ def predict(net, rows, arguments):
         except UntraceableError:
             pass
     return plain.predict(net, rows, **arguments)
-
-
-def _wants_keras(model):
-    own = ("fit", "evaluate", "make_train_function", "make_test_function")
-    return model.run_eagerly or overrides(model, own)

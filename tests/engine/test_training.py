@@ -200,7 +200,7 @@ def test_control_returns_in_a_long_epoch_indeed(monkeypatch):
         return outcome
 
     monkeypatch.setattr(program.Program, "train", timed)
-    big = rng.normal(size=(60_000, 64)).astype("float32")
+    big = rng.normal(size=(150_000, 64)).astype("float32")
     KerasRegressor(build, model__units=512, epochs=1, batch_size=32).fit(big, big[:, 0])
     assert sum(seconds) > 1.0  # or it was no long epoch
     assert np.median(seconds) < 0.5
