@@ -12,6 +12,13 @@ class BuilderError(ValueError):
     """A builder cannot be called, or what it returned is not a usable ``keras.Model``."""
 
 
+class SharedVariablesError(BuilderError):
+    """A builder returned layers that an earlier net trains, so that fits would train each other's.
+
+    Build new layers in the builder, or clone them there.
+    """
+
+
 class DivergenceError(RuntimeError):
     """Training turned to NaN or infinity, so the network would predict nonsense.
 

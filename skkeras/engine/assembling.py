@@ -1,14 +1,18 @@
 """Assembling: from a builder or a template to a net that is built, compiled and checked."""
 
 import re
+import weakref
 
 import numpy as np
 
 from skkeras.engine.copying import pack_model
 from skkeras.engine.fingerprint import fingerprint
-from skkeras.exceptions import BuilderError
+from skkeras.exceptions import BuilderError, SharedVariablesError
 from skkeras.params import check_keywords, describe
 from skkeras.targets import LossFacts
+
+# The trainable variables, by their id, of all nets that live.
+_trained: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
 
 def assemble(
@@ -43,9 +47,11 @@ def assemble(
         If the source returns something else, the shapes don't fit, or a compiled model's loss or
         optimizer is another than the one asked for.
     """
+    taken = dict(_trained)
     model = source()
     _check_model(model)
     _build(model, x_specs)
+    _check_not_taken(model, taken)
     shape = output_shape(model, x_specs)
     if model.compiled:
         _check_agrees(model.optimizer, optimizer() if optimizer else None, "optimizer")
@@ -246,6 +252,20 @@ def _puts_out_probabilities(model, x_specs):
 def _are_probabilities(outputs):
     inside = outputs.min() >= 0 and outputs.max() <= 1 and outputs.any()
     return bool(inside and (outputs.shape[1:] in ((), (1,)) or np.allclose(outputs.sum(-1), 1)))
+
+
+def _check_not_taken(model, taken):
+    """Raise if a net shares weights with one that was made earlier: one fit would change both."""
+    for variable in model.trainable_variables:
+        if taken.get(id(variable)) is variable:
+            raise SharedVariablesError(
+                f"The builder returned a net with the weights {variable.path!r} of a net that it "
+                "had returned before, so that one fit would train the other's; expected new "
+                "layers. Make them inside the builder, or copy them there with "
+                "keras.models.clone_model and set_weights, or pass the model itself: each fit "
+                "starts from a copy of it."
+            )
+        _trained[id(variable)] = variable
 
 
 def _check_model(model):

@@ -163,7 +163,7 @@ def pack_model(model, packed=None):
     """
     try:
         stand_in = Packed(
-            _restore_layer, write_archive(model), pack(_compile_arguments(model), packed)
+            _restore_layer, write_archive(model), pack(_all_compile_arguments(model), packed)
         )
         copied = copy.deepcopy(stand_in)
         check_same(model, copied)
@@ -177,6 +177,27 @@ def pack_model(model, packed=None):
             "its classes a complete get_config."
         ) from error
     return stand_in, copied
+
+
+def compile_arguments(model):
+    """Find what a model was compiled with, besides its optimizer.
+
+    Keras keeps it as it was given, but gives it away serialised only.
+
+    Parameters
+    ----------
+    model : keras.Model
+
+    Returns
+    -------
+    arguments : dict or None
+        Of `keras.Model.compile`, by name; None if they aren't found.
+    """
+    for part in vars(model).values():
+        arguments = getattr(part, "config", None)
+        if isinstance(arguments, dict) and {"optimizer", "loss", "metrics"} <= set(arguments):
+            return {name: value for name, value in arguments.items() if name != "optimizer"}
+    return None
 
 
 def check_same(model, other):
@@ -436,19 +457,17 @@ def _restore_layer(archive, compile_arguments):
     return make_seeded(make, seed=0)
 
 
-def _compile_arguments(layer):
-    """Find what a model was compiled with: Keras keeps it, but gives it away serialised only."""
+def _all_compile_arguments(layer):
     import keras
 
     if not getattr(layer, "compiled", False):
         return None
     if type(layer).compile is not keras.Model.compile:
         raise ValueError(f"{type(layer).__name__} has a compile method of its own")
-    for part in vars(layer).values():
-        arguments = getattr(part, "config", None)
-        if isinstance(arguments, dict) and {"optimizer", "loss", "metrics"} <= set(arguments):
-            return {**arguments, "optimizer": layer.optimizer}
-    raise ValueError("what it was compiled with can't be read")
+    arguments = compile_arguments(layer)
+    if arguments is None:
+        raise ValueError("what it was compiled with can't be read")
+    return {**arguments, "optimizer": layer.optimizer}
 
 
 def _fingerprint(model):

@@ -5,11 +5,14 @@ import operator
 
 import numpy as np
 
+from skkeras.engine.archiving import sublayers
 from skkeras.engine.building import make_seeded
 from skkeras.engine.cache import predictors, programs, workers
-from skkeras.engine.fingerprint import fingerprint
+from skkeras.engine.copying import compile_arguments
+from skkeras.engine.fingerprint import fingerprint, is_shareable
 from skkeras.engine.program import Predictor, Program, batch_specs, tracing
 from skkeras.engine.rows import leaves, map_leaves
+from skkeras.exceptions import SharedVariablesError
 
 # A net with larger weights trains in its own variables: a worker would double its memory, and next
 # to its training the tracing that sharing saves is little.
@@ -44,14 +47,9 @@ class Net:
         self._pending = None  # values newer than those in the model's variables
         self._own_programs = {}
         self._own_predictors = {}
-        self._is_handed_over = False
-        self._compiled_state = _compiled_state(model)
-        self.has_own_predict = _overrides(
-            model, ("predict", "predict_step", "make_predict_function")
-        )
-        self._fingerprint = None
-        if make is not None and _variable_bytes(model) <= MAX_SHARED_BYTES:
-            self._fingerprint = self._fingerprint_of(model)
+        self._handed_over = None  # what the model was like when its user was last seen with it
+        self._shares = make is not None and _variable_bytes(model) <= MAX_SHARED_BYTES
+        self._fingerprint = self._fingerprint_of(model) if self._shares else None
 
     def forget_recipe(self):
         """Let go of what the recipe holds (training data, perhaps); programs stay shared."""
@@ -78,10 +76,25 @@ class Net:
         own = ("fit", "evaluate", "make_train_function", "make_test_function")
         return self._model.run_eagerly or _overrides(self._model, own)
 
+    @property
+    def needs_keras_to_predict(self):
+        """Whether its class predicts in its own way, or a batch depends on the one before."""
+        own = ("predict", "predict_step", "make_predict_function")
+        layers = self._model.layers
+        return _overrides(self._model, own) or any(getattr(one, "stateful", 0) for one in layers)
+
     def hand_over(self):
-        """Return the model to somebody who may keep it: its values are kept up to date from now."""
-        self._is_handed_over = True
-        return self.model
+        """Return the model to somebody who may keep and change it.
+
+        From now on its values are kept up to date, and what it is like is looked at anew before it
+        is trained or predicts.
+        """
+        model = self.model
+        if self._handed_over is None:
+            if self._fingerprint is None:
+                self._fingerprint = self._fingerprint_of(model)
+            self._handed_over = _Snapshot(model)
+        return model
 
     def values(self):
         """Return the values of all variables, as tensors that later training doesn't change."""
@@ -105,21 +118,22 @@ class Net:
         """Take over a program's values; they reach the model's variables when it is looked at."""
         if program.worker is not self._model:
             self._pending = program.dump()
-            if self._is_handed_over:
+            if self._handed_over is not None:
                 self.model  # noqa: B018  (the values reach the model's variables)
 
     @contextlib.contextmanager
     def training_program(self, example):
         """Lend a program that trains nets like this one on batches like ``example``."""
-        self._notice_compile()
+        if self._handed_over is not None:
+            self._notice_changes()
         specs = str(batch_specs(example))
-        if self._fingerprint is not None:
+        if self._shares:
             lending = programs.lend((self._fingerprint, specs), lambda: self._shared(example))
             with contextlib.ExitStack() as stack:
                 try:
                     program = stack.enter_context(lending)
                 except _NotRepeatable:
-                    self._fingerprint = None
+                    self._shares = False
                 else:
                     yield program
                     return
@@ -143,6 +157,8 @@ class Net:
         """
         import keras
 
+        if self._handed_over is not None and not self._handed_over.is_current():
+            self._notice_changes()
         values = self._pending or [v.value for v in self._model.variables]
         values = values[: len(self._model.variables)]
         steady = batch_size is None and rows.is_table and rows.n_rows <= MAX_STEADY_ROWS
@@ -162,9 +178,11 @@ class Net:
 
     def _predictor(self, x):
         specs = str(batch_specs(x))
-        predictor = self._own_predictors.get(specs) or predictors.get((self._fingerprint, specs))
+        worker = workers.get(self._fingerprint) if self._shares else None
+        predictor = self._own_predictors.get(specs)
+        if predictor is None and worker is not None:
+            predictor = predictors.get((self._fingerprint, specs))
         if predictor is None:
-            worker = workers.get(self._fingerprint)
             predictor = _traced(Predictor, worker or self._model, x)
             if worker is None:
                 self._own_predictors[specs] = predictor
@@ -172,15 +190,18 @@ class Net:
                 predictors.put((self._fingerprint, specs), predictor)
         return predictor
 
-    def _notice_compile(self):
-        """See to a model that its user has compiled anew, or whose layers were frozen."""
-        state = _compiled_state(self._model)
-        if [*map(id, state)] == [*map(id, self._compiled_state)]:
-            return
-        self._compiled_state, self._fingerprint, self._own_programs = state, None, {}
+    def _notice_changes(self):
+        """See to a model that its user may have changed: then it has programs of its own."""
+        before, self._handed_over = self._handed_over, _Snapshot(self._model)
+        now = self._fingerprint_of(self._model)
+        differs = now != self._fingerprint and is_shareable(now)
+        if differs or not self._handed_over.has_parts_of(before):
+            self._own_programs, self._own_predictors = {}, {}
+        if differs:
+            self._shares, self._fingerprint = False, now
 
     def _shared(self, example):
-        worker = make_seeded(self._make, seed=0) if self._make is not None else None
+        worker = self._make_worker()
         if worker is None or self._fingerprint_of(worker) != self._fingerprint:
             raise _NotRepeatable
         starts_at_zero = _build_on_ones(worker)
@@ -189,9 +210,38 @@ class Net:
         workers.setdefault(self._fingerprint, worker)
         return program
 
+    def _make_worker(self):
+        try:
+            return self._make and make_seeded(self._make, seed=0)
+        except SharedVariablesError:
+            raise
+        except Exception as error:  # of a builder that can be called once only
+            raise _NotRepeatable from error
+
     def _fingerprint_of(self, model):
-        compiled = (model.loss, _compile_settings(model), model.jit_compile)
+        compiled = (model.loss, compile_arguments(model), model.jit_compile)
         return fingerprint(model, model.optimizer, compiled, self._settings)
+
+
+class _Snapshot:
+    """What a model was like when it was looked at last, to see fast whether it has changed."""
+
+    def __init__(self, model):
+        self._parts = [model.optimizer, *model.variables, *model.trainable_variables]
+        things = [model.optimizer, *sublayers(model)]
+        self._attributes = [(vars(one), [*vars(one).values()]) for one in things if one is not None]
+
+    def is_current(self):
+        """Whether no attribute of the layers and the optimizer is another object by now."""
+        return all(_are_same(now.values(), before) for now, before in self._attributes)
+
+    def has_parts_of(self, other):
+        """Whether the optimizer and the variables, which own programs hold, are the same ones."""
+        return _are_same(self._parts, other._parts)
+
+
+def _are_same(objects, others):
+    return len(objects) == len(others) and all(map(operator.is_, objects, others))
 
 
 class _NotRepeatable(Exception):
@@ -238,26 +288,6 @@ def _overrides(model, names):
     import keras
 
     return any(getattr(type(model), name) is not getattr(keras.Model, name) for name in names)
-
-
-def _compiled_parts(model):
-    """List the loss and the metric in which Keras keeps what a model was compiled with."""
-    import keras
-
-    kinds = (keras.losses.Loss, keras.metrics.Metric)
-    parts = [part for part in vars(model).values() if isinstance(part, kinds)]
-    return [part for part in parts if hasattr(part, "output_names")]
-
-
-def _compile_settings(model):
-    """Collect losses, metrics and their weights; what Keras calls the outputs is left out."""
-    parts = map(vars, _compiled_parts(model))
-    return [{k: v for k, v in part.items() if k != "output_names"} for part in parts]
-
-
-def _compiled_state(model):
-    """List the objects of which another one makes another training step."""
-    return [model.optimizer, *_compiled_parts(model), *model.trainable_variables]
 
 
 def _variable_bytes(model):

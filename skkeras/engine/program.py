@@ -11,8 +11,6 @@ import functools
 import itertools
 import threading
 
-import numpy as np
-
 from skkeras.engine.archiving import sublayers
 from skkeras.engine.rows import map_leaves
 

@@ -50,7 +50,7 @@ def evaluate(net, rows, batch_size):
 
 def predict(net, rows, arguments):
     """Return a net's outputs for rows; ``arguments`` are those of `keras.Model.predict`."""
-    if arguments.keys() <= {"batch_size", "verbose"} and not net.has_own_predict:
+    if arguments.keys() <= {"batch_size", "verbose"} and not net.needs_keras_to_predict:
         try:
             return net.predict(rows, arguments.get("batch_size"))
         except UntraceableError:

@@ -129,6 +129,7 @@ class _Run:
         import keras
 
         model = self.net.hand_over()
+        self._build_metrics(model)
         listeners = keras.callbacks.CallbackList(
             callbacks,
             add_history=True,
@@ -165,6 +166,16 @@ class _Run:
         self.net.load_into(self.program)
         # As Keras's own callback has it: others may have added to the logs.
         return dict(model.history.history)
+
+    def _build_metrics(self, model):
+        """Let Keras make the metrics that the model was compiled with: callbacks look them up.
+
+        A callback that monitors ``val_accuracy`` learns from the metric which way is up.
+        """
+        example = self.rows.only([0])
+        x, y, *_ = example.take(slice(None))
+        model.compute_metrics(x, y, self.net.predict(example), None)
+        model.reset_metrics()
 
     @contextlib.contextmanager
     def _kept_if_interrupted(self):
