@@ -4,7 +4,7 @@ import contextlib
 import copy
 import dataclasses
 import functools
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,10 @@ from skkeras.callbacks import (
     release,
     task_callback,
 )
-from skkeras.data import check_inputs, n_samples, relative_weights
+from skkeras.data import check_any_weight, check_inputs, n_samples, relative_weights
 from skkeras.engine import running
 from skkeras.engine.assembling import (
+    by_output,
     by_output_name,
     check_ending,
     float_dtype,
@@ -41,7 +42,8 @@ from skkeras.engine.net import Net
 from skkeras.engine.rows import Rows, map_leaves
 from skkeras.engine.training import Schedule, check_not_nan
 from skkeras.holdout import DEFAULT_FRACTION, check_validation_split, split_rows
-from skkeras.params import RoutedParamsMixin, split_routed
+from skkeras.models import PRESETS
+from skkeras.params import RoutedParamsMixin, changed_names, check_no_others, split_routed
 from skkeras.recipe import (
     Recipe,
     builder_facts,
@@ -51,6 +53,8 @@ from skkeras.recipe import (
 )
 
 _MAX_SEED = 2**31 - 1
+# What a net is made with; `compile__` parameters and those routed to these belong to it, too.
+_NET_PARAMETERS = ("model", "loss", "optimizer", "metrics")
 _CHOICES = {
     "early_stopping": (False, True),
     "shuffle": (False, True),
@@ -69,8 +73,10 @@ _LEARNT = {
     "_builder_facts",
     "_generator",
     "_split_seed",
+    "_made_with",
     "history_",
     "n_iter_",
+    "best_epoch_",
     "n_features_in_",
     "feature_names_in_",
 }
@@ -88,7 +94,10 @@ def _undone_on_error(estimator, *, go_on=False):
         values = before["_net"].values()
     try:
         yield
-    except Exception:
+    except BaseException as error:
+        has_trained = go_on or vars(estimator).get("_net") is not before.get("_net")
+        if has_trained and not isinstance(error, Exception):
+            raise
         for name in _LEARNT & vars(estimator).keys():
             delattr(estimator, name)
         vars(estimator).update(before)
@@ -154,7 +163,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         self._store_routed(routed)
 
     @with_callbacks
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, groups=None):
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, groups=None, **others):
         """Train a net on X and y.
 
         Parameters
@@ -169,7 +178,9 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         X_val, y_val : array-likes, default=None
             Validation data. In a Pipeline, ``transform_input=["X_val"]`` scales it like X.
         groups : array-like of shape (n_samples,), default=None
-            Handed to ``validation_split`` if that is a splitter.
+            Handed to ``validation_split``, which has to be a splitter.
+        **others : dict
+            None are taken: what `keras.Model.fit` takes besides goes to the constructor.
 
         Returns
         -------
@@ -183,6 +194,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         DivergenceError
             If training turns to NaN, and ``on_divergence="raise"``.
         """
+        check_no_others("fit", others)
         go_on = self.warm_start and hasattr(self, "_net")
         with _undone_on_error(self, go_on=go_on):
             hold_out = functools.partial(self._hold_out, X_val, y_val, groups)
@@ -191,7 +203,9 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
             )
             if X_val is not None:
                 validation = self._validation_rows(X_val, y_val)
-            self._train(rows, validation, X, y, self._fit_argument("epochs"), go_on=go_on)
+            first = split_routed(self._routed)["fit"].get("initial_epoch", 0)
+            epochs = range(first, self._fit_argument("epochs"))
+            self._train(rows, validation, X, y, epochs, go_on=go_on)
         return self
 
     @with_callbacks
@@ -215,7 +229,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         go_on = hasattr(self, "_net")
         with _undone_on_error(self, go_on=go_on):
             rows, _, X, y = self._begin(X, y, sample_weight, go_on=go_on)
-            self._train(rows, None, X, y, 1, go_on=go_on)
+            self._train(rows, None, X, y, range(1), go_on=go_on)
         return self
 
     def initialize(self, X, y):
@@ -275,15 +289,19 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         """
         self._check_parameters()
         X, y = self._check_data(X, y, reset=not go_on)
-        if not go_on:
+        if go_on:
+            self._adopt_learning_rate()
+        else:
             build_seed = self._learn(y)
         split = hold_out(X, y) if hold_out is not None else None
         if not go_on:
             self._make_net(X, y, build_seed, seen=None if split is None else split[0])
-        rows = self._rows(X, y, self._training_weights(X, y, sample_weight))
+        weight = self._training_weights(X, y, sample_weight)
+        rows = self._rows(X, y, weight)
+        train, held_out = split if split is not None else (slice(None), None)
+        check_any_weight(None if weight is None else weight[train], self._weight_names)
         if split is None:
             return rows, None, X, y
-        train, held_out = split
         return rows.only(train), dataclasses.replace(rows, weight=None).only(held_out), X, y
 
     def _learn(self, y):
@@ -295,30 +313,51 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         self.history_, self.n_iter_ = {}, 0
         return build_seed
 
+    def _adopt_learning_rate(self):
+        """Take over a learning rate set since the net was made; raise for any other change."""
+        now, rate = self._net_parameters(), "optimizer__learning_rate"
+        changed = changed_names(self._made_with, now)
+        others = sorted(set(changed) - {rate})
+        if others or (changed and not isinstance(now.get(rate), Real)):
+            raise ValueError(
+                f"{(others or changed)[0]} was changed since the net was made, and this goes on "
+                "with that net; expected nothing new but epochs, batch_size, callbacks and an "
+                "optimizer__learning_rate that is a number. Set it back, or fit with "
+                "warm_start=False, or change the net itself, which is model_."
+            )
+        if changed:
+            self._net.model.optimizer.learning_rate = float(now[rate])
+            self._made_with = now
+
     def _make_net(self, X, y, build_seed, seen):
         """Make a net for X and y; a builder that asks for X gets only the rows that are seen."""
-        facts = builder_facts(X, y, self._target, self._source(), seen)
-        recipe = self._recipe(self._target, facts, input_specs(X))
+        facts = builder_facts(X, y, self._target, self._source(self.model), seen)
+        recipe = self._recipe(self._net_parameters(), self._target, facts, input_specs(X))
         model = make_seeded(recipe, build_seed)
         self._facts = _look_at(model, X, self._target)
         check_method_names(model, self._routed)
         self._net = Net(model, recipe, recipe.settings)
+        self._made_with = self._net_parameters()
         self._builder_facts = recipe.without_data().facts
 
-    def _recipe(self, target, facts, x_specs):
-        return Recipe(
-            source=self._source(),
-            facts=facts,
-            x_specs=x_specs,
-            target=target,
-            loss=self.loss,
-            optimizer=self.optimizer,
-            metrics=self.metrics,
-            routed=self._routed,
-        )
+    def _net_parameters(self):
+        """Return the parameters that a net is made with, by name."""
+        named = {name: getattr(self, name) for name in _NET_PARAMETERS}
+        prefixes = (*_NET_PARAMETERS, "compile")
+        return named | {k: v for k, v in self._routed.items() if k.partition("__")[0] in prefixes}
 
-    def _source(self):
-        return self.model if self.model is not None else getattr(self, "build_model", "mlp")
+    def _recipe(self, parameters, target, facts, x_specs):
+        named = {name: parameters[name] for name in _NET_PARAMETERS}
+        routed = {name: value for name, value in parameters.items() if name not in named}
+        source = self._source(named.pop("model"))
+        return Recipe(source, facts, x_specs, target, routed=routed, **named)
+
+    def _builder(self):
+        source = self._source(self.model)
+        return PRESETS.get(source) if isinstance(source, str) else source
+
+    def _source(self, model):
+        return model if model is not None else getattr(self, "build_model", "mlp")
 
     def _rows(self, X, y=None, weight=None):
         """Put data into the form the net takes."""
@@ -346,6 +385,8 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
                 f"X has rows of shape and dtype {got}; expected {expected}, as in training."
             )
 
+    _weight_names = "sample_weight"
+
     def _training_weights(self, X, y, sample_weight):
         return relative_weights(sample_weight, X)
 
@@ -366,6 +407,12 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
             return None
         if split is None and self.early_stopping:
             split = DEFAULT_FRACTION
+        if groups is not None and not hasattr(split, "split"):
+            raise ValueError(
+                f"Got groups, and validation_split={split!r} doesn't look at them; expected a "
+                "splitter. Set validation_split=GroupShuffleSplit(1, test_size=0.1), or leave "
+                "groups out."
+            )
         if split is None:
             return None
         labels = self._target.strata(y)
@@ -381,35 +428,38 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         """Train the net, tell callbacks of both kinds about it, and keep the history."""
         callbacks = make_callbacks(self.callbacks, split_routed(self._routed)["callbacks"])
         stopper = early_stopping_callback() if self.early_stopping and validation else None
-        context = self._init_callback_context(max_subtasks=epochs)
+        context = self._init_callback_context(max_subtasks=len(epochs))
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         tasks = task_callback(self, context, X, y) if hasattr(self, "_skl_callbacks") else None
         helpers = [callback for callback in (stopper, tasks) if callback is not None]
-        history = self._run(rows, validation, [*callbacks, *helpers], epochs)
-        context.call_on_fit_task_end(estimator=self, X=X, y=y)
-        release([*callbacks, *helpers])
-        self._net.forget_recipe()
-        past = self.history_ if go_on else {}
-        n_past = self.n_iter_ if go_on else 0
-        self.history_ = {k: [*past.get(k, ()), *history.get(k, ())] for k in {**past, **history}}
-        self.n_iter_ = n_past + max(map(len, history.values()), default=0)
-        self.callbacks_ = callbacks
-        if stopper is not None:
-            self.best_epoch_ = n_past + stopper.best_epoch
+        n_past, past, history = self.n_iter_, self.history_, {}
+        vars(self).pop("best_epoch_", None)
+        try:
+            self._run(rows, validation, [*callbacks, *helpers], epochs, history)
+            context.call_on_fit_task_end(estimator=self, X=X, y=y)
+            if stopper is not None:
+                self.best_epoch_ = n_past + stopper.best_epoch - epochs.start
+        finally:  # also if Ctrl-C ends it
+            release([*callbacks, *helpers])
+            self._net.forget_recipe()
+            self.history_ = _joined(past, history, n_past)
+            self.n_iter_ = n_past + max(map(len, history.values()), default=0)
+            self.callbacks_ = callbacks
 
-    def _run(self, rows, validation, callbacks, epochs):
+    def _run(self, rows, validation, callbacks, epochs, history):
         arguments = split_routed(self._routed)["fit"]
         schedule = Schedule(
-            epochs=epochs,
+            epochs=epochs.stop,
             batch_size=self._fit_argument("batch_size"),
             generator=self._generator,
             shuffle=self._fit_argument("shuffle"),
-            initial_epoch=arguments.get("initial_epoch", 0),
+            initial_epoch=epochs.start,
         )
-        return running.train(
+        running.train(
             self._net,
             rows,
             schedule,
+            history,
             compiled=self.engine == "compiled" and not any(map(needs_batches, callbacks)),
             fit_arguments={k: v for k, v in arguments.items() if k not in _ENGINE_FIT_ARGUMENTS},
             validation=validation,
@@ -421,6 +471,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
     def _outputs(self, X):
         """Check X and return the net's outputs for it."""
         check_is_fitted(self)
+        self._check_predict_batch_size()
         rows = self._rows(check_inputs(self, X, reset=False))
         outputs = running.predict(self._net, rows, split_routed(self._routed)["predict"])
         check_not_nan(outputs, self.on_divergence)
@@ -430,7 +481,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         return split_routed(self._routed)["fit"].get(name, getattr(self, name))
 
     def _check_routed_names(self):
-        source = self._source()
+        source = self._source(self.model)
         # What is no source at all is for fit to tell, as scikit-learn asks of set_params.
         if split_routed(self._routed)["model"] and (isinstance(source, str) or callable(source)):
             check_source(source, self._routed)
@@ -438,12 +489,17 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
     def _check_parameters(self):
         for name in ("epochs", "batch_size"):
             check_scalar(self._fit_argument(name), name, Integral, min_val=1)
+        self._check_predict_batch_size()
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {choices}.")
         check_validation_split(self.validation_split)
-        check_source(self._source(), self._routed)
+        check_source(self._source(self.model), self._routed)
         check_not_owned(self._routed)
+
+    def _check_predict_batch_size(self):
+        if (size := split_routed(self._routed)["predict"].get("batch_size")) is not None:
+            check_scalar(size, "predict__batch_size", Integral, min_val=1)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_net")
@@ -472,12 +528,19 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         state.pop("callbacks_", None)
         if "_net" in state:
             state["_net"] = saving.pack(self._net.model, self._learnt_recipe())
+            # Of the values only what differs: the parameters are in the state already.
+            changed = changed_names(self._made_with, self._net_parameters())
+            values = {k: pack(v) for k, v in self._made_with.items() if k in changed}
+            state["_made_with"] = [*self._made_with], values
         return state
 
     def __setstate__(self, state):
         packed = state.get("_net")
         super().__setstate__({k: v for k, v in state.items() if k != "_net"})
         if packed is not None:
+            names, values = state["_made_with"]
+            values = {**self._net_parameters(), **values}
+            self._made_with = {name: values[name] for name in names}
             self._net = Net(saving.unpack(packed, self._learnt_recipe()))
 
     def _packed_parameters(self):
@@ -486,13 +549,26 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         return {name: pack(value) for name, value in vars(self).items() if name in names}
 
     def _learnt_recipe(self):
-        return self._recipe(self._target, self._builder_facts, self._facts.x_specs)
+        return self._recipe(self._made_with, self._target, self._builder_facts, self._facts.x_specs)
+
+
+def _joined(past, history, n_past):
+    """Append one history to another; NaN stands for epochs in which a log wasn't kept."""
+    n_new = max(map(len, history.values()), default=0)
+    return {
+        name: [
+            *past.get(name, [np.nan] * n_past),
+            *history.get(name, [np.nan] * n_new),
+        ]
+        for name in {**past, **history}
+    }
 
 
 def _look_at(model, X, target):
     """Collect the facts of a net, and check that it can learn the target."""
     specs = input_specs(X)
-    shape, loss = output_shape(model, specs), loss_facts(model.loss)
+    shape = output_shape(model, specs)
+    loss = by_output(loss_facts(model.loss), shape)
     target.check_net(shape, loss)
     check_ending(model, loss)
     return NetFacts(specs, input_dtypes(model, X), shape, float_dtype(model), loss)

@@ -156,7 +156,14 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         self : object
             The estimator.
         """
-        self._declared_classes = None if classes is None else np.unique(classes)
+        if classes is not None:
+            classes = np.unique(classes)
+            if hasattr(self, "_net") and not np.array_equal(classes, self.classes_):
+                raise ValueError(
+                    f"classes={classes} differs from the ones learnt first, {self.classes_}; "
+                    "expected the same. Call fit to begin anew, or leave classes out."
+                )
+        self._declared_classes = classes
         try:
             return super().partial_fit(X, y, sample_weight)
         finally:
@@ -248,6 +255,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
             return Several({name: classification_target(part) for name, part in y.items()})
         return classification_target(y, loss_name=loss, classes=declared)
 
+    _weight_names = "sample_weight, together with class_weight,"
+
     def _training_weights(self, X, y, sample_weight):
         weight = super()._training_weights(X, y, sample_weight)
         if self.class_weight is None:
@@ -258,8 +267,17 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
                 "Weight the samples (sample_weight) or the losses (compile__loss_weights) instead."
             )
         labels = self._target.strata(y)
-        by_class = compute_sample_weight(self.class_weight, y if labels is None else labels)
+        by_class = compute_sample_weight(
+            self._known_class_weight(labels), y if labels is None else labels
+        )
         return by_class if weight is None else weight * by_class
+
+    def _known_class_weight(self, labels):
+        """Leave out weights of classes that were learnt, but that this y happens to lack."""
+        if labels is None or not isinstance(self.class_weight, dict):
+            return self.class_weight
+        lacking = set(self.classes_.tolist()) - set(np.unique(labels).tolist())
+        return {label: w for label, w in self.class_weight.items() if label not in lacking}
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

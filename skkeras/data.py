@@ -120,16 +120,38 @@ def relative_weights(sample_weight, X):
             "expected one weight for each sample, shape (n_samples,)."
         )
     check_consistent_length(next(iter(X.values())) if isinstance(X, dict) else X, weight)
-    if weight.min() < 0 or weight.sum() == 0:
+    if weight.min() < 0 or not weight.any():
         raise ValueError(
             "sample_weight has negative values, or only zeros; expected values of at least 0, "
             "some of them above it."
         )
+    weight = weight / weight.max()  # the sum of large ones may overflow
     return weight * (len(weight) / weight.sum())
 
 
+def check_any_weight(weight, name):
+    """Raise if all training rows have the weight 0, or some one below it.
+
+    Parameters
+    ----------
+    weight : ndarray or None
+        The weights that the rows of training have.
+    name : str
+        The parameters they come from.
+    """
+    if weight is not None and (weight.min() < 0 or not weight.any()):
+        raise ValueError(
+            f"{name} gives the rows to train on weights from {weight.min():g} to "
+            f"{weight.max():g}; expected weights of at least 0, some of them above it."
+        )
+
+
 def _check_target(y, name, numeric):
-    return check_array(
+    if numeric and _is_text(y):
+        raise ValueError(
+            f"{name} holds strings; expected numbers. Use a KerasClassifier to learn labels."
+        )
+    y = check_array(
         y,
         accept_sparse="csr",
         ensure_2d=False,
@@ -137,6 +159,9 @@ def _check_target(y, name, numeric):
         dtype="numeric" if numeric else None,
         input_name=name,
     )
+    if y.dtype == object and y.ndim == 2:
+        y = np.array(y.tolist())  # as of a DataFrame with a dtype of its own for integers
+    return y
 
 
 def _check_named(value, name):

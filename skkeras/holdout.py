@@ -1,5 +1,7 @@
 """Validation data: what is held out of the training data, and by which rule."""
 
+import reprlib
+
 import numpy as np
 from sklearn.model_selection import train_test_split
 
@@ -16,8 +18,9 @@ def check_validation_split(split):
         and (isinstance(split, str | type) or not hasattr(split, "split"))
     ):
         raise TypeError(
-            f"validation_split={split!r} is of type {type(split).__name__}; expected a fraction "
-            "such as 0.1, a splitter such as GroupKFold(5), or None."
+            f"validation_split={reprlib.repr(split)} is of type {type(split).__name__}; expected a "
+            "fraction such as 0.1, a splitter such as GroupKFold(5), or None. Data goes to fit, as "
+            "X_val=... and y_val=...."
         )
 
 

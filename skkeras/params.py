@@ -11,6 +11,8 @@ import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import numpy as np
+
 from skkeras.exceptions import BuilderError, ParameterNameError
 
 PREFIXES = ("model", "optimizer", "loss", "metrics", "callbacks", "fit", "predict", "compile")
@@ -52,12 +54,56 @@ def suggestion(name, accepted):
     if not accepted:
         return "Nothing is accepted here: leave it out."
     lowered = {option.lower(): option for option in accepted}
-    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
     question = f"Did you mean {lowered[near[0]]!r}? " if near else ""
     return f"{question}Accepted: {', '.join(map(repr, accepted))}."
 
 
-def check_routed_name(name, declared):
+# What other libraries call it.
+_ALSO_CALLED = {
+    "build_fn": "model",
+    "hidden_layer_sizes": "model__units",
+    "learning_rate": "optimizer__learning_rate",
+    "learning_rate_init": "optimizer__learning_rate",
+    "max_iter": "epochs",
+    "n_epochs": "epochs",
+    "patience": "callbacks__patience",
+    "solver": "optimizer",
+}
+
+
+def advice(name, declared, model=None):
+    """Say what to write instead of a parameter that an estimator doesn't have.
+
+    Parameters
+    ----------
+    name : str
+        The parameter.
+    declared : iterable of str
+        Those that it has.
+    model : object, default=None
+        What it makes nets of: the parameter may be one of this builder.
+
+    Returns
+    -------
+    text : str
+
+    Examples
+    --------
+    >>> from skkeras.params import advice
+    >>> advice("learning_rate", ["epochs"])
+    'Write optimizer__learning_rate=....'
+    >>> advice("width", ["epochs"], lambda width: ...)
+    'Write model__width=....'
+    """
+    if callable(model) and name in builder_parameters(model)[0]:
+        return f"Write model__{name}=...."
+    if name in _ALSO_CALLED:
+        return f"Write {_ALSO_CALLED[name]}=...."
+    return suggestion(name, declared)
+
+
+def check_routed_name(name, declared, model=None):
     """Raise unless a keyword has the form ``prefix__name`` with a known prefix.
 
     Parameters
@@ -66,6 +112,8 @@ def check_routed_name(name, declared):
         The keyword.
     declared : iterable of str
         The declared parameters of the estimator, offered as corrections.
+    model : object, default=None
+        What the estimator makes nets of.
 
     Raises
     ------
@@ -78,7 +126,7 @@ def check_routed_name(name, declared):
     if not delimiter:
         raise TypeError(
             f"Got an unexpected keyword argument {name!r}; expected a parameter of the estimator "
-            f"or a routed one, such as model__units=64. {suggestion(name, declared)}"
+            f"or a routed one, such as model__units=64. {advice(name, declared, model)}"
         )
     if prefix not in PREFIXES:
         raise ParameterNameError(
@@ -205,6 +253,84 @@ def assign_routed(prefix, members, routed):
         for address in takers:
             assigned[address][name] = routed[route]
     return assigned
+
+
+def changed_names(before, after):
+    """List the parameters that were set to something else, added or removed.
+
+    Parameters
+    ----------
+    before, after : dict
+        Values by name.
+
+    Returns
+    -------
+    names : list of str
+
+    Examples
+    --------
+    >>> from skkeras.params import changed_names
+    >>> changed_names({"loss": "mse", "model__units": 8}, {"loss": "mse", "model__units": 16})
+    ['model__units']
+    """
+    return [name for name in {**before, **after} if not _is_same(before, after, name)]
+
+
+def _is_same(before, after, name):
+    if name not in before or name not in after:
+        return False
+    one, other = before[name], after[name]
+    try:
+        return one is other or (type(one) is type(other) and np.array_equal(one, other))
+    except (TypeError, ValueError):
+        return False
+
+
+# Where the arguments of `keras.Model.fit` go.
+_ARGUMENTS_OF_KERAS = {
+    "validation_data": "X_val=... and y_val=... of fit",
+    "initial_epoch": "fit__initial_epoch=... of the constructor",
+    **{
+        name: f"{name}=... of the constructor"
+        for name in (
+            *("epochs", "batch_size", "verbose", "callbacks", "validation_split", "shuffle"),
+            *("class_weight", "loss", "optimizer", "metrics"),
+        )
+    },
+}
+
+
+def check_no_others(method, others):
+    """Raise if a method is given an argument that goes elsewhere.
+
+    Parameters
+    ----------
+    method : str
+        Its name.
+    others : dict
+        The arguments that it doesn't take.
+
+    Raises
+    ------
+    TypeError
+        It tells where the argument goes.
+
+    Examples
+    --------
+    >>> from skkeras.params import check_no_others
+    >>> check_no_others("fit", {"epochs": 3})
+    Traceback (most recent call last):
+    ...
+    TypeError: fit() got an unexpected keyword argument 'epochs'; expected epochs=... of the \
+constructor.
+    """
+    for name in others:
+        place = _ARGUMENTS_OF_KERAS.get(
+            name, f"fit__{name}=... of the constructor, if keras.Model.fit takes it"
+        )
+        raise TypeError(
+            f"{method}() got an unexpected keyword argument {name!r}; expected {place}."
+        )
 
 
 def describe(target):
@@ -473,8 +599,12 @@ or a routed one, such as model__units=64. Did you mean 'epochs'? Accepted: 'epoc
     def _store_routed(self, routed):
         """Keep routed parameters; for ``__init__``, where a wrong keyword is a TypeError."""
         for name in routed:
-            check_routed_name(name, type(self).__signature__.parameters)
+            check_routed_name(name, type(self).__signature__.parameters, self._builder())
         self._routed = dict(routed)
+
+    def _builder(self):
+        """Return what nets are made of, if that is known, for advice in messages."""
+        return getattr(self, "model", None)
 
     def _check_routed_names(self):
         """Check ``model__`` names against the builder; called after every ``set_params``."""
@@ -529,8 +659,15 @@ or a routed one, such as model__units=64. Did you mean 'epochs'? Accepted: 'epoc
         for name, value in params.items():
             is_routed = "__" in name and not self._reaches_estimator(name)
             (routed if is_routed else declared)[name] = value
+        known = type(self).__signature__.parameters
         for name in routed:
-            check_routed_name(name, type(self).__signature__.parameters)
+            check_routed_name(name, known)
+        for name in declared.keys() - known.keys():
+            if "__" not in name:
+                raise ParameterNameError(
+                    f"Invalid parameter {name!r} for estimator {self}. "
+                    f"{advice(name, known, self._builder())}"
+                )
         before = dict(vars(self))
         try:
             super().set_params(**declared)

@@ -71,11 +71,19 @@ class Labels:
     indicator = False
 
     def __init__(self, y):
-        self.classes = np.unique(y)
+        try:
+            self.classes = np.unique(y)
+        except TypeError as error:
+            kinds = sorted({type(label).__name__ for label in np.asarray(y).flat})
+            raise TypeError(
+                f"y has labels of the types {', '.join(kinds)}, which have no order; expected one "
+                "type. Turn them into strings, and fill in or leave out what is missing."
+            ) from error
         self.kind = "binary" if len(self.classes) == 2 else "multiclass"
         if len(self.classes) < 2:
             raise ValueError(
-                f"y has one class, {self.classes[0]!r}; expected at least 2 classes to tell apart."
+                f"y has one class, {self.classes.tolist()[0]!r}; expected at least 2 classes to "
+                "tell apart."
             )
 
     @property

@@ -1,5 +1,8 @@
 """What the two estimators share, beyond scikit-learn's own checks."""
 
+import pickle
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -45,6 +48,58 @@ def test_warm_start_goes_on_and_fit_starts_anew(net):
     net.set_params(warm_start=False).fit(X, VALUES)
     assert net.n_iter_ == 3
     assert net.history_["loss"] == first
+
+
+def test_warm_start_takes_over_a_new_learning_rate_with_the_optimizer_s_state(net):
+    for engine in ("compiled", "keras"):
+        net.set_params(warm_start=True, engine=engine).fit(X, VALUES)
+        net.set_params(optimizer__learning_rate=1e-7)
+        before = weights_of(net)
+        net.fit(X, VALUES)
+        assert net.model_.optimizer.learning_rate.numpy() == pytest.approx(1e-7)
+        assert net.model_.optimizer.iterations == 2 * 3 * 2
+        moved = [np.abs(a - b).max() for a, b in zip(before, weights_of(net), strict=True)]
+        assert 0 < max(moved) < 1e-5
+        net = KerasRegressor(model__units=8, epochs=3, random_state=0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"model__units": 9}, {"optimizer": "sgd"}, {"loss": "mae"}, {"metrics": ["mae"]}],
+    ids=lambda changes: next(iter(changes)),
+)
+@pytest.mark.parametrize("pickled", [False, True])
+def test_what_a_net_was_made_with_can_not_change_under_it(net, changes, pickled):
+    net.set_params(warm_start=True).fit(X, VALUES).set_params(**changes)
+    if pickled:
+        net = pickle.loads(pickle.dumps(net))
+    before = weights_of(net)
+    for train in (net.fit, net.partial_fit):
+        with pytest.raises(ValueError, match=f"{next(iter(changes))} was changed since"):
+            train(X, VALUES)
+    assert same(weights_of(net), before)
+    assert net.set_params(warm_start=False).fit(X, VALUES).n_iter_ == 3
+
+
+def test_histories_of_fits_with_and_without_validation_data_line_up(net):
+    net.set_params(warm_start=True).fit(X, VALUES)
+    net.set_params(early_stopping=True, validation_split=0.2).fit(X, VALUES)
+    assert [len(values) for values in net.history_.values()] == [6, 6]
+    assert np.isnan(net.history_["val_loss"][:3]).all()
+    best = int(np.nanargmin(net.history_["val_loss"]))
+    assert net.best_epoch_ == best >= 3
+    assert not hasattr(net.set_params(early_stopping=False).fit(X, VALUES), "best_epoch_")
+
+
+def test_initial_epoch_counts_for_fit_alone():
+    net = KerasRegressor(
+        "linear", epochs=8, fit__initial_epoch=5, early_stopping=True, random_state=0
+    ).fit(X, VALUES)
+    assert net.n_iter_ == 3
+    assert net.best_epoch_ == int(np.argmin(net.history_["val_loss"]))
+    before = weights_of(net)
+    assert net.partial_fit(X, VALUES).n_iter_ == 4
+    assert not same(weights_of(net), before)
 
 
 def test_initialize_makes_the_untrained_net(net):
@@ -132,6 +187,16 @@ def test_several_regression_outputs_keep_their_shapes():
     assert net.score(X, y) > 0.5
 
 
+@pytest.mark.parametrize("loss", ["mse", ["mse", "mae"]])
+def test_several_outputs_may_share_a_loss_or_have_them_in_order(loss):
+    y = {"one": VALUES, "two": X[:, :2]}
+    one, other = (
+        KerasRegressor(two_heads, loss=loss, epochs=2, random_state=0, engine=engine).fit(X, y)
+        for engine in ("compiled", "keras")
+    )
+    assert same(weights_of(one), weights_of(other))
+
+
 def test_named_inputs_reach_the_inputs_of_their_names():
     def build(input_shape, n_outputs):
         inputs = {name: keras.Input(shape, name=name) for name, shape in input_shape.items()}
@@ -156,6 +221,52 @@ def test_routed_arguments_reach_fit_predict_and_compile(net):
     assert slow.model_.run_eagerly
     few = KerasRegressor(epochs=1, fit__steps_per_epoch=1, random_state=0).fit(X, VALUES)
     assert int(few.model_.optimizer.iterations) == 1
+
+
+@pytest.mark.parametrize(
+    "argument, place",
+    [
+        ("validation_data", "expected X_val=... and y_val=... of fit"),
+        ("callbacks", "expected callbacks=... of the constructor"),
+        ("steps_per_epoch", "fit__steps_per_epoch=... of the constructor"),
+    ],
+)
+def test_arguments_of_keras_s_fit_are_told_their_place(net, argument, place):
+    with pytest.raises(TypeError, match=re.escape(place)):
+        net.fit(X, VALUES, **{argument: 1})
+
+
+def test_groups_that_nothing_looks_at_are_refused(net):
+    with pytest.raises(ValueError, match="validation_split=0.2 doesn't look at them"):
+        net.set_params(validation_split=0.2).fit(X, VALUES, groups=LABELS)
+
+
+def test_an_undefined_metric_is_no_divergence(net):
+    for engine in ("compiled", "keras"):
+        net.set_params(metrics=[keras.metrics.PearsonCorrelation()], engine=engine)
+        net.fit(X, np.ones(60))
+        assert np.isnan(net.history_["pearson_correlation"]).all()
+
+
+@pytest.mark.parametrize("monitor", ["val_accuracy", "accuracy", "val_AUC"])
+@pytest.mark.parametrize(
+    "callback", [keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau]
+)
+def test_callbacks_find_out_which_way_a_metric_is_up(callback, monitor):
+    metrics = ["accuracy", keras.metrics.AUC(name="AUC")]
+    nets = [
+        KerasClassifier(
+            callbacks=callback(monitor, patience=1),
+            metrics=metrics,
+            validation_split=0.2,
+            epochs=8,
+            random_state=0,
+            engine=engine,
+        ).fit(X, LABELS)
+        for engine in ("compiled", "keras")
+    ]
+    assert nets[0].n_iter_ == nets[1].n_iter_
+    assert nets[0].history_ == nets[1].history_
 
 
 def test_a_subclass_can_bring_its_own_builder():

@@ -275,7 +275,7 @@ WRONG_DATA = {
         "Unknown label type: unknown",
     ),
     "numbers as labels": (classifier(), ROWS, VALUES, {}, "Unknown label type: continuous"),
-    "strings as numbers": (regressor(), ROWS, BINARY.astype(str), {}, "not compatible with"),
+    "strings as numbers": (regressor(), ROWS, BINARY.astype(str), {}, "Use a KerasClassifier"),
     "y is None": (classifier(), ROWS, None, {}, "requires y to be passed"),
     "no rows": (classifier(), ROWS[:0], BINARY[:0], {}, "Found array with 0 sample(s)"),
     "no columns": (classifier(), ROWS[:, :0], BINARY, {}, "Found array with 0 feature(s)"),

@@ -246,7 +246,7 @@ def test_fresh_process_predicts_the_same(fresh, fitted, data, kind, how):
 def test_fresh_process_trains_on_with_the_same_optimizer_state(fresh, fitted, data, kind):
     trained, history = fresh[1][f"{kind}.pickle"]
     here = copy.deepcopy(fitted[kind]).partial_fit(*data[kind])
-    assert history == here.history_
+    np.testing.assert_equal(history, here.history_)  # early stopping leaves NaN in it
     assert trained == state(here)
     assert trained != state(fitted[kind])
 
@@ -399,5 +399,6 @@ def test_damaged_file_is_an_error(fitted, tmp_path):
     path = tmp_path / "net.joblib"
     joblib.dump(fitted["preset"], path)
     path.write_bytes(path.read_bytes()[:-5000])
-    with pytest.raises((EOFError, pickle.UnpicklingError)):
+    # By what the cut went through.
+    with pytest.raises((EOFError, ValueError, pickle.UnpicklingError)):
         joblib.load(path)

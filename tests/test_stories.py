@@ -308,8 +308,10 @@ def test_interruption_keeps_what_was_trained(parts):
         net.fit(*parts["train"])
     assert net.model_.optimizer.iterations > 13
     assert net.score(*parts["test"]) > 0.9
+    n_epochs = len(net.history_["loss"])
+    assert net.n_iter_ == n_epochs > 1
     net.partial_fit(*parts["train"])
-    assert net.n_iter_ == 1
+    assert net.n_iter_ == n_epochs + 1
 
 
 # --- A training loop of one's own ------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Assembling: from a builder or a template to a net that is built, compiled and checked."""
 
+import functools
 import re
 import weakref
 
@@ -150,15 +151,33 @@ def loss_facts(loss):
 
     if isinstance(loss, dict):
         return {name: loss_facts(one) for name, one in loss.items()}
+    if isinstance(loss, list | tuple):
+        return [loss_facts(one) for one in loss]
     if isinstance(loss, str):
         loss = keras.losses.get(loss) if loss not in ("crossentropy", "ce") else loss
     if loss is None or isinstance(loss, str):
         return LossFacts(loss)
+    settings = {}
+    while isinstance(loss, functools.partial):
+        settings, loss = {**loss.keywords, **settings}, loss.func
     if isinstance(loss, keras.losses.Loss):
-        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(loss).__name__).lower()
-        config = loss.get_config() if _is_keras(type(loss)) else vars(loss)
-        return LossFacts(name, _is_keras(type(loss)), bool(config.get("from_logits", False)))
-    return LossFacts(describe(loss), _is_keras(loss))
+        # A user's subclass of one of Keras's losses takes what that one takes.
+        cls = next(c for c in type(loss).__mro__ if _is_keras(c))
+        is_builtin = not issubclass(keras.losses.Loss, cls) and "Wrapper" not in cls.__name__
+        name = (cls if is_builtin else type(loss)).__name__
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+        settings = loss.get_config() if cls is type(loss) else vars(loss)
+    else:
+        name, is_builtin = describe(loss), _is_keras(loss)
+    return LossFacts(name, is_builtin, bool(settings.get("from_logits", False)))
+
+
+def by_output(loss, output_shape):
+    """Give each of several outputs its loss, as Keras does: one for all, or in their order."""
+    if not isinstance(output_shape, dict) or isinstance(loss, dict):
+        return loss
+    losses = loss if isinstance(loss, list) else [loss] * len(output_shape)
+    return dict(zip(output_shape, losses, strict=True))
 
 
 def ends_in_logits(model, x_specs):
@@ -343,10 +362,13 @@ def _check_agrees(compiled, asked, name):
     """Raise if a builder compiled its net with something else than the estimator was given."""
     if asked is None or compiled is asked or _identity(compiled) == _identity(asked):
         return
+    given = f"{name}={_say(asked)}"
+    if _say(asked) == _say(compiled):
+        given += f" with other settings, as {name}__... parameters make them"
     raise BuilderError(
         f"The builder returned a compiled model with {name}={_say(compiled)}, and the estimator "
-        f"was given {name}={_say(asked)}. Leave one out: don't compile in the builder, take "
-        f"compile_kwargs there and use it, or don't pass {name} to the estimator."
+        f"was given {given}. Leave one out: don't compile in the builder, take compile_kwargs "
+        f"there and use it, or don't pass {name} nor {name}__... to the estimator."
     )
 
 

@@ -77,7 +77,19 @@ def make_seeded(make, seed):
             target=contextvars.copy_context().run, args=(run,), name="skkeras-build", daemon=True
         )
         thread.start()
-        thread.join()
+        _wait_for(thread)
     if "error" in outcome:
         raise outcome["error"]
     return outcome["made"]
+
+
+def _wait_for(thread):
+    """Wait for a thread to end, also if Ctrl-C comes: what it uses mustn't be put back before."""
+    interruption = None
+    while thread.is_alive():
+        try:
+            thread.join()
+        except BaseException as error:
+            interruption = error
+    if interruption is not None:
+        raise interruption

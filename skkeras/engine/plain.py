@@ -15,6 +15,7 @@ def train(
     net,
     rows,
     schedule,
+    history,
     *,
     validation=None,
     callbacks=(),
@@ -24,25 +25,29 @@ def train(
 ):
     """Train a net by `keras.Model.fit`, in the same row order as `skkeras.engine.training.train`.
 
-    Parameters and result are those of that function; batch-level hooks are called, and further
+    Parameters are those of that function; batch-level hooks are called, and further
     arguments go to `keras.Model.fit`.
     """
     import keras
 
     model = net.model
     batches = _batches(rows, schedule.batch_size)
-    history = keras.callbacks.History()
+
+    class Notes(keras.callbacks.History):
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, logs)
+            history.update(self.history)
+
     model.fit(
         batches,
         epochs=schedule.epochs,
         initial_epoch=schedule.initial_epoch,
         validation_data=validation and _batches(validation, schedule.batch_size),
-        callbacks=[_epochs(batches, schedule, on_divergence), *callbacks, history],
+        callbacks=[_epochs(batches, schedule, on_divergence), *callbacks, Notes()],
         verbose=verbose,
         shuffle=False,
         **fit_arguments,
     )
-    return dict(history.history)
 
 
 def evaluate(net, rows, batch_size):
@@ -98,7 +103,8 @@ def _epochs(batches, schedule, on_divergence):
         def on_epoch_end(self, epoch, logs=None):
             if self.has_diverged:
                 return
-            values = [*self.model.get_weights(), *(logs or {}).values()]
+            # Not the other logs: a metric may be undefined for some data.
+            values = [*self.model.get_weights(), (logs or {}).get("loss", 0.0)]
             if not all(np.isfinite(np.asarray(value, "float64")).all() for value in values):
                 self.has_diverged = True
                 diverged(epoch, on_divergence)

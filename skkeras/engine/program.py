@@ -176,7 +176,10 @@ class Program:
             )
             if from_metrics:
                 logs = _stack(self.worker.get_metrics_result(), log_keys)
-            checks = [tf.reduce_all(tf.math.is_finite(logs))]
+            # Not the other logs: a metric may be undefined for some data.
+            checks = [
+                tf.math.is_finite(logs[i]) for i in range(len(log_keys)) if log_keys[i] == "loss"
+            ]
             checks += [
                 tf.reduce_all(tf.math.is_finite(v.value))
                 for v in self.worker.weights  # moving statistics, too

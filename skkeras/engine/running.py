@@ -8,8 +8,8 @@ from skkeras.engine import plain, training
 from skkeras.engine.program import UntraceableError
 
 
-def train(net, rows, schedule, *, compiled, fit_arguments=None, **options):
-    """Train a net; see `skkeras.engine.training.train` for ``options`` and the result.
+def train(net, rows, schedule, history, *, compiled, fit_arguments=None, **options):
+    """Train a net; see `skkeras.engine.training.train` for ``options``.
 
     Parameters
     ----------
@@ -19,23 +19,22 @@ def train(net, rows, schedule, *, compiled, fit_arguments=None, **options):
         Training data.
     schedule : Schedule
         Epochs, batch size and order.
+    history : dict of list of float
+        It gets a value per epoch for every log.
     compiled : bool
         Whether programs may be used: not if a callback wants every batch.
     fit_arguments : dict or None, default=None
         Further arguments for `keras.Model.fit`, which runs then.
     **options : dict
         Validation data, callbacks, verbosity and what to do on divergence.
-
-    Returns
-    -------
-    history : dict of list of float
     """
     if compiled and not fit_arguments and not net.wants_keras:
         try:
-            return training.train(net, rows, schedule, **options)
+            training.train(net, rows, schedule, history, **options)
+            return
         except UntraceableError:
             pass
-    return plain.train(net, rows, schedule, **options, **(fit_arguments or {}))
+    plain.train(net, rows, schedule, history, **options, **(fit_arguments or {}))
 
 
 def evaluate(net, rows, batch_size):

@@ -53,7 +53,17 @@ class Schedule:
         return self.generator.permutation(n_rows) if self.shuffle else np.arange(n_rows)
 
 
-def train(net, rows, schedule, *, validation=None, callbacks=(), verbose=0, on_divergence="raise"):
+def train(
+    net,
+    rows,
+    schedule,
+    history,
+    *,
+    validation=None,
+    callbacks=(),
+    verbose=0,
+    on_divergence="raise",
+):
     """Train a net in compiled programs.
 
     Parameters
@@ -64,6 +74,8 @@ def train(net, rows, schedule, *, validation=None, callbacks=(), verbose=0, on_d
         Training data.
     schedule : Schedule
         Epochs, batch size, order.
+    history : dict of list of float
+        It gets a value per epoch for every log, also if training is interrupted.
     validation : Rows or None, default=None
         Evaluated after every epoch; its logs are prefixed with ``val_``.
     callbacks : sequence of keras.callbacks.Callback, default=()
@@ -74,27 +86,61 @@ def train(net, rows, schedule, *, validation=None, callbacks=(), verbose=0, on_d
     on_divergence : {"raise", "warn"}, default="raise"
         What to do when the weights or the loss stop being finite.
 
-    Returns
-    -------
-    history : dict of list of float
-        A value per epoch for every log.
-
     Raises
     ------
     DivergenceError
         If training diverges and ``on_divergence="raise"``.
     """
+    with _program(net, rows, validation) as program:
+        run = _Run(net, program, rows, schedule, validation, on_divergence)
+        if not callbacks and not verbose:
+            net.load_into(program)
+            run.alone(history)
+            net.take_from(program)
+            return
+    listeners = _listeners(net, rows, schedule, callbacks, verbose)
+    listeners.on_train_begin()
+    # They may have changed the net by now, so that another program is needed.
+    with _program(net, rows, validation) as program:
+        run = _Run(net, program, rows, schedule, validation, on_divergence)
+        run.with_callbacks(listeners, history)
+
+
+@contextlib.contextmanager
+def _program(net, rows, validation):
+    """Lend a program in which nothing is left to trace: errors come before anything is trained."""
     with net.training_program(rows.take(slice(0, 1))) as program:
         if validation is not None:
-            program.trace_test(validation.take(slice(0, 1)))  # before anything is trained
-        net.load_into(program)
-        run = _Run(net, program, rows, schedule, validation, on_divergence)
-        if callbacks or verbose:
-            history = run.with_callbacks(list(callbacks), verbose)
-        else:
-            history = run.alone()
-        net.take_from(program)
-    return history
+            program.trace_test(validation.take(slice(0, 1)))
+        yield program
+
+
+def _listeners(net, rows, schedule, callbacks, verbose):
+    import keras
+
+    model = net.hand_over()
+    _build_metrics(net, rows)
+    model.stop_training = False
+    return keras.callbacks.CallbackList(
+        list(callbacks),
+        add_history=True,
+        add_progbar=bool(verbose),
+        model=model,
+        verbose=verbose,
+        epochs=schedule.epochs,
+        steps=math.ceil(rows.n_rows / schedule.batch_size),
+    )
+
+
+def _build_metrics(net, rows):
+    """Let Keras make the metrics that the model was compiled with: callbacks look them up.
+
+    A callback that monitors ``val_accuracy`` learns from the metric which way is up.
+    """
+    example = rows.only([0])
+    x, y, *_ = example.take(slice(None))
+    net.model.compute_metrics(x, y, net.predict(example), None)
+    net.model.reset_metrics()
 
 
 class _Run:
@@ -108,9 +154,8 @@ class _Run:
         self.validation = validation
         self.on_divergence = on_divergence
         self.has_diverged = False
-        self.history = {}
 
-    def alone(self):
+    def alone(self, history):
         """Train with nobody looking: a call may span epochs."""
         first, last = self.schedule.initial_epoch, self.schedule.epochs
         stride = 1 if self.validation is not None else last - first
@@ -120,28 +165,12 @@ class _Run:
                     if self.validation is not None:
                         logs |= _prefixed(self._evaluate())
                     for name in sorted(logs):  # as Keras does
-                        self.history.setdefault(name, []).append(logs[name])
+                        history.setdefault(name, []).append(logs[name])
         self._finalize()
-        return self.history
 
-    def with_callbacks(self, callbacks, verbose):
+    def with_callbacks(self, listeners, history):
         """Train an epoch at a time, and let the callbacks see and change the model."""
-        import keras
-
-        model = self.net.hand_over()
-        self._build_metrics(model)
-        listeners = keras.callbacks.CallbackList(
-            callbacks,
-            add_history=True,
-            add_progbar=bool(verbose),
-            model=model,
-            verbose=verbose,
-            epochs=self.schedule.epochs,
-            steps=math.ceil(self.rows.n_rows / self.schedule.batch_size),
-        )
-        model.stop_training = False
-        logs = None
-        listeners.on_train_begin()
+        model, logs = self.net.model, None
         for epoch in range(self.schedule.initial_epoch, self.schedule.epochs):
             listeners.on_epoch_begin(epoch)
             self.net.load_into(self.program)
@@ -157,6 +186,8 @@ class _Run:
                 listeners.on_test_end(val_logs)
                 logs |= _prefixed(val_logs)
             listeners.on_epoch_end(epoch, logs)
+            # As Keras's own callback has it: others may have added to the logs.
+            history.update(model.history.history)
             if model.stop_training:
                 break
         self.net.load_into(self.program)
@@ -164,18 +195,6 @@ class _Run:
         self.net.take_from(self.program)
         listeners.on_train_end(logs)
         self.net.load_into(self.program)
-        # As Keras's own callback has it: others may have added to the logs.
-        return dict(model.history.history)
-
-    def _build_metrics(self, model):
-        """Let Keras make the metrics that the model was compiled with: callbacks look them up.
-
-        A callback that monitors ``val_accuracy`` learns from the metric which way is up.
-        """
-        example = self.rows.only([0])
-        x, y, *_ = example.take(slice(None))
-        model.compute_metrics(x, y, self.net.predict(example), None)
-        model.reset_metrics()
 
     @contextlib.contextmanager
     def _kept_if_interrupted(self):

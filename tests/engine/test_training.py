@@ -111,14 +111,15 @@ def test_every_sample_is_seen_once_per_epoch(monkeypatch, n_rows, batch_size, se
     monkeypatch.setattr(training, "SECONDS_PER_CALL", seconds)
     schedule = Schedule(4, batch_size, np.random.default_rng(0))
     rows = watched(n_rows)
-    history = training.train(counting_net(n_rows), rows, schedule)
+    history = {}
+    training.train(counting_net(n_rows), rows, schedule, history)
     assert history["least"] == history["most"] == [1.0] * 4
     assert sum(len(taken) for taken in rows.taken[1:]) == 4 * n_rows  # first, an example
 
 
 def test_orders_follow_the_generator_and_differ_between_epochs():
     rows = watched(53)
-    training.train(counting_net(53), rows, Schedule(3, 16, np.random.default_rng(5)))
+    training.train(counting_net(53), rows, Schedule(3, 16, np.random.default_rng(5)), {})
     orders = np.concatenate(rows.taken[1:]).reshape(3, 53)
     generator = np.random.default_rng(5)
     assert_same(orders, [generator.permutation(53) for _ in range(3)])
@@ -128,7 +129,7 @@ def test_orders_follow_the_generator_and_differ_between_epochs():
 def test_without_shuffling_the_order_is_that_of_the_rows():
     rows = watched(53)
     schedule = Schedule(2, 16, np.random.default_rng(5), shuffle=False)
-    training.train(counting_net(53), rows, schedule)
+    training.train(counting_net(53), rows, schedule, {})
     np.testing.assert_array_equal(np.concatenate(rows.taken[1:]), [*range(53)] * 2)
 
 
@@ -348,11 +349,11 @@ def test_a_nan_behind_a_finite_loss_is_found(engine, input_layers, value):
     spoilt[-1, 2] = value
     rows, schedule = Rows(spoilt, y[:, None]), Schedule(1, 16, np.random.default_rng(0), False)
     with pytest.raises(DivergenceError, match="epoch 1") as caught:
-        ENGINES[engine](net_behind_relu(input_layers), rows, schedule)
+        ENGINES[engine](net_behind_relu(input_layers), rows, schedule, {})
     assert caught.value.epoch == 1
-    net = net_behind_relu(input_layers)
+    net, history = net_behind_relu(input_layers), {}
     with pytest.warns(RuntimeWarning, match="diverged in epoch 1"):
-        history = ENGINES[engine](net, rows, schedule, on_divergence="warn")
+        ENGINES[engine](net, rows, schedule, history, on_divergence="warn")
     assert np.isfinite(history["loss"]).all()
     assert not all(np.isfinite(weight).all() for weight in net.model.get_weights())
 
@@ -523,6 +524,7 @@ def test_an_interrupted_fit_keeps_what_was_trained():
             net,
             Rows(X, y[:, None]),
             Schedule(3, 16, np.random.default_rng(0)),
+            {},
             callbacks=[interrupting],
         )
     assert net.model.optimizer.iterations.numpy() == 2 * 4

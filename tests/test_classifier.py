@@ -1,0 +1,88 @@
+"""What only classifiers do."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+from skkeras import KerasClassifier
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(60, 4)).astype("float32")
+y = (X[:, 0] + X[:, 1] > 0).astype(int)
+
+
+def linear(input_shape, n_outputs, output_activation):
+    layers = [keras.Input(input_shape), keras.layers.Dense(n_outputs, output_activation)]
+    return keras.Sequential(layers)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": functools.partial(keras.losses.binary_crossentropy, from_logits=True)},
+        {"loss": keras.losses.binary_crossentropy, "loss__from_logits": True},
+        {"loss": "binary_crossentropy", "loss__from_logits": True},
+        {"loss": keras.losses.BinaryCrossentropy(from_logits=True)},
+    ],
+    ids=["partial", "routed to a function", "routed to a name", "instance"],
+)
+def test_logits_are_known_however_the_loss_was_told_of_them(options):
+    net = KerasClassifier(linear, epochs=5, random_state=0, **options).fit(X, y)
+    logits = net.model_.predict(X, verbose=0)[:, 0]
+    assert net.model_.layers[-1].activation.__name__ == "linear"
+    np.testing.assert_array_equal(net.predict(X), (logits > 0).astype(int))
+    np.testing.assert_allclose(net.predict_proba(X)[:, 1], 1 / (1 + np.exp(-logits)), rtol=1e-5)
+
+
+def test_a_subclass_of_a_categorical_loss_gets_rows_and_not_codes():
+    class Doubled(keras.losses.CategoricalCrossentropy):
+        def call(self, y_true, y_pred):
+            return 2 * super().call(y_true, y_pred)
+
+    three = np.digitize(X[:, 0], [-0.5, 0.5])
+    net = KerasClassifier(linear, loss=Doubled(), epochs=2, random_state=0).fit(X, three)
+    one = KerasClassifier(linear, loss="categorical_crossentropy", epochs=2, random_state=0)
+    one.fit(X, three)
+    assert net.evaluate(X, three)["loss"] == pytest.approx(2 * one.evaluate(X, three)["loss"], 0.05)
+
+
+def test_class_weights_of_classes_that_a_batch_lacks_are_left_out():
+    net = KerasClassifier(class_weight={0: 1.0, 1: 5.0}, random_state=0)
+    net.partial_fit(X, y)
+    assert net.partial_fit(X[y == 0], y[y == 0]).n_iter_ == 2
+
+
+@pytest.mark.parametrize(
+    "options, weight",
+    [
+        ({"class_weight": {0: 0.0, 1: 0.0}}, None),
+        ({"class_weight": {0: -1.0, 1: 2.0}}, None),
+        ({"class_weight": {0: 0.0, 1: 1.0}}, (y == 0).astype(float)),
+    ],
+    ids=["zeros", "negative", "zeros together"],
+)
+def test_weights_that_leave_nothing_to_train_on_are_an_error(options, weight):
+    with pytest.raises(ValueError, match="class_weight.*expected weights of at least 0"):
+        KerasClassifier(epochs=1, **options).fit(X, y, sample_weight=weight)
+
+
+def test_huge_weights_are_weights_like_others():
+    one, other = (
+        KerasClassifier(epochs=2, random_state=0).fit(X, y, sample_weight=np.full(60, weight))
+        for weight in (1e308, 1.0)
+    )
+    assert one.history_["loss"] == pytest.approx(other.history_["loss"])
+
+
+def test_classes_can_be_declared_once():
+    net = KerasClassifier(random_state=0).partial_fit(X, y, classes=[0, 1, 2])
+    net.partial_fit(X, y, classes=[2, 1, 0])
+    with pytest.raises(ValueError, match="differs from the ones learnt first"):
+        net.partial_fit(X, y, classes=[0, 1])
+
+
+def test_labels_without_an_order_are_told_by_their_types():
+    with pytest.raises((TypeError, ValueError), match="str"):
+        KerasClassifier().fit(X, np.array(["a", None] * 30, dtype=object))
