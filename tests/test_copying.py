@@ -765,8 +765,8 @@ def test_what_counts_is_what_a_net_was_made_with_not_what_was_set_since():
     estimator = KerasRegressor(small, loss=losses.Huber(0.125), epochs=1, random_state=0).fit(X, Y)
     estimator.set_params(loss="mse", optimizer="adam", model__seed=3)
     other = by_pickle(estimator)
-    assert same_values(state(other.partial_fit(X, Y)), state(estimator.partial_fit(X, Y)))
     assert other.evaluate(X, Y) == estimator.evaluate(X, Y)
+    assert same_values(state(other), state(estimator))
 
 
 def test_what_a_user_compiles_model_with_counts():

@@ -1,5 +1,6 @@
 """Saved estimators predict the same in a fresh process, and train on as if nothing had been."""
 
+import contextlib
 import copy
 import importlib
 import os
@@ -17,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skkeras import KerasClassifier, KerasRegressor
+from skkeras.saving import dump
 
 layers = keras.layers
 
@@ -402,3 +404,41 @@ def test_damaged_file_is_an_error(fitted, tmp_path):
     # By what the cut went through.
     with pytest.raises((EOFError, ValueError, pickle.UnpicklingError)):
         joblib.load(path)
+
+
+# A full disk
+
+
+@contextlib.contextmanager
+def room_for(n_bytes):
+    """Let no file grow beyond a size, as a full disk does."""
+    resource = pytest.importorskip("resource", reason="only POSIX systems limit file sizes")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("name, options", [("net.joblib", {}), ("net.joblib.gz", {"compress": 3})])
+def test_full_disk_leaves_the_previous_file(fitted, data, tmp_path, name, options):
+    path = tmp_path / name
+    dump(fitted["preset"], path, **options)
+    path.chmod(0o640)
+    before = path.read_bytes()
+    with room_for(2000), pytest.raises(OSError):
+        dump(fitted["preset"], path, **options)
+    assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
+    dump(fitted["preset"], path, **options)
+    assert path.stat().st_mode & 0o777 == 0o640
+    X = data["preset"][0]
+    assert np.array_equal(joblib.load(path).predict(X), fitted["preset"].predict(X))
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "link.joblib").symlink_to(tmp_path / "net.joblib")
+    dump({"a": 1}, tmp_path / "link.joblib")
+    assert (tmp_path / "link.joblib").is_symlink()
+    assert joblib.load(tmp_path / "net.joblib") == {"a": 1}

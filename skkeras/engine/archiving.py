@@ -14,6 +14,8 @@ from types import FunctionType
 
 import numpy as np
 
+from skkeras.engine.building import make_seeded
+
 
 def write_archive(layer):
     """Turn a layer or model into plain data; what was compiled is left out.
@@ -199,11 +201,14 @@ def _machinery():
     """Learn which attributes layers and models have of Keras's own."""
     import keras
 
-    tensor = keras.Input((1,), name="probe")
-    model = keras.Model(tensor, tensor, name="probe")
-    model.compile(optimizer=keras.optimizers.SGD(name="probe"), loss="mse")
-    others = keras.Layer(name="probe"), keras.Sequential(name="probe")
-    return frozenset().union(*map(vars, (model, *others)))
+    def make_probes():
+        tensor = keras.Input((1,))
+        model = keras.Model(tensor, keras.layers.Identity()(tensor))
+        model.compile(optimizer=keras.optimizers.SGD(), loss="mse")
+        return model, keras.Layer(), keras.Sequential()
+
+    # In a thread of their own they use up no names.
+    return frozenset().union(*map(vars, make_seeded(make_probes, seed=0)))
 
 
 def _learnt(layer):
