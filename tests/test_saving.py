@@ -17,8 +17,7 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skkeras import KerasClassifier, KerasRegressor
-from skkeras.saving import dump
+from skkeras import KerasClassifier, KerasRegressor, saving
 
 layers = keras.layers
 
@@ -424,14 +423,14 @@ def room_for(n_bytes):
 @pytest.mark.parametrize("name, options", [("net.joblib", {}), ("net.joblib.gz", {"compress": 3})])
 def test_full_disk_leaves_the_previous_file(fitted, data, tmp_path, name, options):
     path = tmp_path / name
-    dump(fitted["preset"], path, **options)
+    saving.dump(fitted["preset"], path, **options)
     path.chmod(0o640)
     before = path.read_bytes()
-    with room_for(2000), pytest.raises(OSError):
-        dump(fitted["preset"], path, **options)
+    with room_for(2000), pytest.raises(OSError, match="File too large"):
+        saving.dump(fitted["preset"], path, **options)
     assert path.read_bytes() == before
     assert [*tmp_path.iterdir()] == [path]
-    dump(fitted["preset"], path, **options)
+    saving.dump(fitted["preset"], path, **options)
     assert path.stat().st_mode & 0o777 == 0o640
     X = data["preset"][0]
     assert np.array_equal(joblib.load(path).predict(X), fitted["preset"].predict(X))
@@ -439,6 +438,6 @@ def test_full_disk_leaves_the_previous_file(fitted, data, tmp_path, name, option
 
 def test_a_link_stays_a_link(tmp_path):
     (tmp_path / "link.joblib").symlink_to(tmp_path / "net.joblib")
-    dump({"a": 1}, tmp_path / "link.joblib")
+    saving.dump({"a": 1}, tmp_path / "link.joblib")
     assert (tmp_path / "link.joblib").is_symlink()
     assert joblib.load(tmp_path / "net.joblib") == {"a": 1}

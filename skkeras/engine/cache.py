@@ -97,7 +97,7 @@ class Table:
 programs = Pool(MAX_ENTRIES)
 predictors = Table(MAX_ENTRIES)
 # The nets inside of these two; when both have dropped one, it goes.
-workers = weakref.WeakValueDictionary()
+workers: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
 
 def clear_cache():
