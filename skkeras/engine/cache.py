@@ -6,16 +6,26 @@ import itertools
 import threading
 import weakref
 
-# At the most this many idle programs and predictors are kept, the least recently used leaving
-# first. A traced program takes 2 to 4 MB for a small net.
+# At the most this many idle programs and predictors are kept, and idle programs of so many bytes,
+# the least recently used leaving first.
 MAX_ENTRIES = 48
+MAX_BYTES = 512 * 2**20
 
 
 class Pool:
-    """Idle objects by key. One in use is in nobody else's reach."""
+    """Idle programs by key. One in use is in nobody else's reach.
 
-    def __init__(self, max_entries):
+    Parameters
+    ----------
+    max_entries : int
+        How many are kept.
+    max_bytes : int
+        How large they may be together, by their ``n_bytes``.
+    """
+
+    def __init__(self, max_entries, max_bytes):
         self.max_entries = max_entries
+        self.max_bytes = max_bytes
         self._idle = collections.OrderedDict()  # (key, serial number): program
         self._lock = threading.Lock()
         self._serial = itertools.count()
@@ -55,8 +65,11 @@ class Pool:
     def _put(self, key, program):
         with self._lock:
             self._idle[key, next(self._serial)] = program
-            while len(self._idle) > self.max_entries:
+            while len(self._idle) > self.max_entries or self._n_bytes() > self.max_bytes:
                 self._idle.popitem(last=False)
+
+    def _n_bytes(self):
+        return sum(program.n_bytes for program in self._idle.values())
 
 
 class Table:
@@ -94,7 +107,7 @@ class Table:
             self._entries.clear()
 
 
-programs = Pool(MAX_ENTRIES)
+programs = Pool(MAX_ENTRIES, MAX_BYTES)
 predictors = Table(MAX_ENTRIES)
 # The nets inside of these two; when both have dropped one, it goes.
 workers: weakref.WeakValueDictionary = weakref.WeakValueDictionary()

@@ -11,12 +11,16 @@ import functools
 import itertools
 import threading
 
+import numpy as np
+
 from skkeras.engine.archiving import sublayers
 from skkeras.engine.rows import map_leaves
 
 # Recurrent layers over so many time steps are unrolled for training: it takes no longer to trace
 # them then, and their steps are 1.7 times faster. Beyond, tracing takes seconds.
 _MAX_UNROLLED = 12
+# What a traced program takes besides its variables, as measured for small nets.
+_GRAPH_BYTES = 4 * 2**20
 
 # Tracing holds the interpreter's lock anyway, and Keras doesn't promise that it is thread-safe.
 _tracing = threading.RLock()
@@ -77,6 +81,12 @@ class Program:
         """The variables which a fit starts from and changes: the net's, then the optimizer's."""
         optimizer = self.worker.optimizer
         return [*self.worker.variables, *(optimizer.variables if optimizer is not None else ())]
+
+    @property
+    def n_bytes(self):
+        """About how much memory it takes: its variables, and what TensorFlow keeps of a graph."""
+        sizes = (int(np.prod(v.shape)) * v.value.dtype.size for v in self.variables)
+        return sum(sizes) + _GRAPH_BYTES
 
     def load(self, values):
         """Set the worker's variables; ``values`` are arrays in the order of `variables`.

@@ -419,9 +419,9 @@ def test_clearing_the_cache_frees_programs_and_workers(made, estimator, data):
     assert fitted.predict(data).shape == (40,)
 
 
-def test_the_least_recently_used_program_is_dropped_and_freed(made, monkeypatch):
-    for held in (cache.programs, cache.predictors):
-        monkeypatch.setattr(held, "max_entries", 2)
+@pytest.mark.parametrize("bound, value", [("max_entries", 2), ("max_bytes", 9 * 2**20)])
+def test_the_least_recently_used_program_is_dropped_and_freed(made, monkeypatch, bound, value):
+    monkeypatch.setattr(cache.programs, bound, value)
     for units in (2, 3, 2, 4):  # at the end, 3 is what was not used for longest
         regressor(one_in_a_closure(units)).fit(X, y).predict(X)
     gc.collect()
