@@ -3,6 +3,7 @@
 from skkeras import models
 from skkeras.classifier import KerasClassifier
 from skkeras.engine.cache import clear_cache
+from skkeras.forecaster import KerasForecaster
 from skkeras.regressor import KerasRegressor
 
-__all__ = ["KerasClassifier", "KerasRegressor", "clear_cache", "models"]
+__all__ = ["KerasClassifier", "KerasForecaster", "KerasRegressor", "clear_cache", "models"]

@@ -1,0 +1,548 @@
+"""KerasForecaster: a Keras network that forecasts series, as a scikit-learn regressor."""
+
+import dataclasses
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils.validation import check_is_fitted, check_scalar, validate_data
+
+from skkeras.base import BaseKerasEstimator
+from skkeras.data import relative_weights
+from skkeras.frames import as_frame, labelled
+from skkeras.history import beginning, hold_out, join, lay_out, rows_by_group
+from skkeras.holdout import DEFAULT_FRACTION
+from skkeras.horizon import Horizon
+from skkeras.series import known_rows, learn_series
+from skkeras.timeline import index_of, read_timeline
+from skkeras.windows import columns_of, inputs, outcomes, split_origins, window_norms
+
+_WINDOW_NORMS = (None, "last", "revin")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Given:
+    """What fit and its kin were given, on its way through the steps of the base."""
+
+    X: Any
+    y: Any = None
+    groups: Any = None
+    follows: str = "unknown"  # "nothing", "training", or to be found out
+    is_learnt: bool = True
+
+
+class KerasForecaster(RegressorMixin, BaseKerasEstimator):
+    """A Keras network that forecasts series.
+
+    Rows are time steps. Row t is forecast from the ``look_back`` rows strictly before it.
+
+    Parameters
+    ----------
+    model : callable, str, keras.Model or None, default=None
+        A builder, the name of a preset, a template or None; see `KerasClassifier`. A builder's
+        ``input_shape`` is (look_back, n_columns), and its ``n_outputs`` is horizon times the number
+        of targets: all targets of the first step, then those of the next. None is ``"nlinear"``.
+    look_back : int, default=24
+        Rows that a forecast is made from.
+    horizon : int, default=1
+        Steps that are forecast at once.
+    target : int, str, list of them or None, default=None
+        The columns of X to forecast; None is all but the ones known in advance. With a y, it is
+        y that is forecast, and these are the columns that hold its past, in any linear units; they
+        are recognised if target is None.
+    known_future : int, str, list of them or None, default=None
+        Columns whose values are known in advance, such as holidays. The net sees them up to the
+        last step that is forecast, in columns that follow those of X.
+    gap : int, default=0
+        Rows that are missing between the training data and the X that follows it. They are filled
+        with the net's own forecasts; columns that it doesn't forecast keep their last value. Where
+        X has a pandas index, the index tells.
+    normalize : bool, default=True
+        Whether the net sees standardised inputs and targets.
+    window_norm : {"last", "revin"} or None, default=None
+        Take the last value, or mean and standard deviation, out of each window, and put them back
+        into its forecasts.
+    **params
+        All parameters of `KerasRegressor`, by name. A fraction for ``validation_split`` holds out
+        the last rows, not shuffled ones.
+
+    Attributes
+    ----------
+    model_, history_, n_iter_, best_epoch_, callbacks_, n_features_in_, feature_names_in_
+        As in `KerasClassifier`.
+
+    Notes
+    -----
+    What precedes X in `predict` and `score` is ``history`` if that is given. Otherwise X is taken
+    to follow the training data, whose last rows were kept; or, if X begins as the training data
+    did, to be the training data: its first ``look_back`` rows, which have no history, are then
+    forecast from the means of training, and left out of `score`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras import KerasForecaster
+    >>> wave = np.sin(np.arange(200) / 5).reshape(-1, 1)
+    >>> net = KerasForecaster(look_back=12, optimizer__learning_rate=0.01, random_state=0)
+    >>> net.fit(wave[:150]).score(wave[150:]) > 0.99
+    True
+    >>> net.forecast(3).shape
+    (3, 1)
+    """
+
+    def __init__(
+        self,
+        model=None,
+        *,
+        look_back=24,
+        horizon=1,
+        target=None,
+        known_future=None,
+        gap=0,
+        normalize=True,
+        window_norm=None,
+        **params,
+    ):
+        super().__init__(model, **params)
+        self.look_back = look_back
+        self.horizon = horizon
+        self.target = target
+        self.known_future = known_future
+        self.gap = gap
+        self.normalize = normalize
+        self.window_norm = window_norm
+
+    def fit(self, X, y=None, sample_weight=None, *, X_val=None, y_val=None, groups=None):
+        """Train a net on a series, or on several.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_rows, n_columns), or Series
+            Rows are time steps, in order.
+        y : array-like of shape (n_rows,) or (n_rows, n_targets), default=None
+            What to forecast; None is ``X[:, target]``.
+        sample_weight : array-like of shape (n_rows,), default=None
+            How much each row counts, relative to the others, where it is what is forecast.
+        X_val, y_val : array-likes, default=None
+            Validation data, the rows that follow X.
+        groups : array-like of shape (n_rows,), default=None
+            Which series each row is of. The rows of one are in order; windows don't cross.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the data or a parameter can't be used, or there are too few rows.
+        DivergenceError
+            If training turns to NaN, and ``on_divergence="raise"``.
+        """
+        given = _Given(X, y, groups, "nothing")
+        return super().fit(given, y, sample_weight, X_val=X_val, y_val=y_val)
+
+    def partial_fit(self, X, y=None, sample_weight=None, *, groups=None):
+        """Train for one epoch more on rows that follow those of training.
+
+        Parameters
+        ----------
+        X, y, sample_weight, groups
+            The rows that follow, as in `fit`; the first call begins the series.
+
+        Returns
+        -------
+        self : object
+            The estimator. Its end has moved, as by `update`.
+        """
+        follows = "training" if hasattr(self, "_net") else "nothing"
+        return super().partial_fit(_Given(X, y, groups, follows), y, sample_weight)
+
+    def update(self, X, *, groups=None):
+        """Move the end of the series on, without training.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_rows, n_columns), or Series
+            The rows that follow those that are known.
+        groups : array-like of shape (n_rows,), default=None
+            Which series each row is of.
+
+        Returns
+        -------
+        self : object
+            The estimator, whose forecasts begin after X.
+        """
+        check_is_fitted(self)
+        X, index = self._table(X, reset=False)
+        rows = rows_by_group(groups, len(X))
+        self._series = self._series.extended(X, index, rows, self.look_back)
+        return self
+
+    def predict(self, X, *, history=None, groups=None):
+        """Forecast each row of X from the rows before it.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_rows, n_columns), or Series
+            Rows are time steps, in order.
+        history : array-like or DataFrame of at least look_back rows, default=None
+            What came before X; None looks at the training data, see Notes of the class.
+        groups : array-like of shape (n_rows,), default=None
+            Which series each row is of.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows,) or (n_rows, n_targets)
+            In the shape of y. If horizon is above 1, steps are a further axis: (n_rows, horizon) or
+            (n_rows, horizon, n_targets), and row t holds the forecasts of t, t + 1 and so on.
+        """
+        return self._shaped(self._forecasts(X, history, groups)[0])
+
+    def score(self, X, y=None, sample_weight=None, *, history=None, groups=None):
+        """Compute the coefficient of determination, R2, of the forecasts for X.
+
+        Each step of each row counts whose true value is in X, and whose history is known.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of shape (n_rows, n_columns), or Series
+            Rows are time steps, in order.
+        y : array-like of shape (n_rows,) or (n_rows, n_targets), default=None
+            True values; None is ``X[:, target]``.
+        sample_weight : array-like of shape (n_rows,), default=None
+            How much each row counts where it is what is forecast.
+        history, groups
+            As in `predict`.
+
+        Returns
+        -------
+        score : float
+            At most 1; 0 for forecasting the mean. With several targets the mean of theirs.
+        """
+        forecasts, layout = self._forecasts(X, history, groups)
+        truth = self._series.truth(self._table(X, reset=False)[0], y)
+        rows, steps, outcome = layout.scored(self.horizon)
+        if not len(rows):
+            raise ValueError(
+                f"Got n_samples={len(truth)} rows, none of which has {self.look_back} rows of "
+                "known history; expected rows that follow the training data, or more of them. "
+                "Pass history=."
+            )
+        weight = None if sample_weight is None else np.asarray(sample_weight)[outcome]
+        return r2_score(truth[outcome], forecasts[rows, steps], sample_weight=weight)
+
+    def forecast(self, steps, X_future=None, *, history=None, group=None):
+        """Forecast what comes after the end of the series.
+
+        Beyond the horizon, forecasts are made from forecasts, a horizon at a time.
+
+        Parameters
+        ----------
+        steps : int
+            How many rows to forecast.
+        X_future : array-like or DataFrame of shape (steps, n_columns), default=None
+            The rows to come, of which only the columns that are known in advance are read; it may
+            have only those.
+        history : array-like or DataFrame of at least look_back rows, default=None
+            What came before; None is the end of the training data, or of what `update` has
+            added.
+        group : object, default=None
+            Which series, if the net was trained on several.
+
+        Returns
+        -------
+        y : ndarray, Series or DataFrame of shape (steps,) or (steps, n_targets)
+            Of the kind that was trained on; a pandas index is the one that continues.
+
+        Raises
+        ------
+        ValueError
+            If rows, or columns that are known in advance, are missing.
+        """
+        check_is_fitted(self)
+        check_scalar(steps, "steps", Integral, min_val=1)
+        before, timeline = self._end(history, group)
+        index = None if timeline is None else timeline.after(steps)
+        known = self._known_rows(X_future, steps, index)
+        self._check_recursion(steps)
+        forecasts = self._roll(before, steps, known)[0]
+        y = forecasts if self._series.y_shape else forecasts[:, 0]
+        return labelled(y, self._series.kind, self._series.names, index)
+
+    # Steps of the base, in the order of a fit.
+
+    def _check_parameters(self):
+        super()._check_parameters()
+        for name, least in (("look_back", 1), ("horizon", 1), ("gap", 0)):
+            check_scalar(getattr(self, name), name, Integral, min_val=least)
+        if self.window_norm not in _WINDOW_NORMS:
+            raise ValueError(f"window_norm={self.window_norm!r}; expected one of {_WINDOW_NORMS}.")
+
+    def _source(self):
+        return self.model if self.model is not None else getattr(self, "build_model", "nlinear")
+
+    def _check_data(self, X, y, *, reset):
+        given = X if isinstance(X, _Given) else _Given(X, y)
+        table, index = self._table(given.X, reset=reset)
+        rows = rows_by_group(given.groups, len(table))
+        if reset:
+            self._series = self._learn_series(given, table)
+        truth = self._series.truth(table, y)
+        layout = self._layout(table, index, rows, given.follows)
+        if given.follows == "nothing":
+            self._series = self._series.remembering(table, index, rows, self.look_back)
+        elif given.follows == "training" and given.is_learnt:
+            self._series = self._series.extended(table, index, rows, self.look_back)
+        return self._examples(layout, truth, given)
+
+    def _learn_target(self, y):
+        return Horizon(self.horizon, y.series.shape[1])
+
+    def _hold_out(self, X_val, y_val, groups, X, y):
+        split = self.validation_split
+        if X_val is not None and split is not None:
+            raise ValueError(
+                f"Got X_val, and validation_split={split!r}; expected one of them. Leave X_val "
+                "out, or set validation_split=None."
+            )
+        if X_val is not None or (split is None and not self.early_stopping):
+            return None
+        given, layout = X.source
+        split = DEFAULT_FRACTION if split is None else split
+        marks = hold_out(split, layout.n_ahead, given.groups, self._split_seed)
+        train, validation = split_origins(X.origins, self.horizon, *map(layout.spread, marks))
+        if not len(train) or not len(validation):
+            raise ValueError(
+                f"validation_split={split!r} leaves {len(train)} windows to train on and "
+                f"{len(validation)} to validate on; expected some of both. Hold out another part, "
+                "give more rows, or a smaller look_back or horizon."
+            )
+        return train, validation
+
+    def _recipe(self, target, facts, x_specs):
+        own = {
+            "look_back_": self.look_back,
+            "horizon_": target.steps[0],
+            "n_targets_": target.steps[1],
+            "target_columns_": self._series.units.own,
+        }
+        return super()._recipe(target, {**facts, "meta": {**facts["meta"], **own}}, x_specs)
+
+    def _training_weights(self, X, y, sample_weight):
+        """Weigh each window by the mean weight of the rows that it forecasts."""
+        layout = X.source[1]
+        weight = relative_weights(sample_weight, layout.positions)
+        if weight is None:
+            return None
+        windows = outcomes(layout.spread(weight[:, np.newaxis]), X.origins, self.horizon)
+        return relative_weights(windows[:].mean(axis=1), X)
+
+    def _validation_rows(self, X_val, y_val):
+        given = _Given(X_val, y_val, follows="training", is_learnt=False)
+        return super()._validation_rows(given, y_val)
+
+    def _train(self, rows, validation, X, y, epochs, *, go_on):
+        given = X.source[0]
+        super()._train(rows, validation, given.X, given.y, epochs, go_on=go_on)
+
+    # What is known of the series.
+
+    def _table(self, X, *, reset):
+        """Check X as scikit-learn does; return it as float64, and its index."""
+        frame = as_frame(X)
+        return validate_data(self, frame, dtype="float64", reset=reset), index_of(frame)
+
+    def _learn_series(self, given, table):
+        return learn_series(
+            given.X,
+            table,
+            given.y,
+            getattr(self, "feature_names_in_", None),
+            target=self.target,
+            known_future=self.known_future,
+            normalize=self.normalize,
+            window_norm=self.window_norm,
+        )
+
+    def _layout(self, table, index, rows, follows):
+        """Put history before the rows of X."""
+        layouts = [
+            lay_out(
+                table[at],
+                *self._before(table[at], None if index is None else index[at], group, follows),
+                look_back=self.look_back,
+                horizon=self.horizon,
+                fill=self._series.units.center,
+            )
+            for group, at in rows.items()
+        ]
+        return join(layouts, list(rows.values()))
+
+    def _before(self, table, index, group, follows):
+        """Return the rows before those of X, and how many of X have none."""
+        past = self._series.pasts.get(group)
+        if follows == "nothing" or past is None:
+            return table[:0], 0
+        if follows == "training":
+            return past.tail, 0
+        start = beginning(
+            past,
+            table,
+            index,
+            look_back=self.look_back,
+            gap=self.gap,
+            scale=self._series.units.scale,
+        )
+        if start.gap == 0 or start.n_warm_up == self.look_back:
+            return past.tail, start.n_warm_up
+        return self._roll(past.tail, start.gap)[1], start.n_warm_up
+
+    def _examples(self, layout, y, given):
+        """Return the windows whose history and outcome are known, lazily."""
+        is_whole = layout.is_real & (layout.n_ahead >= self.horizon)
+        if not is_whole.any():
+            raise ValueError(
+                f"Got n_samples={len(y)} rows; expected at least look_back + horizon = "
+                f"{self.look_back} + {self.horizon} = {self.look_back + self.horizon}, for a "
+                "window and what comes after it. Give more rows, or a smaller look_back or horizon."
+            )
+        x, norm = self._windows(layout.series, layout.origins[is_whole], (given, layout))
+        truth = layout.spread(self._series.units.targets(y))
+        norm = columns_of(norm, self._series.units.own)
+        return x, outcomes(truth, x.origins, self.horizon, norm)
+
+    def _windows(self, series, origins, source=None):
+        """Return what the net sees of each origin, and the windows' norms."""
+        series = self._series.units.inputs(series)
+        norm = window_norms(series, origins, self.look_back, self.window_norm)
+        x = inputs(
+            series,
+            origins,
+            look_back=self.look_back,
+            horizon=self.horizon,
+            known_future=self._series.known_future,
+            norm=norm,
+            source=source,
+        )
+        return x, norm
+
+    # Forecasts.
+
+    def _forecasts(self, X, history, groups):
+        """Return forecasts (n_rows, horizon, n_targets), and the layout they were made from."""
+        check_is_fitted(self)
+        table, index = self._table(X, reset=False)
+        rows = rows_by_group(groups, len(table))
+        if history is None:
+            layout = self._layout(table, index, rows, "unknown")
+        else:
+            layout = self._layout_after(self._history(history), table, rows)
+        return self._forecast_at(layout.series, layout.origins), layout
+
+    def _layout_after(self, history, table, rows):
+        if len(rows) > 1:
+            raise ValueError(
+                f"Got history= and groups of {len(rows)} series; expected one series, whose "
+                "history it is. Predict them one by one, or move their ends on with update."
+            )
+        fill = self._series.units.center
+        sizes = {"look_back": self.look_back, "horizon": self.horizon}
+        return lay_out(table, history, 0, fill=fill, **sizes)
+
+    def _history(self, history):
+        """Check rows of history that a user gives."""
+        table = self._table(history, reset=False)[0]
+        if len(table) < self.look_back:
+            raise ValueError(
+                f"history has {len(table)} rows; expected at least look_back={self.look_back}, the "
+                "rows that a forecast is made from. Give earlier ones, too."
+            )
+        return table
+
+    def _forecast_at(self, series, origins):
+        """Forecast origins of a series, in its own units."""
+        x, norm = self._windows(series, origins)
+        forecasts = self._target.forecasts(self._net_outputs(x))
+        norm = columns_of(norm, self._series.units.own)
+        if norm is not None:
+            level, scale = norm
+            forecasts = forecasts * (1 if scale is None else scale[:, np.newaxis])
+            forecasts = forecasts + level[:, np.newaxis]
+        return self._series.units.forecasts(forecasts)
+
+    def _shaped(self, forecasts):
+        """Give forecasts (n_rows, horizon, n_targets) the shape of y, with an axis of steps."""
+        if not self._series.y_shape:
+            forecasts = forecasts[..., 0]
+        return forecasts[:, 0] if self.horizon == 1 else forecasts
+
+    def _roll(self, before, steps, known=None):
+        """Forecast on from some rows, a horizon at a time.
+
+        Returns
+        -------
+        forecasts : array of shape (steps, n_targets)
+        rows : array of shape (n_before + steps, n_columns)
+            With the rows that the forecasts make; what isn't forecast keeps its last value.
+        """
+        series, rows, forecasts = self._series, before, []
+        for step in range(0, steps, self.horizon):
+            ahead = np.repeat(rows[-1:], self.horizon, axis=0)
+            if known is not None:
+                within = np.arange(step, step + self.horizon).clip(max=len(known) - 1)
+                ahead[:, series.known_future] = known[within]
+            last = rows[-self.look_back :]
+            block = self._forecast_at(np.concatenate([last, ahead]), np.array([len(last)]))[0]
+            if series.units.own:
+                ahead[:, series.units.own] = series.units.columns(block)
+            forecasts.append(block)
+            rows = np.concatenate([rows, ahead])
+        return np.concatenate(forecasts)[:steps], rows[: len(before) + steps]
+
+    def _end(self, history, group):
+        """Return the rows that a forecast goes on from, and their timeline."""
+        if history is not None:
+            return self._history(history), read_timeline(index_of(history))
+        past = self._series.past(group)
+        if len(past.tail) < self.look_back:
+            raise ValueError(
+                f"Got {len(past.tail)} rows of the series; expected at least look_back="
+                f"{self.look_back}, the rows that a forecast is made from. Pass history=, or "
+                "update with more rows."
+            )
+        return past.tail, past.timeline
+
+    def _known_rows(self, X_future, steps, index):
+        return known_rows(
+            X_future,
+            self._series.known_future,
+            steps,
+            index,
+            n_columns=self.n_features_in_,
+            names=getattr(self, "feature_names_in_", None),
+        )
+
+    def _check_recursion(self, steps):
+        unforecast = self._series.unforecast
+        if steps > self.horizon and unforecast:
+            raise ValueError(
+                f"Got steps={steps}, beyond horizon={self.horizon}: the forecasts go on from "
+                f"forecasts, and X's columns {unforecast} have none; expected targets and "
+                "known_future columns alone. Forecast those columns too, declare them "
+                f"known_future, or train with horizon={steps}."
+            )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = False
+        tags.target_tags.multi_output = True
+        tags.regressor_tags.poor_score = True  # rows of unordered data don't forecast the next
+        tags.input_tags.sparse = False
+        tags.input_tags.three_d_array = False
+        tags.input_tags.string = False
+        tags.input_tags.dict = False
+        return tags
