@@ -11,11 +11,12 @@ from sklearn.utils.validation import check_is_fitted, check_scalar, validate_dat
 
 from skkeras.base import BaseKerasEstimator
 from skkeras.data import relative_weights
+from skkeras.engine import running
 from skkeras.frames import as_frame, labelled
 from skkeras.history import beginning, hold_out, join, lay_out, rows_by_group
 from skkeras.holdout import DEFAULT_FRACTION
 from skkeras.horizon import Horizon
-from skkeras.series import known_rows, learn_series
+from skkeras.series import Series, known_rows, learn_series
 from skkeras.timeline import index_of, read_timeline
 from skkeras.windows import columns_of, inputs, outcomes, split_origins, window_norms
 
@@ -64,9 +65,16 @@ class KerasForecaster(RegressorMixin, BaseKerasEstimator):
     window_norm : {"last", "revin"} or None, default=None
         Take the last value, or mean and standard deviation, out of each window, and put them back
         into its forecasts.
-    **params
-        All parameters of `KerasRegressor`, by name. A fraction for ``validation_split`` holds out
-        the last rows, not shuffled ones.
+    validation_split : float, int, splitter or None, default=None
+        What to hold out for validation: a fraction or number of rows at the end of the series, or
+        the first split of a scikit-learn splitter. A window that forecasts some of both is left
+        out.
+    early_stopping : bool, default=False
+        Stop when ``val_loss`` hasn't improved for 10 epochs, and restore the weights of the best
+        epoch. Holds out the last tenth of the rows if nothing else is said.
+    loss, optimizer, metrics, epochs, batch_size, callbacks, shuffle, warm_start, random_state, \
+verbose, on_divergence, engine, **routed
+        As in `KerasRegressor`. Losses and metrics are in the net's units.
 
     Attributes
     ----------
@@ -92,6 +100,8 @@ class KerasForecaster(RegressorMixin, BaseKerasEstimator):
     (3, 1)
     """
 
+    _series: Series
+
     def __init__(
         self,
         model=None,
@@ -103,9 +113,40 @@ class KerasForecaster(RegressorMixin, BaseKerasEstimator):
         gap=0,
         normalize=True,
         window_norm=None,
-        **params,
+        loss=None,
+        optimizer=None,
+        metrics=None,
+        epochs=100,
+        batch_size=32,
+        validation_split=None,
+        early_stopping=False,
+        callbacks=None,
+        shuffle=True,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+        on_divergence="raise",
+        engine="compiled",
+        **routed,
     ):
-        super().__init__(model, **params)
+        super().__init__(
+            model,
+            loss=loss,
+            optimizer=optimizer,
+            metrics=metrics,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_split=validation_split,
+            early_stopping=early_stopping,
+            callbacks=callbacks,
+            shuffle=shuffle,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+            on_divergence=on_divergence,
+            engine=engine,
+            **routed,
+        )
         self.look_back = look_back
         self.horizon = horizon
         self.target = target
@@ -160,6 +201,39 @@ class KerasForecaster(RegressorMixin, BaseKerasEstimator):
         """
         follows = "training" if hasattr(self, "_net") else "nothing"
         return super().partial_fit(_Given(X, y, groups, follows), y, sample_weight)
+
+    def initialize(self, X, y=None, *, groups=None):
+        """Make the net for X and y without training it: to look at it, or to load weights.
+
+        Parameters
+        ----------
+        X, y, groups
+            As in `fit`.
+
+        Returns
+        -------
+        self : object
+            The estimator, ready to predict what follows X.
+        """
+        return super().initialize(_Given(X, y, groups, "nothing"), y)
+
+    def evaluate(self, X, y=None, sample_weight=None):
+        """Compute the loss and the metrics that the net was compiled with, in the net's units.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `score`.
+
+        Returns
+        -------
+        results : dict of float
+            ``{"loss": ..., ...}``.
+        """
+        check_is_fitted(self)
+        x, truth = self._check_data(X, y, reset=False)
+        rows = self._rows(x, truth, self._training_weights(x, truth, sample_weight))
+        return running.evaluate(self._net, rows, self._fit_argument("batch_size"))
 
     def update(self, X, *, groups=None):
         """Move the end of the series on, without training.

@@ -1,0 +1,362 @@
+"""The forecaster: what it forecasts, from what, and what it says of data that it can't use."""
+
+import functools
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.metrics import r2_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    TimeSeriesSplit,
+    cross_val_score,
+    cross_validate,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skkeras import KerasForecaster
+
+# Monthly totals of international airline passengers, in thousands, 1949 to 1960. Box and Jenkins
+# (1976), "Time series analysis: forecasting and control", series G; in the public domain.
+AIRLINE = np.array(
+    """
+    112 118 132 129 121 135 148 148 136 119 104 118 115 126 141 135 125 149 170 170 158 133 114 140
+    145 150 178 163 172 178 199 199 184 162 146 166 171 180 193 181 183 218 230 242 209 191 172 194
+    196 196 236 235 229 243 264 272 237 211 180 201 204 188 235 227 234 264 302 293 259 229 203 229
+    242 233 267 269 270 315 364 347 312 274 237 278 284 277 317 313 318 374 413 405 355 306 271 306
+    315 301 356 348 355 422 465 467 404 347 305 336 340 318 362 348 363 435 491 505 404 359 310 337
+    360 342 406 396 420 472 548 559 463 407 362 405 417 391 419 461 472 535 622 606 508 461 390 432
+    """.split(),
+    dtype="float64",
+)[:, np.newaxis]
+LOOK_BACKS = [3, 6, 12, 24]
+
+
+def airline_net(**parameters):
+    settings = {
+        "target": 0,
+        "epochs": 50,
+        "batch_size": 16,
+        "optimizer__learning_rate": 0.01,
+        "random_state": 0,
+    }
+    return KerasForecaster(**settings, **parameters)
+
+
+def walk(n_rows=60, n_columns=2, seed=0):
+    return np.random.default_rng(seed).normal(size=(n_rows, n_columns)).cumsum(axis=0)
+
+
+def forecaster(**parameters):
+    """A net that is quickly trained, and no better than it has to be."""
+    return KerasForecaster(**{"look_back": 4, "epochs": 2, "random_state": 0, **parameters})
+
+
+# What scikit-learn says of it.
+
+TIME_ORDER = "Rows are time steps: a row is forecast from those before it, so that "
+EXPECTED = {
+    "check_methods_sample_order_invariance": TIME_ORDER + "their order counts.",
+    "check_methods_subset_invariance": TIME_ORDER + "a part of them has another history.",
+    "check_sample_weight_equivalence_on_dense_data": TIME_ORDER
+    + "a row left out or repeated makes another series.",
+}
+
+
+@parametrize_with_checks(
+    [KerasForecaster(look_back=3, horizon=1)],
+    expected_failed_checks=lambda estimator: EXPECTED,
+    xfail_strict=True,
+)
+def test_scikit_learn_finds_what_contradicts_time_and_nothing_else(estimator, check):
+    check(estimator)
+
+
+# Forecasts, and the shapes they have.
+
+
+@pytest.mark.parametrize(
+    "target, y, horizon, shape",
+    [
+        (None, None, 1, (20, 2)),
+        (0, None, 1, (20,)),
+        ([1], None, 1, (20, 1)),
+        (None, None, 3, (20, 3, 2)),
+        (1, None, 3, (20, 3)),
+        (None, "column", 3, (20, 3)),
+        (None, "table", 1, (20, 2)),
+        (None, "table", 3, (20, 3, 2)),
+    ],
+)
+def test_predictions_have_the_shape_of_y_and_an_axis_of_steps(target, y, horizon, shape):
+    X = walk()
+    y = {None: None, "column": X[:, 0], "table": X}[y]
+    net = forecaster(horizon=horizon, target=target).fit(X, y)
+    predicted = net.predict(walk(20, seed=1))
+    assert predicted.shape == shape
+    assert np.isfinite(predicted).all()
+
+
+@pytest.mark.parametrize("model", ["lstm", "gru", "nlinear", "dlinear", "mlp", "tcn", "linear"])
+def test_every_preset_for_sequences_forecasts(model):
+    net = forecaster(model=model, horizon=2, target=0, known_future=1, epochs=1).fit(walk())
+    assert net.predict(walk(5)).shape == (5, 2)
+    assert net.model_.input_shape == (None, 4, 3)
+
+
+def test_the_net_sees_the_rows_before_and_nothing_else():
+    X = walk()
+    net = forecaster(horizon=3, normalize=False).fit(X[:40])
+    windows = np.stack([X[t - 4 : t] for t in range(40, 60)]).astype("float32")
+    expected = net.model_.predict(windows, verbose=0).reshape(20, 3, 2)
+    np.testing.assert_allclose(net.predict(X[40:]), expected, rtol=1e-5)
+
+
+def test_normalize_makes_units_irrelevant():
+    X = walk()
+    plain = forecaster(horizon=2).fit(X[:40]).predict(X[40:])
+    scaled = forecaster(horizon=2).fit(1000 + 100 * X[:40]).predict(1000 + 100 * X[40:])
+    np.testing.assert_allclose(scaled, 1000 + 100 * plain, rtol=1e-4)
+
+
+@pytest.mark.parametrize("window_norm", ["last", "revin"])
+def test_window_norm_takes_the_level_out(window_norm):
+    X = walk()
+    net = forecaster(model="mlp", horizon=2, window_norm=window_norm).fit(X[:40])
+    before = net.predict(X[40:])
+    np.testing.assert_allclose(
+        net.predict(X[40:] + 50, history=X[30:40] + 50), before + 50, rtol=1e-3, atol=1e-3
+    )
+
+
+def test_window_norm_wants_the_targets_past():
+    with pytest.raises(ValueError, match="window_norm='last'.*no column of X"):
+        forecaster(window_norm="last").fit(walk(), walk(60, 1, seed=5))
+
+
+def test_y_in_other_units_is_recognised_among_the_columns():
+    X = walk()
+    net = forecaster(horizon=2).fit(X, 32 + 1.8 * X[:, 1])
+    same = forecaster(horizon=2, target=1).fit(X)
+    np.testing.assert_allclose(net.predict(X), 32 + 1.8 * same.predict(X), rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(net.forecast(2), 32 + 1.8 * same.forecast(2), rtol=1e-3, atol=1e-2)
+
+
+def test_a_builder_gets_the_shapes_and_may_return_steps_by_targets():
+    import keras
+
+    def build(input_shape, n_outputs, meta):
+        assert (input_shape, n_outputs) == ((4, 2), 6)
+        return keras.Sequential(
+            [
+                keras.Input(input_shape),
+                keras.layers.Flatten(),
+                keras.layers.Dense(n_outputs),
+                keras.layers.Reshape((meta["horizon_"], meta["n_targets_"])),
+            ]
+        )
+
+    assert forecaster(model=build, horizon=3).fit(walk()).predict(walk(5)).shape == (5, 3, 2)
+
+
+# What precedes X.
+
+
+def test_x_follows_the_training_data_unless_it_is_the_training_data():
+    X = walk()
+    net = forecaster().fit(X[:40])
+    np.testing.assert_allclose(
+        net.predict(X[40:]), net.predict(X[40:], history=X[30:40]), rtol=1e-6
+    )
+    inside = net.predict(X[:40])
+    np.testing.assert_array_equal(net.predict(X[:7]), inside[:7])
+    np.testing.assert_allclose(inside[4:], net.predict(X[4:40], history=X[:4]), rtol=1e-6)
+
+
+def test_the_training_data_never_sees_the_stored_tail():
+    X = walk()
+    net = forecaster().fit(X[:40])
+    before = net.predict(X[:40])
+    net.update(X[40:] + 100)
+    np.testing.assert_array_equal(net.predict(X[:40]), before)
+
+
+def test_score_counts_forecasts_with_truth_and_real_history():
+    X = walk()
+    net = forecaster(horizon=3, target=0).fit(X[:40])
+    predicted = net.predict(X[40:])
+    pairs = [(predicted[t, h], X[40 + t + h, 0]) for t in range(20) for h in range(3) if t + h < 20]
+    forecasts, truth = np.transpose(pairs)
+    assert net.score(X[40:]) == pytest.approx(r2_score(truth, forecasts))
+    inside = net.predict(X[:40])
+    pairs = [(inside[t, h], X[t + h, 0]) for t in range(4, 40) for h in range(3) if t + h < 40]
+    forecasts, truth = np.transpose(pairs)
+    assert net.score(X[:40]) == pytest.approx(r2_score(truth, forecasts))
+
+
+def test_history_that_is_too_short_is_an_error_with_both_numbers():
+    net = forecaster().fit(walk())
+    with pytest.raises(ValueError, match="history has 3 rows; expected at least look_back=4"):
+        net.predict(walk(5), history=walk(3))
+
+
+@functools.cache
+def untrained(look_back, horizon, n_columns, known_future, gap, window_norm):
+    X = walk(60, n_columns, seed=7)
+    return KerasForecaster(
+        "lstm",
+        model__units=4,
+        look_back=look_back,
+        horizon=horizon,
+        known_future=[n_columns - 1] if known_future else None,
+        gap=gap,
+        window_norm=window_norm,
+        random_state=0,
+    ).initialize(X)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    look_back=st.sampled_from([1, 2, 5]),
+    horizon=st.sampled_from([1, 3]),
+    n_columns=st.integers(1, 3),
+    known_future=st.booleans(),
+    gap=st.sampled_from([0, 2]),
+    window_norm=st.sampled_from([None, "revin"]),
+    inside=st.booleans(),
+    t=st.integers(1, 24),
+    data=st.data(),
+)
+def test_no_forecast_sees_its_own_row_or_a_later_one(
+    look_back, horizon, n_columns, known_future, gap, window_norm, inside, t, data
+):
+    known_future = known_future and n_columns > 1
+    net = untrained(look_back, horizon, n_columns, known_future, gap, window_norm)
+    X = walk(60, n_columns, seed=7)[:25] if inside else walk(25, n_columns, seed=8)
+    column = data.draw(st.integers(0, n_columns - 1))
+    changed = X.copy()
+    changed[t:, column] += 10 * (1 + np.arange(25 - t))
+    before, after = net.predict(X), net.predict(changed)
+    if known_future and column == n_columns - 1:
+        safe = max(t - horizon + 1, 0)
+        assert (before[safe] != after[safe]).any()
+    else:
+        safe = t + 1
+    np.testing.assert_array_equal(before[:safe], after[:safe])
+
+
+# True scores in cross-validation.
+
+
+def scores_by_hand(cv, look_back):
+    """Fit on each training fold, and forecast each test row from its true history."""
+    scores = []
+    for train, test in cv.split(AIRLINE):
+        net = airline_net(look_back=look_back).fit(AIRLINE[train])
+        forecasts = [net.forecast(1, history=AIRLINE[:t])[0] for t in test]
+        scores.append(r2_score(AIRLINE[test, 0], forecasts))
+    return np.mean(scores)
+
+
+def search(cv, **parameters):
+    return GridSearchCV(airline_net(**parameters), {"look_back": LOOK_BACKS}, cv=cv).fit(AIRLINE)
+
+
+def test_a_search_finds_the_true_scores_and_the_true_look_back():
+    cv = TimeSeriesSplit(5, test_size=12)
+    found = search(cv)
+    by_hand = [scores_by_hand(cv, look_back) for look_back in LOOK_BACKS]
+    np.testing.assert_allclose(found.cv_results_["mean_test_score"], by_hand, rtol=1e-4)
+    assert found.best_params_["look_back"] == LOOK_BACKS[np.argmax(by_hand)] == 24
+
+
+@pytest.mark.parametrize("gap", [1, 6])
+def test_a_declared_gap_keeps_the_scores_near_the_true_ones(gap):
+    cv = TimeSeriesSplit(5, test_size=12, gap=gap)
+    by_hand = np.array([scores_by_hand(cv, look_back) for look_back in LOOK_BACKS])
+    bridged = search(cv, gap=gap).cv_results_["mean_test_score"]
+    glued = search(cv).cv_results_["mean_test_score"]
+    assert np.abs(bridged - by_hand).mean() < np.abs(glued - by_hand).mean() / 3
+    assert np.argmax(bridged) == np.argmax(by_hand) != np.argmax(glued)
+    assert bridged[-1] == pytest.approx(by_hand[-1], abs=0.03)
+
+
+def test_an_index_tells_the_gap():
+    index = pd.period_range("1949-01", periods=144, freq="M")
+    frame = pd.DataFrame(AIRLINE, index=index, columns=["passengers"])
+    cv = TimeSeriesSplit(3, test_size=12, gap=6)
+    told = cross_val_score(airline_net(gap=6), AIRLINE, cv=cv)
+    read = cross_val_score(airline_net(), frame, cv=cv)
+    np.testing.assert_allclose(told, read)
+
+
+# Meta-estimators.
+
+
+def test_a_pipeline_is_searched_and_forecasts_in_the_units_of_y():
+    y = AIRLINE[:, 0]
+    pipe = make_pipeline(
+        MinMaxScaler(), KerasForecaster("mlp", epochs=30, optimizer__learning_rate=0.01)
+    )
+    grid = {"kerasforecaster__look_back": [12, 24], "kerasforecaster__model__units": [8, 16]}
+    found = GridSearchCV(pipe, grid, cv=TimeSeriesSplit(5, test_size=12), error_score="raise")
+    found.fit(AIRLINE, y)
+    predicted = found.predict(AIRLINE)
+    assert 300 < predicted[-12:].mean() < 650
+    assert 300 < found.best_estimator_[-1].forecast(12).mean() < 700
+
+
+def test_targets_are_transformed():
+    y = AIRLINE[:, 0]
+    pipe = make_pipeline(StandardScaler(), airline_net(look_back=12).set_params(target=None))
+    net = TransformedTargetRegressor(pipe, func=np.log, inverse_func=np.exp).fit(
+        AIRLINE[:120], y[:120]
+    )
+    predicted = net.predict(AIRLINE[120:])
+    assert predicted.shape == (24,)
+    assert r2_score(y[120:], predicted) > 0.5
+
+
+def test_cross_validate_times_and_returns_train_scores():
+    results = cross_validate(
+        forecaster(), walk(), cv=TimeSeriesSplit(3), return_train_score=True, error_score="raise"
+    )
+    assert np.isfinite(results["test_score"]).all()
+    assert np.isfinite(results["train_score"]).all()
+
+
+def test_frames_that_a_scaler_makes_keep_their_index():
+    index = pd.date_range("2024-01-01", periods=60, freq="D")
+    frame = pd.DataFrame(walk(), index=index, columns=["a", "b"])
+    scaler = StandardScaler().set_output(transform="pandas")
+    pipe = make_pipeline(scaler, forecaster(target="a")).fit(frame[:40])
+    assert pipe[-1].forecast(3).index[0] == index[40]
+    np.testing.assert_allclose(
+        pipe.predict(frame[45:]), pipe.predict(frame[45:]), err_msg="the gap of 5 days is filled"
+    )
+
+
+def test_a_clone_and_a_file_forecast_the_same(tmp_path):
+    X = walk()
+    net = forecaster(horizon=2, known_future=1).fit(X[:40])
+    joblib.dump(net, tmp_path / "net.joblib")
+    loaded = joblib.load(tmp_path / "net.joblib")
+    np.testing.assert_array_equal(loaded.predict(X[40:]), net.predict(X[40:]))
+    np.testing.assert_array_equal(clone(net).fit(X[:40]).predict(X[40:]), net.predict(X[40:]))
+
+
+def test_a_failed_fit_leaves_the_forecaster_as_it_was():
+    X = walk()
+    net = forecaster().fit(X)
+    before = net.forecast(3)
+    with pytest.raises(ValueError, match="n_samples=4 rows; expected at least.*= 5"):
+        net.fit(X[:4])
+    np.testing.assert_array_equal(net.forecast(3), before)
