@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, check_scalar, validate_dat
 from skkeras.base import BaseKerasEstimator
 from skkeras.data import relative_weights
 from skkeras.engine import running
+from skkeras.engine.rows import Rows
 from skkeras.frames import as_frame, labelled
 from skkeras.history import beginning, hold_out, join, lay_out, rows_by_group
 from skkeras.holdout import DEFAULT_FRACTION
@@ -32,6 +33,17 @@ class _Given:
     groups: Any = None
     follows: str = "unknown"  # "nothing", "training", or to be found out
     is_learnt: bool = True
+
+
+class _WindowRows(Rows):
+    """Rows that are many times as large as the series they are gathered from.
+
+    The engine's buffer would be most of the memory of a fit, so it is told to take half of it.
+    """
+
+    @property
+    def row_bytes(self):
+        return 2 * super().row_bytes
 
 
 class KerasForecaster(RegressorMixin, BaseKerasEstimator):
@@ -405,6 +417,9 @@ verbose, on_divergence, engine, **routed
             "target_columns_": self._series.units.own,
         }
         return super()._recipe(target, {**facts, "meta": {**facts["meta"], **own}}, x_specs)
+
+    def _rows(self, X, y=None, weight=None):
+        return _WindowRows(**vars(super()._rows(X, y, weight)))
 
     def _training_weights(self, X, y, sample_weight):
         """Weigh each window by the mean weight of the rows that it forecasts."""
