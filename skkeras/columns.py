@@ -40,7 +40,7 @@ def column_numbers(name, given, n_columns, names=None):
     ...
     ValueError: Got target=3, and X has 3 columns; expected numbers from -3 to 2.
     """
-    several = [given] if isinstance(given, str | Integral) else list(given)
+    several = list(given) if np.iterable(given) and not isinstance(given, str) else [given]
     numbers = [_number(name, given, one, n_columns, names) for one in several]
     if len(set(numbers)) < len(numbers):
         raise ValueError(f"Got {name}={given!r}, which names a column twice; expected each once.")

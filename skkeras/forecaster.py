@@ -352,7 +352,7 @@ verbose, on_divergence, engine, **routed
         check_is_fitted(self)
         check_scalar(steps, "steps", Integral, min_val=1)
         before, timeline = self._end(history, group)
-        index = None if timeline is None else timeline.after(steps)
+        index = self._index_ahead(timeline, steps)
         known = self._known_rows(X_future, steps, index)
         self._check_recursion(steps)
         forecasts = self._roll(before, steps, known)[0]
@@ -604,6 +604,15 @@ verbose, on_divergence, engine, **routed
                 "update with more rows."
             )
         return past.tail, past.timeline
+
+    def _index_ahead(self, timeline, steps):
+        if timeline is None and self._series.kind == "pandas":
+            raise ValueError(
+                "X's index isn't evenly spaced, so nobody knows how it goes on; expected one with "
+                "a frequency, or integers. Fill it with X.asfreq(...), or count the rows with "
+                "X.reset_index(drop=True)."
+            )
+        return None if timeline is None else timeline.after(steps)
 
     def _known_rows(self, X_future, steps, index):
         return known_rows(

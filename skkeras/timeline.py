@@ -1,6 +1,7 @@
 """Timelines: the index of a series, how it goes on, and where other rows lie on it."""
 
 import dataclasses
+import warnings
 from typing import Any
 
 import numpy as np
@@ -117,16 +118,28 @@ def _step(index):
     if isinstance(index, pd.PeriodIndex):
         return index.freq
     if isinstance(index, pd.DatetimeIndex):
-        freq = index.freq or (pd.infer_freq(index) if len(index) > 2 else None)
-        return freq if freq is not None else _even_spacing(index)
+        return index.freq or _calendar_step(index) or _even_spacing(index)
     if pd.api.types.is_integer_dtype(index.dtype):
         return int(index[1] - index[0]) or None
     return None
 
 
 def _even_spacing(index):
+    import pandas as pd
+
     spacing = np.unique(np.diff(index.asi8))
-    return index[1] - index[0] if len(spacing) == 1 and spacing[0] > 0 else None
+    is_even = len(spacing) == 1 and spacing[0] > 0
+    return pd.tseries.frequencies.to_offset(index[1] - index[0]) if is_even else None
+
+
+def _calendar_step(index):
+    """Infer months, business days and the like."""
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        # pandas 3 announces that pandas 4 returns an offset, which does as well.
+        warnings.simplefilter("ignore")
+        return pd.infer_freq(index) if len(index) > 2 else None
 
 
 def _stretch(first, length, step):

@@ -27,16 +27,22 @@ from skkeras import KerasForecaster
 # Monthly totals of international airline passengers, in thousands, 1949 to 1960. Box and Jenkins
 # (1976), "Time series analysis: forecasting and control", series G; in the public domain.
 AIRLINE = np.array(
-    """
-    112 118 132 129 121 135 148 148 136 119 104 118 115 126 141 135 125 149 170 170 158 133 114 140
-    145 150 178 163 172 178 199 199 184 162 146 166 171 180 193 181 183 218 230 242 209 191 172 194
-    196 196 236 235 229 243 264 272 237 211 180 201 204 188 235 227 234 264 302 293 259 229 203 229
-    242 233 267 269 270 315 364 347 312 274 237 278 284 277 317 313 318 374 413 405 355 306 271 306
-    315 301 356 348 355 422 465 467 404 347 305 336 340 318 362 348 363 435 491 505 404 359 310 337
-    360 342 406 396 420 472 548 559 463 407 362 405 417 391 419 461 472 535 622 606 508 461 390 432
-    """.split(),
+    [
+        [112, 118, 132, 129, 121, 135, 148, 148, 136, 119, 104, 118],
+        [115, 126, 141, 135, 125, 149, 170, 170, 158, 133, 114, 140],
+        [145, 150, 178, 163, 172, 178, 199, 199, 184, 162, 146, 166],
+        [171, 180, 193, 181, 183, 218, 230, 242, 209, 191, 172, 194],
+        [196, 196, 236, 235, 229, 243, 264, 272, 237, 211, 180, 201],
+        [204, 188, 235, 227, 234, 264, 302, 293, 259, 229, 203, 229],
+        [242, 233, 267, 269, 270, 315, 364, 347, 312, 274, 237, 278],
+        [284, 277, 317, 313, 318, 374, 413, 405, 355, 306, 271, 306],
+        [315, 301, 356, 348, 355, 422, 465, 467, 404, 347, 305, 336],
+        [340, 318, 362, 348, 363, 435, 491, 505, 404, 359, 310, 337],
+        [360, 342, 406, 396, 420, 472, 548, 559, 463, 407, 362, 405],
+        [417, 391, 419, 461, 472, 535, 622, 606, 508, 461, 390, 432],
+    ],
     dtype="float64",
-)[:, np.newaxis]
+).reshape(-1, 1)
 LOOK_BACKS = [3, 6, 12, 24]
 
 
@@ -320,9 +326,8 @@ def test_targets_are_transformed():
     net = TransformedTargetRegressor(pipe, func=np.log, inverse_func=np.exp).fit(
         AIRLINE[:120], y[:120]
     )
-    predicted = net.predict(AIRLINE[120:])
-    assert predicted.shape == (24,)
-    assert r2_score(y[120:], predicted) > 0.5
+    assert net.predict(AIRLINE[120:]).shape == (24,)
+    assert r2_score(y[12:120], net.predict(AIRLINE[:120])[12:]) > 0.9
 
 
 def test_cross_validate_times_and_returns_train_scores():
@@ -337,10 +342,12 @@ def test_frames_that_a_scaler_makes_keep_their_index():
     index = pd.date_range("2024-01-01", periods=60, freq="D")
     frame = pd.DataFrame(walk(), index=index, columns=["a", "b"])
     scaler = StandardScaler().set_output(transform="pandas")
-    pipe = make_pipeline(scaler, forecaster(target="a")).fit(frame[:40])
+    pipe = make_pipeline(scaler, forecaster()).fit(frame[:40])
     assert pipe[-1].forecast(3).index[0] == index[40]
+    scaled = pipe[:-1].transform(frame)
+    bridge = pd.concat([scaled[:40], pipe[-1].forecast(5)])
     np.testing.assert_allclose(
-        pipe.predict(frame[45:]), pipe.predict(frame[45:]), err_msg="the gap of 5 days is filled"
+        pipe.predict(frame[45:]), pipe[-1].predict(scaled[45:], history=bridge)
     )
 
 
@@ -360,3 +367,283 @@ def test_a_failed_fit_leaves_the_forecaster_as_it_was():
     with pytest.raises(ValueError, match="n_samples=4 rows; expected at least.*= 5"):
         net.fit(X[:4])
     np.testing.assert_array_equal(net.forecast(3), before)
+
+
+# What comes after the end.
+
+
+@pytest.mark.parametrize("steps", [1, 3, 8])
+def test_forecasts_beyond_the_horizon_are_made_from_forecasts(steps):
+    X = walk()
+    net = forecaster(horizon=3).fit(X)
+    rows = X
+    while len(rows) < 60 + steps:
+        rows = np.concatenate([rows, net.predict(rows[-1:] * 0, history=rows)[0]])
+    np.testing.assert_allclose(net.forecast(steps), rows[60 : 60 + steps], rtol=1e-5)
+
+
+def test_forecast_goes_on_from_history():
+    X = walk()
+    net = forecaster(horizon=2).fit(X[:40])
+    np.testing.assert_allclose(net.forecast(5, history=X), net.update(X[40:]).forecast(5))
+
+
+def test_columns_that_nobody_forecasts_end_the_recursion():
+    net = forecaster(horizon=2, target=0).fit(walk())
+    assert net.forecast(2).shape == (2,)
+    with pytest.raises(ValueError, match=r"steps=3, beyond horizon=2.*columns \[1\].*known_future"):
+        net.forecast(3)
+
+
+def test_known_columns_are_read_from_x_future():
+    rng = np.random.default_rng(0)
+    holiday = (rng.random(300) < 0.3).astype(float)
+    sales = 10 + 5 * holiday + 0.1 * rng.normal(size=300)
+    X = pd.DataFrame({"sales": sales, "holiday": holiday})
+    net = forecaster(horizon=2, target="sales", known_future="holiday", epochs=80, batch_size=16)
+    net.set_params(optimizer__learning_rate=0.01).fit(X[:280])
+    assert net.score(X[280:]) > 0.95
+    forecasts = net.forecast(5, X[["holiday"]][280:])
+    np.testing.assert_allclose(forecasts, sales[280:285], atol=1)
+    np.testing.assert_allclose(net.forecast(5, X[280:]), forecasts)
+    np.testing.assert_allclose(net.forecast(5, holiday[280:, np.newaxis]), forecasts)
+    with pytest.raises(ValueError, match=r"no X_future; expected 5 rows.*\['holiday'\]"):
+        net.forecast(5)
+    with pytest.raises(ValueError, match="X_future has 3 rows; expected steps=5"):
+        net.forecast(5, X[280:283])
+    with pytest.raises(ValueError, match="X_future begins at 281; expected.*from 280 to 284"):
+        net.forecast(5, X[281:])
+    with pytest.raises(ValueError, match=r"X_future lacks the columns \['holiday'\]"):
+        net.forecast(5, X[["sales"]][280:])
+
+
+INDEXES = {
+    "monthly": pd.date_range("2020-01-31", periods=66, freq="ME"),
+    "business days": pd.date_range("2024-01-01", periods=66, freq="B"),
+    "hourly across a change of clocks": pd.date_range(
+        "2024-03-29", periods=66, freq="h", tz="Europe/Berlin"
+    ),
+    "every 37 minutes": pd.date_range("2024-01-01", periods=66, freq="37min"),
+    "periods": pd.period_range("2020-01", periods=66, freq="M"),
+    "integers": pd.RangeIndex(100, 166),
+    "every second integer": pd.Index(np.arange(0, 132, 2)),
+}
+
+
+@pytest.mark.parametrize("index", INDEXES.values(), ids=INDEXES)
+def test_the_index_goes_on(index):
+    frame = pd.DataFrame(walk(66), index=index, columns=["a", "b"])
+    index = index if isinstance(index, pd.RangeIndex) else type(index)(list(index))  # no freq
+    frame.index = index
+    net = forecaster(horizon=2).fit(frame[:60])
+    forecasts = net.forecast(6)
+    assert forecasts.index.equals(index[60:])
+    assert list(forecasts.columns) == ["a", "b"]
+    net.update(frame[60:62])
+    assert net.forecast(4).index.equals(index[62:])
+    np.testing.assert_allclose(
+        net.predict(frame[62:]), net.predict(frame[62:], history=frame[50:62])
+    )
+
+
+def test_a_series_comes_in_and_goes_out():
+    index = pd.period_range("1949-01", periods=144, freq="M")
+    series = pd.Series(AIRLINE[:, 0], index=index, name="passengers")
+    forecasts = forecaster().fit(series).forecast(3)
+    assert isinstance(forecasts, pd.Series)
+    assert forecasts.name == "passengers"
+    assert str(forecasts.index[0]) == "1961-01"
+
+
+def test_polars_comes_in_and_goes_out():
+    frame = pl.DataFrame(walk(), schema=["a", "b"])
+    assert forecaster().fit(frame).forecast(3).columns == ["a", "b"]
+    assert forecaster().fit(frame["a"]).forecast(3).name == "a"
+
+
+def test_another_frequency_is_an_error():
+    frame = pd.DataFrame(walk(), index=pd.date_range("2024-01-01", periods=60, freq="D"))
+    net = forecaster().fit(frame[:40])
+    other = frame[40:].set_axis(pd.date_range("2024-02-10", periods=20, freq="h"))
+    with pytest.raises(ValueError, match="20 rows in another frequency.*D apart.*2024-02-09"):
+        net.predict(other)
+    with pytest.raises(ValueError, match="begins at 2024-02-10 07:00.*D apart"):
+        net.predict(frame[40:].set_axis(frame.index[40:] + pd.Timedelta("7h")))
+    with pytest.raises(ValueError, match="index of int64.*D apart"):
+        net.predict(frame[40:].set_axis(range(5, 25)))
+    for without_index in (frame[40:].to_numpy(), frame[40:].reset_index(drop=True)):
+        np.testing.assert_allclose(net.predict(without_index), net.predict(frame[40:]))
+
+
+def test_an_index_that_isnt_even_can_be_trained_on_but_does_not_go_on():
+    frame = pd.DataFrame(walk(), index=pd.date_range("2024-01-01", periods=60, freq="D"))
+    net = forecaster().fit(frame.drop(frame.index[7]))
+    assert net.predict(frame[55:]).shape == (5, 2)
+    with pytest.raises(ValueError, match="evenly spaced.*asfreq"):
+        net.forecast(3)
+
+
+@pytest.mark.parametrize("where", ["fit", "predict", "history"])
+def test_missing_values_are_scikit_learns_error(where):
+    X = walk()
+    broken = X.copy()
+    broken[20, 0] = np.nan
+    net = forecaster().fit(X)
+    with pytest.raises(ValueError, match="contains NaN"):
+        {
+            "fit": lambda: net.fit(broken),
+            "predict": lambda: net.predict(broken),
+            "history": lambda: net.predict(X, history=broken),
+        }[where]()
+
+
+def test_one_dimension_is_scikit_learns_error():
+    with pytest.raises(ValueError, match="Reshape your data"):
+        forecaster().fit(AIRLINE[:, 0])
+
+
+@pytest.mark.parametrize(
+    "parameters, error, message",
+    [
+        ({"look_back": 0}, ValueError, "look_back == 0"),
+        ({"horizon": 1.5}, TypeError, "horizon"),
+        ({"gap": -1}, ValueError, "gap == -1"),
+        ({"window_norm": "first"}, ValueError, "window_norm='first'; expected one of"),
+        ({"target": 2}, ValueError, "target=2, and X has 2 columns; expected numbers from -2 to 1"),
+        ({"target": "a"}, ValueError, "X has no column names"),
+        ({"target": [0, 0]}, ValueError, "a column twice"),
+        ({"target": 0.5}, TypeError, "expected a column's number"),
+        ({"target": 0, "known_future": [0]}, ValueError, "a column in common"),
+        ({"look_back": 59, "horizon": 2}, ValueError, "n_samples=60.*59 \\+ 2 = 61"),
+        ({"validation_split": 2}, ValueError, None),
+    ],
+)
+def test_a_wrong_parameter_is_an_error(parameters, error, message):
+    net = forecaster(**parameters)
+    if message is None:
+        assert len(net.fit(walk()).history_["val_loss"]) == 2
+        return
+    with pytest.raises(error, match=message):
+        net.fit(walk())
+
+
+# Training on part of it, and going on.
+
+
+def test_the_last_rows_are_held_out():
+    X = walk()
+    split = forecaster(horizon=2, validation_split=0.25, normalize=False).fit(X)
+    explicit = forecaster(horizon=2, normalize=False).fit(X[:45], X_val=X[45:])
+    np.testing.assert_allclose(split.history_["val_loss"], explicit.history_["val_loss"], rtol=1e-6)
+
+
+def test_a_splitter_holds_out_the_rows_it_says():
+    X = walk()
+    net = forecaster(validation_split=TimeSeriesSplit(3), normalize=False).fit(X)
+    same = forecaster(normalize=False).fit(X[:15], X_val=X[15:30])
+    np.testing.assert_allclose(net.history_["val_loss"], same.history_["val_loss"], rtol=1e-6)
+
+
+def test_weights_count_where_a_row_is_forecast():
+    X = walk()
+    weight = np.ones(60)
+    weight[40:] = 0
+    spoilt = X.copy()
+    spoilt[40:] += 100
+    settings = {"normalize": False, "shuffle": False, "batch_size": 100}
+    one = forecaster(**settings).fit(X, sample_weight=weight)
+    other = forecaster(**settings).fit(spoilt, sample_weight=weight)
+    np.testing.assert_allclose(one.predict(X[:40]), other.predict(X[:40]), rtol=1e-4)
+
+
+def test_partial_fit_learns_the_windows_of_the_new_rows_and_moves_the_end():
+    X = walk()
+    net = forecaster(normalize=False).partial_fit(X[:40]).partial_fit(X[40:])
+    assert net.n_iter_ == 2
+    np.testing.assert_allclose(net.forecast(3), net.forecast(3, history=X))
+    by_hand = forecaster(epochs=1, normalize=False).fit(X[:40])
+    before = X[30:40]
+    by_hand.model_.fit(
+        np.stack([X[t - 4 : t] for t in range(40, 60)]), X[40:], epochs=1, batch_size=20, verbose=0
+    )
+    np.testing.assert_allclose(
+        net.predict(X[40:], history=before), by_hand.predict(X[40:], history=before), atol=0.02
+    )
+
+
+def test_an_lstm_trains_as_in_keras():
+    import keras
+
+    X = walk(120).astype("float32")
+
+    def build(input_shape, n_outputs):
+        layers = [keras.Input(input_shape), keras.layers.LSTM(8), keras.layers.Dense(n_outputs)]
+        return keras.Sequential(layers)
+
+    net = forecaster(model=build, look_back=12, horizon=2, epochs=3, shuffle=False, normalize=False)
+    twin = clone(net).initialize(X).model_
+    origins = range(12, 119)
+    twin.fit(
+        np.stack([X[t - 12 : t] for t in origins]),
+        np.stack([X[t : t + 2].ravel() for t in origins]),
+        epochs=3,
+        batch_size=32,
+        shuffle=False,
+        verbose=0,
+    )
+    net.fit(X)
+    for mine, theirs in zip(net.model_.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+# Several series.
+
+
+def panel(lengths, seed=0):
+    """Waves of other levels, interleaved at random; rows of each are in order."""
+    rng = np.random.default_rng(seed)
+    groups = rng.permutation(np.repeat(np.arange(len(lengths)), lengths))
+    X = np.empty((len(groups), 1))
+    for group, length in enumerate(lengths):
+        phase, level = rng.uniform(0, 6), rng.normal() * 10
+        X[groups == group, 0] = level + np.sin(phase + np.arange(length) / 2)
+    return X, groups
+
+
+def test_windows_do_not_cross_series():
+    X, groups = panel([20, 31, 9])
+    net = forecaster(normalize=False, shuffle=False, batch_size=100).initialize(X, groups=groups)
+    predicted = net.predict(X, groups=groups)
+    for group in range(3):
+        alone = X[groups == group]
+        by_hand = net.model_.predict(
+            np.stack([alone[t - 4 : t] for t in range(4, len(alone))]), verbose=0
+        )
+        np.testing.assert_allclose(predicted[groups == group][4:], by_hand, rtol=1e-5)
+    losses = [
+        (net.predict(X, groups=groups)[rows][4:] - X[rows][4:]) ** 2
+        for rows in (np.flatnonzero(groups == group) for group in range(3))
+    ]
+    trained = forecaster(normalize=False, epochs=1, batch_size=100).fit(X, groups=groups)
+    assert trained.history_["loss"][0] == pytest.approx(np.concatenate(losses).mean(), rel=1e-4)
+
+
+def test_a_panel_goes_on_series_by_series():
+    X, groups = panel([40, 25, 30])
+    late = np.concatenate([np.flatnonzero(groups == group)[-5:] for group in range(3)])
+    early = np.setdiff1d(np.arange(len(X)), late)
+    net = forecaster(window_norm="last", epochs=60).fit(X[early], groups=groups[early])
+    assert net.score(X[late], groups=groups[late]) > 0.9
+    for group in range(3):
+        history = X[early][groups[early] == group]
+        np.testing.assert_allclose(
+            net.forecast(3, group=group), net.forecast(3, history=history), rtol=1e-6
+        )
+    with pytest.raises(ValueError, match="group=None; expected one of the 3 series.*0, 1, 2"):
+        net.forecast(3)
+
+
+def test_groups_have_to_be_as_many_as_rows():
+    X, groups = panel([20, 30])
+    with pytest.raises(ValueError, match="groups has shape \\(49,\\); expected.*50 rows"):
+        forecaster().fit(X, groups=groups[:-1])

@@ -65,9 +65,7 @@ def paper_net(model, horizon, seed, **parameters):
         "optimizer__learning_rate": 0.005,
         "normalize": False,
     }
-    return KerasForecaster(
-        model, horizon=horizon, random_state=seed, **{**defaults, **parameters}
-    )
+    return KerasForecaster(model, horizon=horizon, random_state=seed, **{**defaults, **parameters})
 
 
 def mean_squared_error(forecasts, rows):
@@ -134,4 +132,8 @@ def speed():
 
 
 if __name__ == "__main__":
-    {"speed": speed, "speed-of-keras": functools.partial(speed_of,"keras"), "speed-of-skkeras": functools.partial(speed_of, "skkeras")}[sys.argv[1]]()
+    {
+        "speed": speed,
+        "speed-of-keras": functools.partial(speed_of, "keras"),
+        "speed-of-skkeras": functools.partial(speed_of, "skkeras"),
+    }[sys.argv[1]]()
