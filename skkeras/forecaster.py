@@ -17,11 +17,15 @@ from skkeras.frames import as_frame, labelled
 from skkeras.history import beginning, hold_out, join, lay_out, rows_by_group
 from skkeras.holdout import DEFAULT_FRACTION
 from skkeras.horizon import Horizon
+from skkeras.intervals import interval_widths
+from skkeras.params import changed_names
 from skkeras.series import Series, known_rows, learn_series
 from skkeras.timeline import index_of, read_timeline
 from skkeras.windows import columns_of, inputs, outcomes, split_origins, window_norms
 
 _WINDOW_NORMS = (None, "last", "revin")
+# They decide what the net sees and says, so that they can't change under it.
+_WINDOW_PARAMETERS = ("look_back", "horizon", "target", "known_future", "normalize", "window_norm")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -309,6 +313,25 @@ verbose, on_divergence, engine, **routed
         score : float
             At most 1; 0 for forecasting the mean. With several targets the mean of theirs.
         """
+        truth, forecasts, outcome = self.pairs(X, y, history=history, groups=groups)
+        weight = None if sample_weight is None else np.asarray(sample_weight)[outcome]
+        return r2_score(truth, forecasts, sample_weight=weight)
+
+    def pairs(self, X, y=None, *, history=None, groups=None):
+        """Pair forecasts for X with what happened, for a metric.
+
+        Parameters
+        ----------
+        X, y, history, groups
+            As in `score`.
+
+        Returns
+        -------
+        truth, forecasts : arrays of shape (n_forecasts,) or (n_forecasts, n_targets)
+            Each step of each row whose true value is in X, and whose history is known.
+        rows : int array of shape (n_forecasts,)
+            The rows of X that these are forecasts for.
+        """
         forecasts, layout = self._forecasts(X, history, groups)
         truth = self._series.truth(self._table(X, reset=False)[0], y)
         rows, steps, outcome = layout.scored(self.horizon)
@@ -318,8 +341,37 @@ verbose, on_divergence, engine, **routed
                 "known history; expected rows that follow the training data, or more of them. "
                 "Pass history=."
             )
-        weight = None if sample_weight is None else np.asarray(sample_weight)[outcome]
-        return r2_score(truth[outcome], forecasts[rows, steps], sample_weight=weight)
+        flat = slice(None) if self._series.y_shape else 0
+        return truth[outcome, flat], forecasts[rows, steps, flat], outcome
+
+    def predict_interval(self, X, coverage=0.9, *, history=None, groups=None):
+        """Forecast each row of X, and say between which limits the truth will be.
+
+        Limits are as far from the forecast as the forecasts of held-out windows were off at that
+        step (split-conformal). So the fit has to hold some out: ``validation_split=0.2``, or
+        ``X_val``.
+
+        Parameters
+        ----------
+        X, history, groups
+            As in `predict`.
+        coverage : float, default=0.9
+            The share of the truth that is to be within, above 0 and below 1.
+
+        Returns
+        -------
+        lower, upper : ndarrays
+            Each in the shape that `predict` returns.
+
+        Raises
+        ------
+        ValueError
+            If the fit has held out too few windows for such a share, or none.
+        """
+        check_is_fitted(self)
+        widths = interval_widths(self._held_out_errors(), coverage)
+        forecasts = self._forecasts(X, history, groups)[0]
+        return self._shaped(forecasts - widths), self._shaped(forecasts + widths)
 
     def forecast(self, steps, X_future=None, *, history=None, group=None):
         """Forecast what comes after the end of the series.
@@ -349,15 +401,41 @@ verbose, on_divergence, engine, **routed
         ValueError
             If rows, or columns that are known in advance, are missing.
         """
+        forecasts, index = self._ahead(steps, X_future, history, group)
+        return self._labelled(forecasts, index)
+
+    def forecast_interval(self, steps, coverage=0.9, X_future=None, *, history=None, group=None):
+        """Say between which limits what comes after the end of the series will be.
+
+        Parameters
+        ----------
+        steps : int
+            How many rows to forecast, at most ``horizon``: what is held out tells no more.
+        coverage : float, default=0.9
+            The share of the truth that is to be within; see `predict_interval`.
+        X_future, history, group
+            As in `forecast`.
+
+        Returns
+        -------
+        lower, upper : ndarrays, Series or DataFrames
+            Each as `forecast` returns.
+
+        Raises
+        ------
+        ValueError
+            If steps are beyond the horizon, or the fit has held out too few windows.
+        """
         check_is_fitted(self)
-        check_scalar(steps, "steps", Integral, min_val=1)
-        before, timeline = self._end(history, group)
-        index = self._index_ahead(timeline, steps)
-        known = self._known_rows(X_future, steps, index)
-        self._check_recursion(steps)
-        forecasts = self._roll(before, steps, known)[0]
-        y = forecasts if self._series.y_shape else forecasts[:, 0]
-        return labelled(y, self._series.kind, self._series.names, index)
+        widths = interval_widths(self._held_out_errors(), coverage)
+        if steps > self.horizon:
+            raise ValueError(
+                f"Got steps={steps}, beyond horizon={self.horizon}; expected at most that many, "
+                f"because errors of later steps aren't known. Train with horizon={steps}."
+            )
+        forecasts, index = self._ahead(steps, X_future, history, group)
+        sides = forecasts - widths[:steps], forecasts + widths[:steps]
+        return tuple(self._labelled(side, index) for side in sides)
 
     # Steps of the base, in the order of a fit.
 
@@ -368,8 +446,8 @@ verbose, on_divergence, engine, **routed
         if self.window_norm not in _WINDOW_NORMS:
             raise ValueError(f"window_norm={self.window_norm!r}; expected one of {_WINDOW_NORMS}.")
 
-    def _source(self):
-        return self.model if self.model is not None else getattr(self, "build_model", "nlinear")
+    def _source(self, model):
+        return model if model is not None else getattr(self, "build_model", "nlinear")
 
     def _check_data(self, X, y, *, reset):
         given = X if isinstance(X, _Given) else _Given(X, y)
@@ -409,14 +487,20 @@ verbose, on_divergence, engine, **routed
             )
         return train, validation
 
-    def _recipe(self, target, facts, x_specs):
+    def _net_parameters(self):
+        return super()._net_parameters() | {
+            name: getattr(self, name) for name in _WINDOW_PARAMETERS
+        }
+
+    def _recipe(self, parameters, target, facts, x_specs):
+        parameters = {k: v for k, v in parameters.items() if k not in _WINDOW_PARAMETERS}
         own = {
-            "look_back_": self.look_back,
             "horizon_": target.steps[0],
             "n_targets_": target.steps[1],
             "target_columns_": self._series.units.own,
         }
-        return super()._recipe(target, {**facts, "meta": {**facts["meta"], **own}}, x_specs)
+        facts = {**facts, "meta": {**facts["meta"], **own}}
+        return super()._recipe(parameters, target, facts, x_specs)
 
     def _rows(self, X, y=None, weight=None):
         return _WindowRows(**vars(super()._rows(X, y, weight)))
@@ -437,6 +521,10 @@ verbose, on_divergence, engine, **routed
     def _train(self, rows, validation, X, y, epochs, *, go_on):
         given = X.source[0]
         super()._train(rows, validation, given.X, given.y, epochs, go_on=go_on)
+        if validation is not None:
+            # Kept as rows, which are few; errors are as many as windows times steps.
+            held_out = [part.only(validation.subset) for part in (validation.x, validation.y)]
+            self._series = dataclasses.replace(self._series, held_out=held_out)
 
     # What is known of the series.
 
@@ -524,6 +612,7 @@ verbose, on_divergence, engine, **routed
     def _forecasts(self, X, history, groups):
         """Return forecasts (n_rows, horizon, n_targets), and the layout they were made from."""
         check_is_fitted(self)
+        self._check_unchanged()
         table, index = self._table(X, reset=False)
         rows = rows_by_group(groups, len(table))
         if history is None:
@@ -562,6 +651,34 @@ verbose, on_divergence, engine, **routed
             forecasts = forecasts * (1 if scale is None else scale[:, np.newaxis])
             forecasts = forecasts + level[:, np.newaxis]
         return self._series.units.forecasts(forecasts)
+
+    def _ahead(self, steps, X_future, history, group):
+        """Return forecasts (steps, n_targets) of what comes after the end, and its index."""
+        check_is_fitted(self)
+        self._check_unchanged()
+        check_scalar(steps, "steps", Integral, min_val=1)
+        before, timeline = self._end(history, group)
+        index = self._index_ahead(timeline, steps)
+        known = self._known_rows(X_future, steps, index)
+        self._check_recursion(steps)
+        return self._roll(before, steps, known)[0], index
+
+    def _labelled(self, forecasts, index):
+        y = forecasts if self._series.y_shape else forecasts[:, 0]
+        return labelled(y, self._series.kind, self._series.names, index)
+
+    def _held_out_errors(self):
+        """Return the absolute errors of the windows held out, in the targets' units."""
+        if self._series.held_out is None:
+            raise ValueError(
+                "Got no windows that the net wasn't trained on, and so nothing to tell its errors "
+                "from; expected a fit that holds some out. Set validation_split=0.2, or pass X_val."
+            )
+        x, y = self._series.held_out
+        errors = self._target.forecasts(self._net_outputs(x)) - self._target.forecasts(y[:])
+        if y.scale is not None:
+            errors *= y.scale[:, np.newaxis]
+        return np.abs(errors * self._series.units.slope)
 
     def _shaped(self, forecasts):
         """Give forecasts (n_rows, horizon, n_targets) the shape of y, with an axis of steps."""
@@ -623,6 +740,14 @@ verbose, on_divergence, engine, **routed
             n_columns=self.n_features_in_,
             names=getattr(self, "feature_names_in_", None),
         )
+
+    def _check_unchanged(self):
+        changed = changed_names(self._made_with, self._net_parameters())
+        for name in set(changed) & set(_WINDOW_PARAMETERS):
+            raise ValueError(
+                f"{name} was changed since the net was made; expected what it was trained with, "
+                f"{self._made_with[name]!r}. Set it back, or fit again."
+            )
 
     def _check_recursion(self, steps):
         unforecast = self._series.unforecast

@@ -33,6 +33,8 @@ class Series:
         What the targets are called.
     pasts : dict of Past
         The ends of each series, by group; the group of a single one is None.
+    held_out : pair of (Inputs, Windows), or None
+        Windows that weren't trained on, and what came after them.
     """
 
     target: Any
@@ -42,6 +44,7 @@ class Series:
     kind: Any
     names: Any
     pasts: dict = dataclasses.field(default_factory=dict)
+    held_out: Any = None
 
     def truth(self, table, y):
         """Return what is to be forecast, (n_rows, n_targets), where y may be None."""

@@ -69,6 +69,18 @@ class Windows:
         """The dtype of the series."""
         return self.series.dtype
 
+    def only(self, subset=None):
+        """Return some of the windows (all for None), without the rows that they don't need."""
+        starts = self.starts if subset is None else self.starts[subset]
+        first, last = starts.min(), starts.max() + self.length
+        return dataclasses.replace(
+            self,
+            series=self.series[first:last].copy(),
+            starts=starts - first,
+            level=_some(self.level, subset),
+            scale=_some(self.scale, subset),
+        )
+
     def shaped(self, row_shape):
         """Return the same windows, each in another shape."""
         return dataclasses.replace(self, row_shape=row_shape)
@@ -120,11 +132,19 @@ class Inputs:
         """The dtype of the series."""
         return self.parts[0].dtype
 
+    def only(self, subset=None):
+        """Return some of the windows (all for None), without the rows that they don't need."""
+        return Inputs([part.only(subset) for part in self.parts], _some(self.origins, subset))
+
     def __getitem__(self, indices):
         """Gather the windows at an int array or a slice of indices."""
         if len(self.parts) == 1:
             return self.parts[0][indices]
         return np.concatenate([part[indices] for part in self.parts], axis=2)
+
+
+def _some(values, subset):
+    return values if values is None or subset is None else values[subset]
 
 
 def stretches(series, length):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.metrics import r2_score
+from sklearn.metrics import mean_absolute_error, r2_score
 from sklearn.model_selection import (
     GridSearchCV,
     TimeSeriesSplit,
@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skkeras import KerasForecaster
+from skkeras import KerasForecaster, forecast_scorer
 
 # Monthly totals of international airline passengers, in thousands, 1949 to 1960. Box and Jenkins
 # (1976), "Time series analysis: forecasting and control", series G; in the public domain.
@@ -647,3 +647,72 @@ def test_groups_have_to_be_as_many_as_rows():
     X, groups = panel([20, 30])
     with pytest.raises(ValueError, match="groups has shape \\(49,\\); expected.*50 rows"):
         forecaster().fit(X, groups=groups[:-1])
+
+
+# Intervals and other metrics.
+
+
+def autoregression(n_rows, seed):
+    rng = np.random.default_rng(seed)
+    series = np.zeros(n_rows)
+    for t in range(2, n_rows):
+        series[t] = 0.6 * series[t - 1] - 0.3 * series[t - 2] + rng.normal()
+    return series[:, np.newaxis]
+
+
+def test_intervals_cover_what_they_promise():
+    coverages = {0.5: [], 0.8: [], 0.95: []}
+    for seed in range(4):
+        X = autoregression(2400, seed)
+        net = forecaster(horizon=2, target=0, epochs=5, validation_split=0.4).fit(X[:1600])
+        truth = np.column_stack([X[1600:-1, 0], X[1601:, 0]])
+        for coverage, realised in coverages.items():
+            lower, upper = net.predict_interval(X[1600:], coverage)
+            realised.append(((lower[:-1] <= truth) & (truth <= upper[:-1])).mean(axis=0))
+    for coverage, realised in coverages.items():
+        np.testing.assert_allclose(np.mean(realised, axis=0), coverage, atol=0.05)
+
+
+@pytest.mark.parametrize("window_norm", [None, "last", "revin"])
+def test_limits_are_as_far_as_held_out_forecasts_were_off(window_norm):
+    X = walk()
+    net = forecaster(horizon=2, target=0, window_norm=window_norm, validation_split=20).fit(X)
+    errors = np.abs(
+        net.predict(X[40:-1], history=X[:40]) - np.column_stack([X[40:-1, 0], X[41:, 0]])
+    )
+    lower, upper = net.predict_interval(X[50:], 0.75)
+    np.testing.assert_allclose((upper - lower)[0] / 2, np.sort(errors, axis=0)[15 - 1], rtol=1e-4)
+    low, high = net.set_params(predict__batch_size=7).forecast_interval(2, 0.75)
+    np.testing.assert_allclose((high + low) / 2, net.forecast(2))
+    with pytest.raises(ValueError, match="steps=3, beyond horizon=2"):
+        net.forecast_interval(3)
+
+
+def test_intervals_want_windows_held_out():
+    with pytest.raises(ValueError, match="no windows.*validation_split=0.2"):
+        forecaster().fit(walk()).predict_interval(walk())
+    with pytest.raises(ValueError, match="coverage=0.99 and 6 windows.*at least 99"):
+        forecaster(validation_split=0.1).fit(walk()).predict_interval(walk(), 0.99)
+
+
+def test_any_metric_scores_forecasts_of_several_steps():
+    X = walk()
+    pipe = make_pipeline(StandardScaler(), forecaster(horizon=3, target=0))
+    cv = TimeSeriesSplit(2, test_size=10)
+    scores = cross_val_score(pipe, X, cv=cv, scoring=forecast_scorer(mean_absolute_error))
+    for (train, test), score in zip(cv.split(X), scores, strict=True):
+        net = clone(pipe).fit(X[train])
+        predicted, truth = net.predict(X[test]), net[0].transform(X[test])[:, 0]
+        errors = [
+            abs(predicted[t, h] - truth[t + h]) for t in range(10) for h in range(3) if t + h < 10
+        ]
+        assert score == pytest.approx(-np.mean(errors))
+    with pytest.raises(ValueError, match="greater_is_better=None"):
+        forecast_scorer(max)
+
+
+def test_parameters_of_windows_can_not_change_under_a_net():
+    X = walk()
+    net = forecaster().fit(X)
+    with pytest.raises(ValueError, match="horizon was changed since"):
+        net.set_params(horizon=2).predict(X)

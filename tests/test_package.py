@@ -10,6 +10,8 @@ def test_the_root_is_a_table_of_contents():
         "KerasForecaster",
         "KerasRegressor",
         "clear_cache",
+        "data",
+        "forecast_scorer",
         "models",
     }
     assert all(hasattr(skkeras, name) for name in skkeras.__all__)

@@ -9,7 +9,6 @@ Mean squared errors are in scaled units: each column standardised by the trainin
 split 8640 / 2880 / 2880, and every window of the test rows counts, at stride 1.
 """
 
-import argparse
 import functools
 import os
 import resource
