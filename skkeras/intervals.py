@@ -48,9 +48,9 @@ Hold out more, or ask for less.
     # (n + 1) * coverage, but for rounding, which would ask for one more.
     rank = math.ceil(round((len(errors) + 1) * coverage, 9))
     if rank > len(errors):
+        n_needed = math.ceil(round(coverage / (1 - coverage), 9))
         raise ValueError(
             f"Got coverage={coverage} and {len(errors)} windows that were held out; expected at "
-            f"least {math.ceil(round(coverage / (1 - coverage), 9))} of them. Hold out more, or ask "
-            "for less."
+            f"least {n_needed} of them. Hold out more, or ask for less."
         )
     return np.partition(errors, rank - 1, axis=0)[rank - 1]

@@ -41,7 +41,7 @@ def forecast_scorer(metric, *, greater_is_better=None, **arguments):
     >>> wave = np.sin(np.arange(200) / 5).reshape(-1, 1)
     >>> net = KerasForecaster(look_back=12, horizon=3, epochs=5, random_state=0)
     >>> scorer = forecast_scorer(mean_absolute_error)
-    >>> cross_val_score(net, wave, cv=TimeSeriesSplit(3), scoring=scorer).max() < 0
+    >>> bool(cross_val_score(net, wave, cv=TimeSeriesSplit(3), scoring=scorer).max() < 0)
     True
     """
     return _ForecastScorer(metric, _sign(metric, greater_is_better), arguments)
