@@ -561,8 +561,10 @@ verbose, on_divergence, engine, **routed
 
     def _before(self, table, index, group, follows):
         """Return the rows before those of X, and how many of X have none."""
-        past = self._series.pasts.get(group)
-        if follows == "nothing" or past is None:
+        if follows == "nothing":
+            return table[:0], 0
+        past = self._series.past_of_rows(group)
+        if past is None:
             return table[:0], 0
         if follows == "training":
             return past.tail, 0

@@ -82,6 +82,15 @@ class Series:
                 pasts[group] = keep(table[at], look_back, timeline)
         return dataclasses.replace(self, pasts=pasts)
 
+    def past_of_rows(self, group):
+        """Return the ends of the series that some rows are of; None for a new one."""
+        if group is None and None not in self.pasts:
+            raise ValueError(
+                f"Got no groups; expected the series of each row, for the net was trained on "
+                f"{len(self.pasts)}. Pass groups=, or history= for rows of one series."
+            )
+        return self.pasts.get(group)
+
     def past(self, group):
         """Return the ends of one series."""
         if group is None and len(self.pasts) == 1:

@@ -1,6 +1,10 @@
 """The forecaster: what it forecasts, from what, and what it says of data that it can't use."""
 
 import functools
+import os
+import runpy
+import tracemalloc
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -10,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.callback import ScoringMonitor
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.metrics import mean_absolute_error, r2_score
 from sklearn.model_selection import (
@@ -643,6 +648,14 @@ def test_a_panel_goes_on_series_by_series():
         net.forecast(3)
 
 
+def test_groups_are_asked_for_where_training_had_some():
+    X, groups = panel([20, 30])
+    net = forecaster().fit(X, groups=groups)
+    with pytest.raises(ValueError, match="no groups; expected the series of each row.*2"):
+        net.predict(X)
+    assert net.predict(X[:5], history=X[groups == 0]).shape == (5, 1)
+
+
 def test_groups_have_to_be_as_many_as_rows():
     X, groups = panel([20, 30])
     with pytest.raises(ValueError, match="groups has shape \\(49,\\); expected.*50 rows"):
@@ -716,3 +729,64 @@ def test_parameters_of_windows_can_not_change_under_a_net():
     net = forecaster().fit(X)
     with pytest.raises(ValueError, match="horizon was changed since"):
         net.set_params(horizon=2).predict(X)
+
+
+# What it costs, and what others say of it.
+
+
+def test_windows_are_not_materialised():
+    X = np.random.default_rng(0).normal(size=(17_420, 7))
+    net = KerasForecaster(look_back=720, horizon=96, random_state=0)
+    tracemalloc.start()
+    try:
+        net.initialize(X)
+        rows = net._rows(*net._check_data(X, None, reset=False))
+        rows.take(np.arange(32))
+        peak_mb = tracemalloc.get_traced_memory()[1] / 2**20
+    finally:
+        tracemalloc.stop()
+    assert rows.n_rows > 16_000
+    assert peak_mb < 40  # 345 MB if materialised
+
+
+def test_scikit_learns_callbacks_score_the_rows_that_were_given():
+    monitor = ScoringMonitor(scoring="r2")
+    net = forecaster(target=0).set_callbacks(monitor)
+    net.fit(walk())
+    assert len(net.history_["loss"]) == 2
+
+
+def benchmark():
+    folder = os.environ.get("SKKERAS_TEST_DATA")
+    if folder is None or not Path(folder, "ETTh1.csv").exists():
+        pytest.skip("SKKERAS_TEST_DATA names no folder with ETTh1.csv, which isn't ours to ship")
+    module = runpy.run_path(str(Path(__file__).parent / "benchmarks" / "forecasting.py"))
+    return module["measure"], module["load_etth1"]()
+
+
+@pytest.mark.slow
+def test_dlinear_reaches_the_error_of_its_paper():
+    measure, parts = benchmark()
+    assert measure("dlinear", 96, 0, parts)[0] <= 0.3825
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "horizon, published", [(96, 0.374), (192, 0.408), (336, 0.429), (720, 0.44)]
+)
+def test_nlinear_reaches_the_error_of_its_paper(horizon, published):
+    measure, parts = benchmark()
+    errors = [measure("nlinear", horizon, seed, parts)[0] for seed in range(3)]
+    assert np.mean(errors) <= 1.03 * published
+
+
+@pytest.mark.slow
+def test_small_series_are_forecast_better_than_by_their_last_season():
+    errors = []
+    for seed in range(5):
+        net = airline_net(look_back=24, horizon=12).set_params(
+            epochs=300, batch_size=32, optimizer__learning_rate=0.003, random_state=seed
+        )
+        predicted = net.fit(AIRLINE[:-36]).predict(AIRLINE[-36:])
+        errors.append(np.abs(predicted[[0, 12, 24]].ravel() - AIRLINE[-36:, 0]).mean())
+    assert np.mean(errors) < 25.8
