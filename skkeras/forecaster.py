@@ -14,7 +14,7 @@ from skkeras.data import relative_weights
 from skkeras.engine import running
 from skkeras.engine.rows import Rows
 from skkeras.frames import as_frame, labelled
-from skkeras.history import beginning, hold_out, join, lay_out, rows_by_group
+from skkeras.history import beginning, hold_out, join, lay_out, rows_ahead, rows_by_group
 from skkeras.holdout import DEFAULT_FRACTION
 from skkeras.horizon import Horizon
 from skkeras.intervals import interval_widths
@@ -37,6 +37,7 @@ class _Given:
     groups: Any = None
     follows: str = "unknown"  # "nothing", "training", or to be found out
     is_learnt: bool = True
+    is_split: bool = False  # whether validation rows may have to be taken off
 
 
 class _WindowRows(Rows):
@@ -199,7 +200,7 @@ verbose, on_divergence, engine, **routed
         DivergenceError
             If training turns to NaN, and ``on_divergence="raise"``.
         """
-        given = _Given(X, y, groups, "nothing")
+        given = _Given(X, y, groups, "nothing", is_split=X_val is None)
         return super().fit(given, y, sample_weight, X_val=X_val, y_val=y_val)
 
     def partial_fit(self, X, y=None, sample_weight=None, *, groups=None):
@@ -454,7 +455,7 @@ verbose, on_divergence, engine, **routed
         table, index = self._table(given.X, reset=reset)
         rows = rows_by_group(given.groups, len(table))
         if reset:
-            self._series = self._learn_series(given, table)
+            self._series = self._learn_series(given, table, rows)
         truth = self._series.truth(table, y)
         layout = self._layout(table, index, rows, given.follows)
         if given.follows == "nothing":
@@ -467,16 +468,15 @@ verbose, on_divergence, engine, **routed
         return Horizon(self.horizon, y.series.shape[1])
 
     def _hold_out(self, X_val, y_val, groups, X, y):
-        split = self.validation_split
-        if X_val is not None and split is not None:
+        if X_val is not None and self.validation_split is not None:
             raise ValueError(
-                f"Got X_val, and validation_split={split!r}; expected one of them. Leave X_val "
-                "out, or set validation_split=None."
+                f"Got X_val, and validation_split={self.validation_split!r}; expected one of them. "
+                "Leave X_val out, or set validation_split=None."
             )
-        if X_val is not None or (split is None and not self.early_stopping):
+        split = self._split()
+        if X_val is not None or split is None:
             return None
         given, layout = X.source
-        split = DEFAULT_FRACTION if split is None else split
         marks = hold_out(split, layout.n_ahead, given.groups, self._split_seed)
         train, validation = split_origins(X.origins, self.horizon, *map(layout.spread, marks))
         if not len(train) or not len(validation):
@@ -486,6 +486,12 @@ verbose, on_divergence, engine, **routed
                 "give more rows, or a smaller look_back or horizon."
             )
         return train, validation
+
+    def _split(self):
+        """Return what decides which rows are held out; None if none are."""
+        if self.validation_split is None and self.early_stopping:
+            return DEFAULT_FRACTION
+        return self.validation_split
 
     def _net_parameters(self):
         return super()._net_parameters() | {
@@ -533,12 +539,17 @@ verbose, on_divergence, engine, **routed
         frame = as_frame(X)
         return validate_data(self, frame, dtype="float64", reset=reset), index_of(frame)
 
-    def _learn_series(self, given, table):
+    def _learn_series(self, given, table, rows):
+        split = self._split() if given.is_split else None
+        is_seen = np.ones(len(table), bool)
+        if split is not None:
+            is_seen = hold_out(split, rows_ahead(rows), given.groups, None)[0]
         return learn_series(
             given.X,
             table,
             given.y,
             getattr(self, "feature_names_in_", None),
+            is_seen=is_seen if is_seen.any() else ~is_seen,
             target=self.target,
             known_future=self.known_future,
             normalize=self.normalize,

@@ -276,6 +276,22 @@ def rows_by_group(groups, n_rows):
     return {label: np.flatnonzero(codes == i) for i, label in enumerate(labels.tolist())}
 
 
+def rows_ahead(rows):
+    """Count the rows of a series from each on, itself included.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.history import rows_ahead
+    >>> rows_ahead({"a": np.array([0, 2]), "b": np.array([1, 3, 4])})
+    array([2, 3, 1, 2, 1])
+    """
+    ahead = np.empty(sum(map(len, rows.values())), int)
+    for at in rows.values():
+        ahead[at] = np.arange(len(at), 0, -1)
+    return ahead
+
+
 def hold_out(split, n_ahead, groups, seed):
     """Mark the rows to train on and those to validate on.
 

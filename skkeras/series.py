@@ -109,7 +109,7 @@ class Series:
         return sorted({*range(n_columns)} - {*self.units.own} - {*self.known_future})
 
 
-def learn_series(X, table, y, names, *, target, known_future, normalize, window_norm):
+def learn_series(X, table, y, names, *, is_seen, target, known_future, normalize, window_norm):
     """Learn which columns are what, and their units.
 
     Parameters
@@ -120,6 +120,8 @@ def learn_series(X, table, y, names, *, target, known_future, normalize, window_
         X, checked.
     names : sequence of str or None
         Of its columns.
+    is_seen : bool array of shape (n_rows,)
+        The rows that aren't held out: units are learnt from them.
     target, known_future, normalize, window_norm : object
         Parameters of `KerasForecaster`.
 
@@ -154,7 +156,7 @@ def learn_series(X, table, y, names, *, target, known_future, normalize, window_
         is_one = isinstance(target, str | Integral) or (target is None and is_series(X))
         y_shape, kind = () if is_one else (len(own),), kind_of(X)
         labels = None if labels is None else [labels[i] for i in own]
-    units = learn_units(table, truth, own, normalize=normalize)
+    units = learn_units(table[is_seen], truth[is_seen], own, normalize=normalize)
     if window_norm is not None and not units.own:
         raise ValueError(
             f"Got window_norm={window_norm!r} and a y that is no column of X, so that no window "

@@ -537,15 +537,15 @@ def test_a_wrong_parameter_is_an_error(parameters, error, message):
 
 def test_the_last_rows_are_held_out():
     X = walk()
-    split = forecaster(horizon=2, validation_split=0.25, normalize=False).fit(X)
-    explicit = forecaster(horizon=2, normalize=False).fit(X[:45], X_val=X[45:])
+    split = forecaster(horizon=2, validation_split=0.25).fit(X)
+    explicit = forecaster(horizon=2).fit(X[:45], X_val=X[45:])
     np.testing.assert_allclose(split.history_["val_loss"], explicit.history_["val_loss"], rtol=1e-6)
 
 
 def test_a_splitter_holds_out_the_rows_it_says():
     X = walk()
-    net = forecaster(validation_split=TimeSeriesSplit(3), normalize=False).fit(X)
-    same = forecaster(normalize=False).fit(X[:15], X_val=X[15:30])
+    net = forecaster(validation_split=TimeSeriesSplit(3)).fit(X)
+    same = forecaster().fit(X[:15], X_val=X[15:30])
     np.testing.assert_allclose(net.history_["val_loss"], same.history_["val_loss"], rtol=1e-6)
 
 
