@@ -564,7 +564,7 @@ verbose, on_divergence, engine, **routed
                 *self._before(table[at], None if index is None else index[at], group, follows),
                 look_back=self.look_back,
                 horizon=self.horizon,
-                fill=self._series.units.center,
+                fill=self._series.means,
             )
             for group, at in rows.items()
         ]
@@ -585,7 +585,7 @@ verbose, on_divergence, engine, **routed
             index,
             look_back=self.look_back,
             gap=self.gap,
-            scale=self._series.units.scale,
+            scale=self._series.spreads,
         )
         if start.gap == 0 or start.n_warm_up == self.look_back:
             return past.tail, start.n_warm_up
@@ -595,15 +595,25 @@ verbose, on_divergence, engine, **routed
         """Return the windows whose history and outcome are known, lazily."""
         is_whole = layout.is_real & (layout.n_ahead >= self.horizon)
         if not is_whole.any():
-            raise ValueError(
-                f"Got n_samples={len(y)} rows; expected at least look_back + horizon = "
-                f"{self.look_back} + {self.horizon} = {self.look_back + self.horizon}, for a "
-                "window and what comes after it. Give more rows, or a smaller look_back or horizon."
-            )
+            raise ValueError(self._too_few(len(y), given.follows))
         x, norm = self._windows(layout.series, layout.origins[is_whole], (given, layout))
         truth = layout.spread(self._series.units.targets(y))
         norm = columns_of(norm, self._series.units.own)
         return x, outcomes(truth, x.origins, self.horizon, norm)
+
+    def _too_few(self, n_rows, follows):
+        if follows == "training":
+            expected = f"horizon={self.horizon}, the rows to forecast"
+        else:
+            total = self.look_back + self.horizon
+            expected = (
+                f"look_back + horizon = {self.look_back} + {self.horizon} = {total}, for a window "
+                "and what comes after it"
+            )
+        return (
+            f"Got n_samples={n_rows} rows; expected at least {expected}. Give more rows, or a "
+            "smaller look_back or horizon."
+        )
 
     def _windows(self, series, origins, source=None):
         """Return what the net sees of each origin, and the windows' norms."""
@@ -640,7 +650,7 @@ verbose, on_divergence, engine, **routed
                 f"Got history= and groups of {len(rows)} series; expected one series, whose "
                 "history it is. Predict them one by one, or move their ends on with update."
             )
-        fill = self._series.units.center
+        fill = self._series.means
         sizes = {"look_back": self.look_back, "horizon": self.horizon}
         return lay_out(table, history, 0, fill=fill, **sizes)
 

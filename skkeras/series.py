@@ -27,6 +27,8 @@ class Series:
         () or (n_targets,).
     units : Units
         The net's, and the way there and back.
+    means, spreads : arrays of shape (n_columns,)
+        Means and standard deviations of the columns.
     kind : {"pandas", "polars"} or None
         Whose frames came in.
     names : list or None
@@ -41,6 +43,8 @@ class Series:
     known_future: list
     y_shape: tuple
     units: Any
+    means: Any
+    spreads: Any
     kind: Any
     names: Any
     pasts: dict = dataclasses.field(default_factory=dict)
@@ -163,7 +167,8 @@ def learn_series(X, table, y, names, *, is_seen, target, known_future, normalize
             "has its level; expected y's own past among the columns. Add it, or set "
             "window_norm=None."
         )
-    return Series(own, known, y_shape, units, kind, labels)
+    means, spreads = table[is_seen].mean(axis=0), table[is_seen].std(axis=0)
+    return Series(own, known, y_shape, units, means, spreads, kind, labels)
 
 
 def known_rows(X_future, known_future, steps, index, *, n_columns, names=None):

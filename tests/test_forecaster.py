@@ -192,6 +192,20 @@ def test_x_follows_the_training_data_unless_it_is_the_training_data():
     np.testing.assert_allclose(inside[4:], net.predict(X[4:40], history=X[:4]), rtol=1e-6)
 
 
+@pytest.mark.parametrize("normalize", [True, False])
+def test_rows_without_history_are_forecast_from_the_means_of_training(normalize):
+    X = 100 + walk()
+    net = forecaster(normalize=normalize).fit(X)
+    means = np.tile(X.mean(axis=0), (4, 1))
+    np.testing.assert_allclose(net.predict(X), net.predict(X, history=means), rtol=1e-5)
+
+
+def test_rows_to_go_on_with_have_to_be_a_horizon():
+    net = forecaster(horizon=3).fit(walk())
+    with pytest.raises(ValueError, match="n_samples=2 rows; expected at least horizon=3"):
+        net.partial_fit(walk(2))
+
+
 def test_the_training_data_never_sees_the_stored_tail():
     X = walk()
     net = forecaster().fit(X[:40])
@@ -558,7 +572,8 @@ def test_weights_count_where_a_row_is_forecast():
     settings = {"normalize": False, "shuffle": False, "batch_size": 100}
     one = forecaster(**settings).fit(X, sample_weight=weight)
     other = forecaster(**settings).fit(spoilt, sample_weight=weight)
-    np.testing.assert_allclose(one.predict(X[:40]), other.predict(X[:40]), rtol=1e-4)
+    # The first rows have no history but the means of training, which are others.
+    np.testing.assert_allclose(one.predict(X[:40])[4:], other.predict(X[:40])[4:], rtol=1e-4)
 
 
 def test_partial_fit_learns_the_windows_of_the_new_rows_and_moves_the_end():
