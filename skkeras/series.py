@@ -156,7 +156,7 @@ def learn_series(X, table, y, names, *, is_seen, target, known_future, normalize
         truth = truth.reshape(len(truth), -1)
     else:
         own = [i for i in range(n_columns) if i not in known] if own is None else own
-        truth, labels = table[:, own], names_of(as_frame(X))
+        truth, labels = table[:, own], names_of(X)
         is_one = isinstance(target, str | Integral) or (target is None and is_series(X))
         y_shape, kind = () if is_one else (len(own),), kind_of(X)
         labels = None if labels is None else [labels[i] for i in own]

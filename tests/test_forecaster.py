@@ -472,6 +472,7 @@ def test_a_series_comes_in_and_goes_out():
     assert isinstance(forecasts, pd.Series)
     assert forecasts.name == "passengers"
     assert str(forecasts.index[0]) == "1961-01"
+    assert forecaster().fit(series.rename(None)).forecast(3).name is None
 
 
 def test_polars_comes_in_and_goes_out():
