@@ -12,18 +12,35 @@ from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import BaseEstimator, RegressorMixin, is_classifier
 from sklearn.callback import ProgressBar
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, train_test_split
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from skkeras import KerasClassifier, KerasRegressor
+from skkeras import KerasClassifier, KerasForecaster, KerasRegressor
+
+# Monthly totals of international airline passengers, 1949 to 1960: Box and Jenkins (1976), "Time
+# series analysis: forecasting and control", series G; in the public domain.
+AIRLINE = [
+    [112, 118, 132, 129, 121, 135, 148, 148, 136, 119, 104, 118],
+    [115, 126, 141, 135, 125, 149, 170, 170, 158, 133, 114, 140],
+    [145, 150, 178, 163, 172, 178, 199, 199, 184, 162, 146, 166],
+    [171, 180, 193, 181, 183, 218, 230, 242, 209, 191, 172, 194],
+    [196, 196, 236, 235, 229, 243, 264, 272, 237, 211, 180, 201],
+    [204, 188, 235, 227, 234, 264, 302, 293, 259, 229, 203, 229],
+    [242, 233, 267, 269, 270, 315, 364, 347, 312, 274, 237, 278],
+    [284, 277, 317, 313, 318, 374, 413, 405, 355, 306, 271, 306],
+    [315, 301, 356, 348, 355, 422, 465, 467, 404, 347, 305, 336],
+    [340, 318, 362, 348, 363, 435, 491, 505, 404, 359, 310, 337],
+    [360, 342, 406, 396, 420, 472, 548, 559, 463, 407, 362, 405],
+    [417, 391, 419, 461, 472, 535, 622, 606, 508, 461, 390, 432],
+]
 
 
 class Job(NamedTuple):
@@ -34,6 +51,12 @@ class Job(NamedTuple):
     estimator: Any
     grid: dict[str, list]
     baselines: dict[str, Any]
+    splits: Any = 3
+
+    @property
+    def is_series(self):
+        """Whether the rows are in an order that splits have to keep."""
+        return isinstance(self.splits, TimeSeriesSplit)
 
 
 def classify():
@@ -99,7 +122,41 @@ def images():
     )
 
 
-JOBS = {"classify": classify, "regression": regression, "images": images}
+def forecast():
+    """Airline passengers of the next month: 144 months, in thousands, from the months before."""
+    return Job(
+        X=np.array(AIRLINE, dtype="float64").reshape(-1, 1),
+        y=np.array(AIRLINE, dtype="float64").ravel(),
+        estimator=KerasForecaster("nlinear", epochs=200, random_state=0),
+        grid={"look_back": [3, 6, 12, 24], "optimizer__learning_rate": [0.003, 0.01]},
+        baselines={"the same month a year ago": SeasonalNaive(12)},
+        splits=TimeSeriesSplit(3, test_size=12),
+    )
+
+
+class SeasonalNaive(RegressorMixin, BaseEstimator):
+    """Forecasts what was a season ago.
+
+    Parameters
+    ----------
+    season : int
+        Rows in a season.
+    """
+
+    def __init__(self, season):
+        self.season = season
+
+    def fit(self, X, y):
+        """Keep the last season."""
+        self.last_ = X[-self.season :, 0]
+        return self
+
+    def predict(self, X):
+        """Forecast each row of X, which follows the training data."""
+        return np.concatenate([self.last_, X[:, 0]])[: len(X)]
+
+
+JOBS = {"classify": classify, "regression": regression, "images": images, "forecast": forecast}
 
 
 def run(job):
@@ -119,11 +176,12 @@ def run(job):
         job.X,
         job.y,
         test_size=0.25,
+        shuffle=not job.is_series,
         stratify=job.y if is_classifier(job.estimator) else None,
-        random_state=0,
+        random_state=None if job.is_series else 0,
     )
     print(f"{len(X)} rows to train and {len(X_test)} to test, each {describe_row(X)}.\n")
-    search = GridSearchCV(job.estimator, job.grid, cv=3, error_score="raise")
+    search = GridSearchCV(job.estimator, job.grid, cv=job.splits, error_score="raise")
     search.set_callbacks(ProgressBar(max_propagation_depth=0)).fit(X, y)
 
     score_name = "accuracy" if is_classifier(job.estimator) else "R2"
@@ -142,6 +200,9 @@ def run(job):
         f"\nSaved with joblib ({size_kb:.0f} kB) and loaded in a new process: "
         f"{len(X_test)} predictions, all identical."
     )
+    if job.is_series:
+        ahead = search.best_estimator_.update(X_test).forecast(12).ravel()
+        print(f"\nThe next 12 rows: {', '.join(f'{value:.0f}' for value in ahead)}.")
 
 
 def describe_row(X):

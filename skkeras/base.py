@@ -68,6 +68,7 @@ _ENGINE_FIT_ARGUMENTS = {"epochs", "batch_size", "verbose", "shuffle", "initial_
 # What a fit learns before it trains.
 _LEARNT = {
     "_target",
+    "_series",
     "_net",
     "_facts",
     "_builder_facts",
@@ -471,8 +472,11 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
     def _outputs(self, X):
         """Check X and return the net's outputs for it."""
         check_is_fitted(self)
+        return self._net_outputs(check_inputs(self, X, reset=False))
+
+    def _net_outputs(self, X):
         self._check_predict_batch_size()
-        rows = self._rows(check_inputs(self, X, reset=False))
+        rows = self._rows(X)
         outputs = running.predict(self._net, rows, split_routed(self._routed)["predict"])
         check_not_nan(outputs, self.on_divergence)
         return by_output_name(self._net.structure, outputs)

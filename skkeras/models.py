@@ -367,7 +367,230 @@ def linear(input_shape, n_outputs, output_activation):
     return keras.Sequential(layers)
 
 
-PRESETS = MappingProxyType({"mlp": mlp, "cnn": cnn, "lstm": lstm, "gru": gru, "linear": linear})
+def nlinear(input_shape, n_outputs, output_activation, meta=None):
+    """Build NLinear: one linear map from each channel's past to its future, around its last value.
+
+    After Zeng et al. (2023), "Are transformers effective for time series forecasting?". All
+    channels that are forecast share the weights. Channels that are not forecast, if there are
+    any, add a linear map of their own.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Shape of one window: (steps, channels).
+    n_outputs : int
+        Units of the output layer: all forecast channels of the first step, then of the next.
+    output_activation : str
+        Activation of the output layer.
+    meta : dict, default=None
+        Its ``target_columns_`` are the channels that are forecast. Without, they are all, if
+        ``n_outputs`` is a multiple of them, or none.
+
+    Returns
+    -------
+    model : keras.Model
+        Not compiled.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the shape cannot be used.
+
+    Examples
+    --------
+    >>> from skkeras import models
+    >>> models.nlinear((336, 7), 96 * 7, "linear").count_params()
+    32352
+    """
+    import keras
+
+    _check_input_shape("nlinear", input_shape)
+    inputs = keras.Input(input_shape)
+    targets, others = _channels(inputs, n_outputs, meta)
+    outputs = []
+    if targets is not None:
+        last = targets[:, -1:]
+        horizon = n_outputs // targets.shape[2]
+        outputs.append(keras.layers.Flatten()(_ahead(targets - last, horizon) + last))
+    if others is not None:
+        outputs.append(_dense(n_outputs, others.shape[1])(others))
+    return _sum_up(inputs, outputs, output_activation)
+
+
+def dlinear(input_shape, n_outputs, output_activation, *, kernel_size=25, meta=None):
+    """Build DLinear: linear maps of each channel's moving average and of what is left.
+
+    After Zeng et al. (2023), "Are transformers effective for time series forecasting?". All
+    channels that are forecast share the weights. Channels that are not forecast, if there are
+    any, add a linear map of their own.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Shape of one window: (steps, channels).
+    n_outputs : int
+        Units of the output layer: all forecast channels of the first step, then of the next.
+    output_activation : str
+        Activation of the output layer.
+    kernel_size : int, default=25
+        Steps of the moving average; the window's ends are repeated beyond them.
+    meta : dict, default=None
+        Its ``target_columns_`` are the channels that are forecast. Without, they are all, if
+        ``n_outputs`` is a multiple of them, or none.
+
+    Returns
+    -------
+    model : keras.Model
+        Not compiled.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyperparameter or the shape cannot be used; the message names it.
+
+    Examples
+    --------
+    >>> from skkeras import models
+    >>> models.dlinear((336, 7), 96 * 7, "linear").count_params()
+    64704
+    """
+    import keras
+
+    _check_input_shape("dlinear", input_shape)
+    _check_sizes("kernel_size", kernel_size)
+    inputs = keras.Input(input_shape)
+    targets, others = _channels(inputs, n_outputs, meta)
+    outputs = []
+    if targets is not None:
+        horizon = n_outputs // targets.shape[2]
+        before, after = (kernel_size - 1) // 2, kernel_size // 2
+        ends = [targets[:, :1]] * before, [targets[:, -1:]] * after
+        padded = keras.layers.Concatenate(axis=1)([*ends[0], targets, *ends[1]])
+        trend = keras.layers.AveragePooling1D(kernel_size, strides=1)(padded)
+        ahead = _ahead(trend, horizon) + _ahead(targets - trend, horizon)
+        outputs.append(keras.layers.Flatten()(ahead))
+    if others is not None:
+        outputs.append(_dense(n_outputs, others.shape[1])(others))
+    return _sum_up(inputs, outputs, output_activation)
+
+
+def tcn(
+    input_shape,
+    n_outputs,
+    output_activation,
+    *,
+    filters=(32, 32, 32, 32),
+    kernel_size=3,
+    activation="relu",
+    dropout=0.0,
+):
+    """Build a temporal convolutional network: causal convolutions, each twice as far apart.
+
+    After Bai et al. (2018), "An empirical evaluation of generic convolutional and recurrent
+    networks for sequence modeling", with one convolution in a block.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Shape of one sequence: (steps, features).
+    n_outputs : int
+        Units of the output layer, which follows the last step.
+    output_activation : str
+        Activation of the output layer.
+    filters : int or sequence of int, default=(32, 32, 32, 32)
+        Filters of each block; the dilation is 1, 2, 4 and so on.
+    kernel_size : int, default=3
+        Steps that a convolution combines.
+    activation : str or callable, default="relu"
+        Activation of the hidden layers: a name that Keras knows, or a function.
+    dropout : float, default=0.0
+        Fraction of each block's outputs that training drops, in [0, 1).
+
+    Returns
+    -------
+    model : keras.Model
+        Not compiled.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyperparameter or the shape cannot be used; the message names it.
+
+    Examples
+    --------
+    >>> from skkeras import models
+    >>> models.tcn((24, 3), 12, "linear", filters=(16, 16)).output_shape
+    (None, 12)
+    """
+    import keras
+
+    _check_input_shape("tcn", input_shape)
+    _check_hidden_layers(activation, dropout, None, filters=filters, kernel_size=kernel_size)
+    inputs = hidden = keras.Input(input_shape)
+    for i, size in enumerate(np.atleast_1d(filters).tolist()):
+        convolved = keras.layers.Conv1D(
+            size, kernel_size, dilation_rate=2**i, padding="causal", activation=activation
+        )(hidden)
+        if dropout:
+            convolved = keras.layers.Dropout(dropout)(convolved)
+        if hidden.shape[-1] != size:
+            hidden = keras.layers.Conv1D(size, 1)(hidden)
+        hidden = hidden + convolved
+    outputs = keras.layers.Dense(n_outputs, activation=output_activation)(hidden[:, -1])
+    return keras.Model(inputs, outputs)
+
+
+def _channels(inputs, n_outputs, meta):
+    """Split windows into the channels that are forecast and the others, flat; or None."""
+    import keras
+
+    n_channels = inputs.shape[2]
+    every = range(n_channels) if n_outputs % n_channels == 0 else ()
+    targets = list((meta or {}).get("target_columns_", every))
+    others = [channel for channel in range(n_channels) if channel not in targets]
+    if not others and targets == [*every]:
+        return inputs, None
+    parts = [keras.ops.take(inputs, part, axis=2) if part else None for part in (targets, others)]
+    return parts[0], None if parts[1] is None else keras.layers.Flatten()(parts[1])
+
+
+def _ahead(channels, horizon):
+    """Map the steps of each channel to those of the horizon, by shared weights."""
+    import keras
+
+    flipped = keras.layers.Permute((2, 1))(channels)
+    return keras.layers.Permute((2, 1))(_dense(horizon, channels.shape[1])(flipped))
+
+
+def _dense(units, n_inputs):
+    """Make a linear layer that starts from U(-b, b), b = 1 / sqrt(n_inputs), as in the paper."""
+    import keras
+
+    bound = n_inputs**-0.5
+    return keras.layers.Dense(
+        units, kernel_initializer=keras.initializers.RandomUniform(-bound, bound)
+    )
+
+
+def _sum_up(inputs, outputs, activation):
+    import keras
+
+    total = outputs[0] if len(outputs) == 1 else keras.layers.Add()(outputs)
+    return keras.Model(inputs, keras.layers.Activation(activation)(total))
+
+
+PRESETS = MappingProxyType(
+    {
+        "mlp": mlp,
+        "cnn": cnn,
+        "lstm": lstm,
+        "gru": gru,
+        "linear": linear,
+        "nlinear": nlinear,
+        "dlinear": dlinear,
+        "tcn": tcn,
+    }
+)
 
 
 def find_preset(name):
@@ -397,7 +620,8 @@ def find_preset(name):
     Traceback (most recent call last):
     ...
     ValueError: Got model='mpl'; expected the name of a preset, a builder or a keras.Model. Did \
-you mean 'mlp'? Accepted: 'cnn', 'gru', 'linear', 'lstm', 'mlp'.
+you mean 'mlp'? Accepted: 'cnn', 'dlinear', 'gru', 'linear', 'lstm', \
+'mlp', 'nlinear', 'tcn'.
     """
     try:
         return PRESETS[name]
@@ -419,7 +643,7 @@ _SEQUENCE = (
     (2,),
     "Reshape X so that each row is a sequence, X[..., None] for one feature",
 )
-_ROWS = {"cnn": _IMAGE, "lstm": _SEQUENCE, "gru": _SEQUENCE}
+_ROWS = {"cnn": _IMAGE, **dict.fromkeys(("lstm", "gru", "tcn", "nlinear", "dlinear"), _SEQUENCE)}
 
 
 def _check_input_shape(preset, input_shape):
@@ -442,7 +666,7 @@ def _check_input_shape(preset, input_shape):
                 f"model={preset!r}. {remedy}, or use model='mlp'."
             )
     # Recurrent layers take any number of steps; the others turn all of a row into weights.
-    fixed = input_shape[1:] if _ROWS.get(preset) is _SEQUENCE else input_shape
+    fixed = input_shape[1:] if preset in ("lstm", "gru", "tcn") else input_shape
     if None in fixed:
         raise ValueError(
             f"Got rows of shape input_shape={tuple(input_shape)}; expected sizes that are known "

@@ -44,6 +44,7 @@ def raising(error):
         ([], "accuracy", 0.93),
         pytest.param(["regression"], "R2", 0.25, marks=pytest.mark.slow),
         pytest.param(["images"], "accuracy", 0.97, marks=pytest.mark.slow),
+        pytest.param(["forecast"], "R2", 0.85, marks=pytest.mark.slow),
     ],
 )
 def test_job_searches_compares_and_saves(arguments, scored, lowest):

@@ -11,8 +11,17 @@ from sklearn.model_selection import train_test_split
 
 from skkeras import models
 
-SHAPES = {"mlp": (4,), "cnn": (8, 8, 1), "lstm": (5, 3), "gru": (5, 3), "linear": (4,)}
-WITH_HIDDEN_LAYERS = [name for name in models.PRESETS if name != "linear"]
+SHAPES = {
+    "mlp": (4,),
+    "cnn": (8, 8, 1),
+    "lstm": (5, 3),
+    "gru": (5, 3),
+    "linear": (4,),
+    "nlinear": (5, 3),
+    "dlinear": (5, 3),
+    "tcn": (5, 3),
+}
+WITH_HIDDEN_LAYERS = ["mlp", "cnn", "lstm", "gru"]
 
 
 def layer_types(net):
@@ -222,6 +231,8 @@ def test_layer_normalization_of_one_unit_is_refused_for_it_would_be_constant(nam
         ("cnn", (4, 8, 8, 1), r"\(height, width\)"),
         ("cnn", (None, 8, 1), "known"),
         ("lstm", (24,), r"\(steps, features\)"),
+        ("nlinear", (24,), r"\(steps, features\)"),
+        ("dlinear", (None, 3), "known"),
         ("gru", (8, 8, 3), r"\(steps, features\)"),
         ("gru", (8, None), "known"),
         ("mlp", (None, 4), "known"),
@@ -232,6 +243,51 @@ def test_layer_normalization_of_one_unit_is_refused_for_it_would_be_constant(nam
 def test_shape_that_a_preset_cannot_take_is_an_error_that_names_both(name, input_shape, expected):
     with pytest.raises(ValueError, match=rf"input_shape=\(.*expected .*{expected}.*'{name}'"):
         models.PRESETS[name](input_shape, 1, "linear")
+
+
+@pytest.mark.parametrize(
+    "name, parameter, value",
+    [
+        ("dlinear", "kernel_size", 0),
+        ("tcn", "filters", ()),
+        ("tcn", "kernel_size", 2.5),
+        ("tcn", "dropout", 1.5),
+        ("tcn", "activation", "foo"),
+    ],
+)
+def test_bad_hyperparameter_of_a_forecasting_preset_is_an_error(name, parameter, value):
+    with pytest.raises(ValueError, match=rf"^Got {parameter}=.*; expected "):
+        models.PRESETS[name](SHAPES[name], 1, "linear", **{parameter: value})
+
+
+@pytest.mark.parametrize("name", ["nlinear", "dlinear"])
+def test_channels_share_weights_and_levels_pass_through(name):
+    net = models.PRESETS[name]((30, 2), 6, "linear")
+    window = np.random.default_rng(0).normal(size=(1, 30, 2)).astype("float32")
+    ahead = np.reshape(net(window), (3, 2))
+    np.testing.assert_allclose(
+        np.reshape(net(window[..., ::-1]), (3, 2)), ahead[:, ::-1], rtol=1e-5
+    )
+    if name == "nlinear":
+        np.testing.assert_allclose(np.reshape(net(window + 9), (3, 2)), ahead + 9, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["nlinear", "dlinear"])
+def test_channels_that_are_not_forecast_count_too(name):
+    net = models.PRESETS[name]((5, 3), 2, "linear", meta={"target_columns_": [1]})
+    window = np.zeros((1, 5, 3), "float32")
+    other = window.copy()
+    other[:, -1, 2] = 1
+    assert net.output_shape == (None, 2)
+    assert np.any(np.asarray(net(window)) != np.asarray(net(other)))
+
+
+def test_tcn_sees_nothing_later_than_the_last_step_and_all_before_it():
+    net = models.tcn((30, 1), 1, "linear", activation="tanh")
+    window = np.zeros((1, 30, 1), "float32")
+    changed = window.copy()
+    changed[0, 1] = 1
+    assert np.any(np.asarray(net(window)) != np.asarray(net(changed)))
 
 
 @pytest.mark.parametrize("name", models.PRESETS)

@@ -5,7 +5,15 @@ import skkeras
 
 
 def test_the_root_is_a_table_of_contents():
-    assert set(skkeras.__all__) == {"KerasClassifier", "KerasRegressor", "clear_cache", "models"}
+    assert set(skkeras.__all__) == {
+        "KerasClassifier",
+        "KerasForecaster",
+        "KerasRegressor",
+        "clear_cache",
+        "data",
+        "forecast_scorer",
+        "models",
+    }
     assert all(hasattr(skkeras, name) for name in skkeras.__all__)
 
 

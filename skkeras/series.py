@@ -1,0 +1,246 @@
+"""Series: what a forecaster learns of its training data besides weights."""
+
+import dataclasses
+from numbers import Integral
+from typing import Any
+
+from sklearn.utils.validation import check_array, check_consistent_length
+
+from skkeras.columns import column_numbers
+from skkeras.frames import as_frame, is_series, kind_of, names_of
+from skkeras.history import keep
+from skkeras.timeline import index_of, read_timeline
+from skkeras.units import learn_units
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Series:
+    """What was learnt of one or several series.
+
+    Parameters
+    ----------
+    target : list of int or None
+        The columns to forecast, and what y is if it isn't given.
+    known_future : list of int
+        The columns that are known in advance.
+    y_shape : tuple
+        () or (n_targets,).
+    units : Units
+        The net's, and the way there and back.
+    means, spreads : arrays of shape (n_columns,)
+        Means and standard deviations of the columns.
+    kind : {"pandas", "polars"} or None
+        Whose frames came in.
+    names : list or None
+        What the targets are called.
+    pasts : dict of Past
+        The ends of each series, by group; the group of a single one is None.
+    held_out : pair of (Inputs, Windows), or None
+        Windows that weren't trained on, and what came after them.
+    """
+
+    target: Any
+    known_future: list
+    y_shape: tuple
+    units: Any
+    means: Any
+    spreads: Any
+    kind: Any
+    names: Any
+    pasts: dict = dataclasses.field(default_factory=dict)
+    held_out: Any = None
+
+    def truth(self, table, y):
+        """Return what is to be forecast, (n_rows, n_targets), where y may be None."""
+        if y is not None:
+            y = check_truth(y, table)
+            if y.shape[1:] != self.y_shape and {y.shape[1:], self.y_shape} != {(), (1,)}:
+                raise ValueError(
+                    f"y has shape {y.shape}; expected {(len(y), *self.y_shape)}, as in training."
+                )
+            return y.reshape(len(y), -1)
+        if self.target is None:
+            raise ValueError(
+                "Got no y; expected one, as in training. Without y, target=... names the columns "
+                "of X to forecast."
+            )
+        return table[:, self.target]
+
+    def remembering(self, table, index, rows, look_back):
+        """Return these facts with the ends of new series."""
+        pasts = {
+            group: keep(table[at], look_back, None if index is None else read_timeline(index[at]))
+            for group, at in rows.items()
+        }
+        return dataclasses.replace(self, pasts=pasts)
+
+    def extended(self, table, index, rows, look_back):
+        """Return these facts with the ends moved on by rows that follow."""
+        pasts = dict(self.pasts)
+        for group, at in rows.items():
+            last = None if index is None else index[at[-1]]
+            if group in pasts:
+                pasts[group] = pasts[group].with_rows(table[at], look_back, last)
+            else:
+                timeline = None if index is None else read_timeline(index[at])
+                pasts[group] = keep(table[at], look_back, timeline)
+        return dataclasses.replace(self, pasts=pasts)
+
+    def past_of_rows(self, group):
+        """Return the ends of the series that some rows are of; None for a new one."""
+        if group is None and None not in self.pasts:
+            raise ValueError(
+                f"Got no groups; expected the series of each row, for the net was trained on "
+                f"{len(self.pasts)}. Pass groups=, or history= for rows of one series."
+            )
+        return self.pasts.get(group)
+
+    def past(self, group):
+        """Return the ends of one series."""
+        if group is None and len(self.pasts) == 1:
+            return next(iter(self.pasts.values()))
+        if group not in self.pasts:
+            raise ValueError(
+                f"Got group={group!r}; expected one of the {len(self.pasts)} series of training: "
+                f"{', '.join(map(repr, list(self.pasts)[:10]))}. For another one pass history=."
+            )
+        return self.pasts[group]
+
+    @property
+    def unforecast(self):
+        """The columns that are neither forecast nor known in advance."""
+        n_columns = len(self.units.center)
+        return sorted({*range(n_columns)} - {*self.units.own} - {*self.known_future})
+
+
+def learn_series(X, table, y, names, *, is_seen, target, known_future, normalize, window_norm):
+    """Learn which columns are what, and their units.
+
+    Parameters
+    ----------
+    X, y : as given to fit
+        Their types and names count.
+    table : array of shape (n_rows, n_columns)
+        X, checked.
+    names : sequence of str or None
+        Of its columns.
+    is_seen : bool array of shape (n_rows,)
+        The rows that aren't held out: units are learnt from them.
+    target, known_future, normalize, window_norm : object
+        Parameters of `KerasForecaster`.
+
+    Returns
+    -------
+    series : Series
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter names a column that isn't there, or one twice.
+    """
+    n_columns = table.shape[1]
+    known = (
+        []
+        if known_future is None
+        else (column_numbers("known_future", known_future, n_columns, names))
+    )
+    own = None if target is None else column_numbers("target", target, n_columns, names)
+    if {*(own or ())} & {*known}:
+        raise ValueError(
+            f"Got target={target!r} and known_future={known_future!r}, which have a column in "
+            "common; expected none, because what is known needs no forecast."
+        )
+    if y is not None:
+        truth, labels = check_truth(y, table), names_of(y)
+        y_shape, kind = truth.shape[1:], kind_of(X) or kind_of(y)
+        truth = truth.reshape(len(truth), -1)
+    else:
+        own = [i for i in range(n_columns) if i not in known] if own is None else own
+        truth, labels = table[:, own], names_of(X)
+        is_one = isinstance(target, str | Integral) or (target is None and is_series(X))
+        y_shape, kind = () if is_one else (len(own),), kind_of(X)
+        labels = None if labels is None else [labels[i] for i in own]
+    units = learn_units(table[is_seen], truth[is_seen], own, normalize=normalize)
+    if window_norm is not None and not units.own:
+        raise ValueError(
+            f"Got window_norm={window_norm!r} and a y that is no column of X, so that no window "
+            "has its level; expected y's own past among the columns. Add it, or set "
+            "window_norm=None."
+        )
+    means, spreads = table[is_seen].mean(axis=0), table[is_seen].std(axis=0)
+    return Series(own, known, y_shape, units, means, spreads, kind, labels)
+
+
+def known_rows(X_future, known_future, steps, index, *, n_columns, names=None):
+    """Check the rows to come, and return what is known of them in advance.
+
+    Parameters
+    ----------
+    X_future : array-like or DataFrame, or None
+        All columns of X, or those that are known in advance alone.
+    known_future : list of int
+        Those.
+    steps : int
+        How many rows are needed.
+    index : pandas.Index or None
+        The index that they should have, if they have one.
+    n_columns : int
+        How many X has.
+    names : sequence of str or None, default=None
+        What X's columns are called.
+
+    Returns
+    -------
+    known : array of shape (n_rows, n_known) or None
+        None if nothing has to be known.
+
+    Raises
+    ------
+    ValueError
+        If rows or columns are missing, or the index is another.
+    """
+    if not known_future:
+        return None
+    labels = known_future if names is None else [names[i] for i in known_future]
+    if X_future is None:
+        raise ValueError(
+            f"Got no X_future; expected {steps} rows of the columns known in advance, {labels}."
+        )
+    own_index = index_of(as_frame(X_future))
+    if index is not None and own_index is not None:
+        n_shared = min(len(index), len(own_index))
+        if not own_index[:n_shared].equals(index[:n_shared]):
+            raise ValueError(
+                f"X_future begins at {own_index[0]}; expected the index that follows what is "
+                f"known, from {index[0]} to {index[-1]}."
+            )
+    given = names_of(as_frame(X_future))
+    if names is not None and given is not None:
+        missing = [label for label in labels if label not in given]
+        if missing:
+            raise ValueError(f"X_future lacks the columns {missing}; expected {labels}.")
+        known = check_array(as_frame(X_future)[labels], dtype="float64", input_name="X_future")
+    else:
+        known = check_array(X_future, dtype="float64", input_name="X_future")
+        if known.shape[1] == n_columns:
+            known = known[:, known_future]
+    if known.shape[1] != len(known_future):
+        raise ValueError(
+            f"X_future has {known.shape[1]} columns; expected the {len(known_future)} known in "
+            f"advance, or all {n_columns}."
+        )
+    if len(known) < steps:
+        raise ValueError(f"X_future has {len(known)} rows; expected steps={steps} of them.")
+    return known
+
+
+def check_truth(y, table):
+    """Check targets as scikit-learn does; return them as float64."""
+    y = check_array(y, ensure_2d=False, dtype="float64", input_name="y")
+    check_consistent_length(table, y)
+    if y.ndim > 2:
+        raise ValueError(
+            f"y has shape {y.shape}; expected (n_rows,) or (n_rows, n_targets). The horizon is no "
+            "axis of y: row t of y is what is forecast for row t of X."
+        )
+    return y

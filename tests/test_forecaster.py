@@ -1,0 +1,808 @@
+"""The forecaster: what it forecasts, from what, and what it says of data that it can't use."""
+
+import functools
+import os
+import runpy
+import tracemalloc
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.callback import ScoringMonitor
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.metrics import mean_absolute_error, r2_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    TimeSeriesSplit,
+    cross_val_score,
+    cross_validate,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skkeras import KerasForecaster, forecast_scorer
+
+# Monthly totals of international airline passengers, in thousands, 1949 to 1960. Box and Jenkins
+# (1976), "Time series analysis: forecasting and control", series G; in the public domain.
+AIRLINE = np.array(
+    [
+        [112, 118, 132, 129, 121, 135, 148, 148, 136, 119, 104, 118],
+        [115, 126, 141, 135, 125, 149, 170, 170, 158, 133, 114, 140],
+        [145, 150, 178, 163, 172, 178, 199, 199, 184, 162, 146, 166],
+        [171, 180, 193, 181, 183, 218, 230, 242, 209, 191, 172, 194],
+        [196, 196, 236, 235, 229, 243, 264, 272, 237, 211, 180, 201],
+        [204, 188, 235, 227, 234, 264, 302, 293, 259, 229, 203, 229],
+        [242, 233, 267, 269, 270, 315, 364, 347, 312, 274, 237, 278],
+        [284, 277, 317, 313, 318, 374, 413, 405, 355, 306, 271, 306],
+        [315, 301, 356, 348, 355, 422, 465, 467, 404, 347, 305, 336],
+        [340, 318, 362, 348, 363, 435, 491, 505, 404, 359, 310, 337],
+        [360, 342, 406, 396, 420, 472, 548, 559, 463, 407, 362, 405],
+        [417, 391, 419, 461, 472, 535, 622, 606, 508, 461, 390, 432],
+    ],
+    dtype="float64",
+).reshape(-1, 1)
+LOOK_BACKS = [3, 6, 12, 24]
+
+
+def airline_net(**parameters):
+    settings = {
+        "target": 0,
+        "epochs": 50,
+        "batch_size": 16,
+        "optimizer__learning_rate": 0.01,
+        "random_state": 0,
+    }
+    return KerasForecaster(**settings, **parameters)
+
+
+def walk(n_rows=60, n_columns=2, seed=0):
+    return np.random.default_rng(seed).normal(size=(n_rows, n_columns)).cumsum(axis=0)
+
+
+def forecaster(**parameters):
+    """A net that is quickly trained, and no better than it has to be."""
+    return KerasForecaster(**{"look_back": 4, "epochs": 2, "random_state": 0, **parameters})
+
+
+# What scikit-learn says of it.
+
+TIME_ORDER = "Rows are time steps: a row is forecast from those before it, so that "
+EXPECTED = {
+    "check_methods_sample_order_invariance": TIME_ORDER + "their order counts.",
+    "check_methods_subset_invariance": TIME_ORDER + "a part of them has another history.",
+    "check_sample_weight_equivalence_on_dense_data": TIME_ORDER
+    + "a row left out or repeated makes another series.",
+}
+
+
+@parametrize_with_checks(
+    [KerasForecaster(look_back=3, horizon=1)],
+    expected_failed_checks=lambda estimator: EXPECTED,
+    xfail_strict=True,
+)
+def test_scikit_learn_finds_what_contradicts_time_and_nothing_else(estimator, check):
+    check(estimator)
+
+
+# Forecasts, and the shapes they have.
+
+
+@pytest.mark.parametrize(
+    "target, y, horizon, shape",
+    [
+        (None, None, 1, (20, 2)),
+        (0, None, 1, (20,)),
+        ([1], None, 1, (20, 1)),
+        (None, None, 3, (20, 3, 2)),
+        (1, None, 3, (20, 3)),
+        (None, "column", 3, (20, 3)),
+        (None, "table", 1, (20, 2)),
+        (None, "table", 3, (20, 3, 2)),
+    ],
+)
+def test_predictions_have_the_shape_of_y_and_an_axis_of_steps(target, y, horizon, shape):
+    X = walk()
+    y = {None: None, "column": X[:, 0], "table": X}[y]
+    net = forecaster(horizon=horizon, target=target).fit(X, y)
+    predicted = net.predict(walk(20, seed=1))
+    assert predicted.shape == shape
+    assert np.isfinite(predicted).all()
+
+
+@pytest.mark.parametrize("model", ["lstm", "gru", "nlinear", "dlinear", "mlp", "tcn", "linear"])
+def test_every_preset_for_sequences_forecasts(model):
+    net = forecaster(model=model, horizon=2, target=0, known_future=1, epochs=1).fit(walk())
+    assert net.predict(walk(5)).shape == (5, 2)
+    assert net.model_.input_shape == (None, 4, 3)
+
+
+def test_the_net_sees_the_rows_before_and_nothing_else():
+    X = walk()
+    net = forecaster(horizon=3, normalize=False).fit(X[:40])
+    windows = np.stack([X[t - 4 : t] for t in range(40, 60)]).astype("float32")
+    expected = net.model_.predict(windows, verbose=0).reshape(20, 3, 2)
+    np.testing.assert_allclose(net.predict(X[40:]), expected, rtol=1e-5)
+
+
+def test_normalize_makes_units_irrelevant():
+    X = walk()
+    plain = forecaster(horizon=2).fit(X[:40]).predict(X[40:])
+    scaled = forecaster(horizon=2).fit(1000 + 100 * X[:40]).predict(1000 + 100 * X[40:])
+    np.testing.assert_allclose(scaled, 1000 + 100 * plain, rtol=1e-4)
+
+
+@pytest.mark.parametrize("window_norm", ["last", "revin"])
+def test_window_norm_takes_the_level_out(window_norm):
+    X = walk()
+    net = forecaster(model="mlp", horizon=2, window_norm=window_norm).fit(X[:40])
+    before = net.predict(X[40:])
+    np.testing.assert_allclose(
+        net.predict(X[40:] + 50, history=X[30:40] + 50), before + 50, rtol=1e-3, atol=1e-3
+    )
+
+
+def test_window_norm_wants_the_targets_past():
+    with pytest.raises(ValueError, match="window_norm='last'.*no column of X"):
+        forecaster(window_norm="last").fit(walk(), walk(60, 1, seed=5))
+
+
+def test_y_in_other_units_is_recognised_among_the_columns():
+    X = walk()
+    net = forecaster(horizon=2).fit(X, 32 + 1.8 * X[:, 1])
+    same = forecaster(horizon=2, target=1).fit(X)
+    np.testing.assert_allclose(net.predict(X), 32 + 1.8 * same.predict(X), rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(net.forecast(2), 32 + 1.8 * same.forecast(2), rtol=1e-3, atol=1e-2)
+
+
+def test_a_builder_gets_the_shapes_and_may_return_steps_by_targets():
+    import keras
+
+    def build(input_shape, n_outputs, meta):
+        assert (input_shape, n_outputs) == ((4, 2), 6)
+        return keras.Sequential(
+            [
+                keras.Input(input_shape),
+                keras.layers.Flatten(),
+                keras.layers.Dense(n_outputs),
+                keras.layers.Reshape((meta["horizon_"], meta["n_targets_"])),
+            ]
+        )
+
+    assert forecaster(model=build, horizon=3).fit(walk()).predict(walk(5)).shape == (5, 3, 2)
+
+
+# What precedes X.
+
+
+def test_x_follows_the_training_data_unless_it_is_the_training_data():
+    X = walk()
+    net = forecaster().fit(X[:40])
+    np.testing.assert_allclose(
+        net.predict(X[40:]), net.predict(X[40:], history=X[30:40]), rtol=1e-6
+    )
+    inside = net.predict(X[:40])
+    np.testing.assert_array_equal(net.predict(X[:7]), inside[:7])
+    np.testing.assert_allclose(inside[4:], net.predict(X[4:40], history=X[:4]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_rows_without_history_are_forecast_from_the_means_of_training(normalize):
+    X = 100 + walk()
+    net = forecaster(normalize=normalize).fit(X)
+    means = np.tile(X.mean(axis=0), (4, 1))
+    np.testing.assert_allclose(net.predict(X), net.predict(X, history=means), rtol=1e-5)
+
+
+def test_rows_to_go_on_with_have_to_be_a_horizon():
+    net = forecaster(horizon=3).fit(walk())
+    with pytest.raises(ValueError, match="n_samples=2 rows; expected at least horizon=3"):
+        net.partial_fit(walk(2))
+
+
+def test_the_training_data_never_sees_the_stored_tail():
+    X = walk()
+    net = forecaster().fit(X[:40])
+    before = net.predict(X[:40])
+    net.update(X[40:] + 100)
+    np.testing.assert_array_equal(net.predict(X[:40]), before)
+
+
+def test_score_counts_forecasts_with_truth_and_real_history():
+    X = walk()
+    net = forecaster(horizon=3, target=0).fit(X[:40])
+    predicted = net.predict(X[40:])
+    pairs = [(predicted[t, h], X[40 + t + h, 0]) for t in range(20) for h in range(3) if t + h < 20]
+    forecasts, truth = np.transpose(pairs)
+    assert net.score(X[40:]) == pytest.approx(r2_score(truth, forecasts))
+    inside = net.predict(X[:40])
+    pairs = [(inside[t, h], X[t + h, 0]) for t in range(4, 40) for h in range(3) if t + h < 40]
+    forecasts, truth = np.transpose(pairs)
+    assert net.score(X[:40]) == pytest.approx(r2_score(truth, forecasts))
+
+
+def test_history_that_is_too_short_is_an_error_with_both_numbers():
+    net = forecaster().fit(walk())
+    with pytest.raises(ValueError, match="history has 3 rows; expected at least look_back=4"):
+        net.predict(walk(5), history=walk(3))
+
+
+@functools.cache
+def untrained(look_back, horizon, n_columns, known_future, gap, window_norm):
+    X = walk(60, n_columns, seed=7)
+    return KerasForecaster(
+        "lstm",
+        model__units=4,
+        look_back=look_back,
+        horizon=horizon,
+        known_future=[n_columns - 1] if known_future else None,
+        gap=gap,
+        window_norm=window_norm,
+        random_state=0,
+    ).initialize(X)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    look_back=st.sampled_from([1, 2, 5]),
+    horizon=st.sampled_from([1, 3]),
+    n_columns=st.integers(1, 3),
+    known_future=st.booleans(),
+    gap=st.sampled_from([0, 2]),
+    window_norm=st.sampled_from([None, "revin"]),
+    inside=st.booleans(),
+    t=st.integers(1, 24),
+    data=st.data(),
+)
+def test_no_forecast_sees_its_own_row_or_a_later_one(
+    look_back, horizon, n_columns, known_future, gap, window_norm, inside, t, data
+):
+    known_future = known_future and n_columns > 1
+    net = untrained(look_back, horizon, n_columns, known_future, gap, window_norm)
+    X = walk(60, n_columns, seed=7)[:25] if inside else walk(25, n_columns, seed=8)
+    column = data.draw(st.integers(0, n_columns - 1))
+    changed = X.copy()
+    changed[t:, column] += 10 * (1 + np.arange(25 - t))
+    before, after = net.predict(X), net.predict(changed)
+    if known_future and column == n_columns - 1:
+        safe = max(t - horizon + 1, 0)
+        assert (before[safe] != after[safe]).any()
+    else:
+        safe = t + 1
+    np.testing.assert_array_equal(before[:safe], after[:safe])
+
+
+# True scores in cross-validation.
+
+
+def scores_by_hand(cv, look_back):
+    """Fit on each training fold, and forecast each test row from its true history."""
+    scores = []
+    for train, test in cv.split(AIRLINE):
+        net = airline_net(look_back=look_back).fit(AIRLINE[train])
+        forecasts = [net.forecast(1, history=AIRLINE[:t])[0] for t in test]
+        scores.append(r2_score(AIRLINE[test, 0], forecasts))
+    return np.mean(scores)
+
+
+def search(cv, **parameters):
+    return GridSearchCV(airline_net(**parameters), {"look_back": LOOK_BACKS}, cv=cv).fit(AIRLINE)
+
+
+def test_a_search_finds_the_true_scores_and_the_true_look_back():
+    cv = TimeSeriesSplit(5, test_size=12)
+    found = search(cv)
+    by_hand = [scores_by_hand(cv, look_back) for look_back in LOOK_BACKS]
+    np.testing.assert_allclose(found.cv_results_["mean_test_score"], by_hand, rtol=1e-4)
+    assert found.best_params_["look_back"] == LOOK_BACKS[np.argmax(by_hand)] == 24
+
+
+@pytest.mark.parametrize("gap", [1, 6])
+def test_a_declared_gap_keeps_the_scores_near_the_true_ones(gap):
+    cv = TimeSeriesSplit(5, test_size=12, gap=gap)
+    by_hand = np.array([scores_by_hand(cv, look_back) for look_back in LOOK_BACKS])
+    bridged = search(cv, gap=gap).cv_results_["mean_test_score"]
+    glued = search(cv).cv_results_["mean_test_score"]
+    assert np.abs(bridged - by_hand).mean() < np.abs(glued - by_hand).mean() / 3
+    assert np.argmax(bridged) == np.argmax(by_hand) != np.argmax(glued)
+    assert bridged[-1] == pytest.approx(by_hand[-1], abs=0.03)
+
+
+def test_an_index_tells_the_gap():
+    index = pd.period_range("1949-01", periods=144, freq="M")
+    frame = pd.DataFrame(AIRLINE, index=index, columns=["passengers"])
+    cv = TimeSeriesSplit(3, test_size=12, gap=6)
+    told = cross_val_score(airline_net(gap=6), AIRLINE, cv=cv)
+    read = cross_val_score(airline_net(), frame, cv=cv)
+    np.testing.assert_allclose(told, read)
+
+
+# Meta-estimators.
+
+
+def test_a_pipeline_is_searched_and_forecasts_in_the_units_of_y():
+    y = AIRLINE[:, 0]
+    pipe = make_pipeline(
+        MinMaxScaler(), KerasForecaster("mlp", epochs=30, optimizer__learning_rate=0.01)
+    )
+    grid = {"kerasforecaster__look_back": [12, 24], "kerasforecaster__model__units": [8, 16]}
+    found = GridSearchCV(pipe, grid, cv=TimeSeriesSplit(5, test_size=12), error_score="raise")
+    found.fit(AIRLINE, y)
+    predicted = found.predict(AIRLINE)
+    assert 300 < predicted[-12:].mean() < 650
+    assert 300 < found.best_estimator_[-1].forecast(12).mean() < 700
+
+
+def test_targets_are_transformed():
+    y = AIRLINE[:, 0]
+    pipe = make_pipeline(StandardScaler(), airline_net(look_back=12).set_params(target=None))
+    net = TransformedTargetRegressor(pipe, func=np.log, inverse_func=np.exp).fit(
+        AIRLINE[:120], y[:120]
+    )
+    assert net.predict(AIRLINE[120:]).shape == (24,)
+    assert r2_score(y[12:120], net.predict(AIRLINE[:120])[12:]) > 0.9
+
+
+def test_cross_validate_times_and_returns_train_scores():
+    results = cross_validate(
+        forecaster(), walk(), cv=TimeSeriesSplit(3), return_train_score=True, error_score="raise"
+    )
+    assert np.isfinite(results["test_score"]).all()
+    assert np.isfinite(results["train_score"]).all()
+
+
+def test_frames_that_a_scaler_makes_keep_their_index():
+    index = pd.date_range("2024-01-01", periods=60, freq="D")
+    frame = pd.DataFrame(walk(), index=index, columns=["a", "b"])
+    scaler = StandardScaler().set_output(transform="pandas")
+    pipe = make_pipeline(scaler, forecaster()).fit(frame[:40])
+    assert pipe[-1].forecast(3).index[0] == index[40]
+    scaled = pipe[:-1].transform(frame)
+    bridge = pd.concat([scaled[:40], pipe[-1].forecast(5)])
+    np.testing.assert_allclose(
+        pipe.predict(frame[45:]), pipe[-1].predict(scaled[45:], history=bridge)
+    )
+
+
+def test_a_clone_and_a_file_forecast_the_same(tmp_path):
+    X = walk()
+    net = forecaster(horizon=2, known_future=1).fit(X[:40])
+    joblib.dump(net, tmp_path / "net.joblib")
+    loaded = joblib.load(tmp_path / "net.joblib")
+    np.testing.assert_array_equal(loaded.predict(X[40:]), net.predict(X[40:]))
+    np.testing.assert_array_equal(clone(net).fit(X[:40]).predict(X[40:]), net.predict(X[40:]))
+
+
+def test_a_failed_fit_leaves_the_forecaster_as_it_was():
+    X = walk()
+    net = forecaster().fit(X)
+    before = net.forecast(3)
+    with pytest.raises(ValueError, match="n_samples=4 rows; expected at least.*= 5"):
+        net.fit(X[:4])
+    np.testing.assert_array_equal(net.forecast(3), before)
+
+
+# What comes after the end.
+
+
+@pytest.mark.parametrize("steps", [1, 3, 8])
+def test_forecasts_beyond_the_horizon_are_made_from_forecasts(steps):
+    X = walk()
+    net = forecaster(horizon=3).fit(X)
+    rows = X
+    while len(rows) < 60 + steps:
+        rows = np.concatenate([rows, net.predict(rows[-1:] * 0, history=rows)[0]])
+    np.testing.assert_allclose(net.forecast(steps), rows[60 : 60 + steps], rtol=1e-5)
+
+
+def test_forecast_goes_on_from_history():
+    X = walk()
+    net = forecaster(horizon=2).fit(X[:40])
+    np.testing.assert_allclose(net.forecast(5, history=X), net.update(X[40:]).forecast(5))
+
+
+def test_columns_that_nobody_forecasts_end_the_recursion():
+    net = forecaster(horizon=2, target=0).fit(walk())
+    assert net.forecast(2).shape == (2,)
+    with pytest.raises(ValueError, match=r"steps=3, beyond horizon=2.*columns \[1\].*known_future"):
+        net.forecast(3)
+
+
+def test_known_columns_are_read_from_x_future():
+    rng = np.random.default_rng(0)
+    holiday = (rng.random(300) < 0.3).astype(float)
+    sales = 10 + 5 * holiday + 0.1 * rng.normal(size=300)
+    X = pd.DataFrame({"sales": sales, "holiday": holiday})
+    net = forecaster(horizon=2, target="sales", known_future="holiday", epochs=80, batch_size=16)
+    net.set_params(optimizer__learning_rate=0.01).fit(X[:280])
+    assert net.score(X[280:]) > 0.95
+    forecasts = net.forecast(5, X[["holiday"]][280:])
+    np.testing.assert_allclose(forecasts, sales[280:285], atol=1)
+    np.testing.assert_allclose(net.forecast(5, X[280:]), forecasts)
+    np.testing.assert_allclose(net.forecast(5, holiday[280:, np.newaxis]), forecasts)
+    with pytest.raises(ValueError, match=r"no X_future; expected 5 rows.*\['holiday'\]"):
+        net.forecast(5)
+    with pytest.raises(ValueError, match="X_future has 3 rows; expected steps=5"):
+        net.forecast(5, X[280:283])
+    with pytest.raises(ValueError, match="X_future begins at 281; expected.*from 280 to 284"):
+        net.forecast(5, X[281:])
+    with pytest.raises(ValueError, match=r"X_future lacks the columns \['holiday'\]"):
+        net.forecast(5, X[["sales"]][280:])
+
+
+INDEXES = {
+    "monthly": pd.date_range("2020-01-31", periods=66, freq="ME"),
+    "business days": pd.date_range("2024-01-01", periods=66, freq="B"),
+    "hourly across a change of clocks": pd.date_range(
+        "2024-03-29", periods=66, freq="h", tz="Europe/Berlin"
+    ),
+    "every 37 minutes": pd.date_range("2024-01-01", periods=66, freq="37min"),
+    "periods": pd.period_range("2020-01", periods=66, freq="M"),
+    "integers": pd.RangeIndex(100, 166),
+    "every second integer": pd.Index(np.arange(0, 132, 2)),
+}
+
+
+@pytest.mark.parametrize("index", INDEXES.values(), ids=INDEXES)
+def test_the_index_goes_on(index):
+    frame = pd.DataFrame(walk(66), index=index, columns=["a", "b"])
+    index = index if isinstance(index, pd.RangeIndex) else type(index)(list(index))  # no freq
+    frame.index = index
+    net = forecaster(horizon=2).fit(frame[:60])
+    forecasts = net.forecast(6)
+    assert forecasts.index.equals(index[60:])
+    assert list(forecasts.columns) == ["a", "b"]
+    net.update(frame[60:62])
+    assert net.forecast(4).index.equals(index[62:])
+    np.testing.assert_allclose(
+        net.predict(frame[62:]), net.predict(frame[62:], history=frame[50:62])
+    )
+
+
+def test_a_series_comes_in_and_goes_out():
+    index = pd.period_range("1949-01", periods=144, freq="M")
+    series = pd.Series(AIRLINE[:, 0], index=index, name="passengers")
+    forecasts = forecaster().fit(series).forecast(3)
+    assert isinstance(forecasts, pd.Series)
+    assert forecasts.name == "passengers"
+    assert str(forecasts.index[0]) == "1961-01"
+    assert forecaster().fit(series.rename(None)).forecast(3).name is None
+
+
+def test_polars_comes_in_and_goes_out():
+    frame = pl.DataFrame(walk(), schema=["a", "b"])
+    assert forecaster().fit(frame).forecast(3).columns == ["a", "b"]
+    assert forecaster().fit(frame["a"]).forecast(3).name == "a"
+
+
+def test_another_frequency_is_an_error():
+    frame = pd.DataFrame(walk(), index=pd.date_range("2024-01-01", periods=60, freq="D"))
+    net = forecaster().fit(frame[:40])
+    other = frame[40:].set_axis(pd.date_range("2024-02-10", periods=20, freq="h"))
+    with pytest.raises(ValueError, match="20 rows in another frequency.*D apart.*2024-02-09"):
+        net.predict(other)
+    with pytest.raises(ValueError, match="begins at 2024-02-10 07:00.*D apart"):
+        net.predict(frame[40:].set_axis(frame.index[40:] + pd.Timedelta("7h")))
+    with pytest.raises(ValueError, match="index of int64.*D apart"):
+        net.predict(frame[40:].set_axis(range(5, 25)))
+    for without_index in (frame[40:].to_numpy(), frame[40:].reset_index(drop=True)):
+        np.testing.assert_allclose(net.predict(without_index), net.predict(frame[40:]))
+
+
+def test_an_index_that_isnt_even_can_be_trained_on_but_does_not_go_on():
+    frame = pd.DataFrame(walk(), index=pd.date_range("2024-01-01", periods=60, freq="D"))
+    net = forecaster().fit(frame.drop(frame.index[7]))
+    assert net.predict(frame[55:]).shape == (5, 2)
+    with pytest.raises(ValueError, match="evenly spaced.*asfreq"):
+        net.forecast(3)
+
+
+@pytest.mark.parametrize("where", ["fit", "predict", "history"])
+def test_missing_values_are_scikit_learns_error(where):
+    X = walk()
+    broken = X.copy()
+    broken[20, 0] = np.nan
+    net = forecaster().fit(X)
+    with pytest.raises(ValueError, match="contains NaN"):
+        {
+            "fit": lambda: net.fit(broken),
+            "predict": lambda: net.predict(broken),
+            "history": lambda: net.predict(X, history=broken),
+        }[where]()
+
+
+def test_one_dimension_is_scikit_learns_error():
+    with pytest.raises(ValueError, match="Reshape your data"):
+        forecaster().fit(AIRLINE[:, 0])
+
+
+@pytest.mark.parametrize(
+    "parameters, error, message",
+    [
+        ({"look_back": 0}, ValueError, "look_back == 0"),
+        ({"horizon": 1.5}, TypeError, "horizon"),
+        ({"gap": -1}, ValueError, "gap == -1"),
+        ({"window_norm": "first"}, ValueError, "window_norm='first'; expected one of"),
+        ({"target": 2}, ValueError, "target=2, and X has 2 columns; expected numbers from -2 to 1"),
+        ({"target": "a"}, ValueError, "X has no column names"),
+        ({"target": [0, 0]}, ValueError, "a column twice"),
+        ({"target": 0.5}, TypeError, "expected a column's number"),
+        ({"target": 0, "known_future": [0]}, ValueError, "a column in common"),
+        ({"look_back": 59, "horizon": 2}, ValueError, "n_samples=60.*59 \\+ 2 = 61"),
+        ({"validation_split": 2}, ValueError, None),
+    ],
+)
+def test_a_wrong_parameter_is_an_error(parameters, error, message):
+    net = forecaster(**parameters)
+    if message is None:
+        assert len(net.fit(walk()).history_["val_loss"]) == 2
+        return
+    with pytest.raises(error, match=message):
+        net.fit(walk())
+
+
+# Training on part of it, and going on.
+
+
+def test_the_last_rows_are_held_out():
+    X = walk()
+    split = forecaster(horizon=2, validation_split=0.25).fit(X)
+    explicit = forecaster(horizon=2).fit(X[:45], X_val=X[45:])
+    np.testing.assert_allclose(split.history_["val_loss"], explicit.history_["val_loss"], rtol=1e-6)
+
+
+def test_a_splitter_holds_out_the_rows_it_says():
+    X = walk()
+    net = forecaster(validation_split=TimeSeriesSplit(3)).fit(X)
+    same = forecaster().fit(X[:15], X_val=X[15:30])
+    np.testing.assert_allclose(net.history_["val_loss"], same.history_["val_loss"], rtol=1e-6)
+
+
+def test_weights_count_where_a_row_is_forecast():
+    X = walk()
+    weight = np.ones(60)
+    weight[40:] = 0
+    spoilt = X.copy()
+    spoilt[40:] += 100
+    settings = {"normalize": False, "shuffle": False, "batch_size": 100}
+    one = forecaster(**settings).fit(X, sample_weight=weight)
+    other = forecaster(**settings).fit(spoilt, sample_weight=weight)
+    # The first rows have no history but the means of training, which are others.
+    np.testing.assert_allclose(one.predict(X[:40])[4:], other.predict(X[:40])[4:], rtol=1e-4)
+
+
+def test_partial_fit_learns_the_windows_of_the_new_rows_and_moves_the_end():
+    X = walk()
+    net = forecaster(normalize=False).partial_fit(X[:40]).partial_fit(X[40:])
+    assert net.n_iter_ == 2
+    np.testing.assert_allclose(net.forecast(3), net.forecast(3, history=X))
+    by_hand = forecaster(epochs=1, normalize=False).fit(X[:40])
+    before = X[30:40]
+    by_hand.model_.fit(
+        np.stack([X[t - 4 : t] for t in range(40, 60)]), X[40:], epochs=1, batch_size=20, verbose=0
+    )
+    np.testing.assert_allclose(
+        net.predict(X[40:], history=before), by_hand.predict(X[40:], history=before), atol=0.02
+    )
+
+
+def test_an_lstm_trains_as_in_keras():
+    import keras
+
+    X = walk(120).astype("float32")
+
+    def build(input_shape, n_outputs):
+        layers = [keras.Input(input_shape), keras.layers.LSTM(8), keras.layers.Dense(n_outputs)]
+        return keras.Sequential(layers)
+
+    net = forecaster(model=build, look_back=12, horizon=2, epochs=3, shuffle=False, normalize=False)
+    twin = clone(net).initialize(X).model_
+    origins = range(12, 119)
+    twin.fit(
+        np.stack([X[t - 12 : t] for t in origins]),
+        np.stack([X[t : t + 2].ravel() for t in origins]),
+        epochs=3,
+        batch_size=32,
+        shuffle=False,
+        verbose=0,
+    )
+    net.fit(X)
+    for mine, theirs in zip(net.model_.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+# Several series.
+
+
+def panel(lengths, seed=0):
+    """Waves of other levels, interleaved at random; rows of each are in order."""
+    rng = np.random.default_rng(seed)
+    groups = rng.permutation(np.repeat(np.arange(len(lengths)), lengths))
+    X = np.empty((len(groups), 1))
+    for group, length in enumerate(lengths):
+        phase, level = rng.uniform(0, 6), rng.normal() * 10
+        X[groups == group, 0] = level + np.sin(phase + np.arange(length) / 2)
+    return X, groups
+
+
+def test_windows_do_not_cross_series():
+    X, groups = panel([20, 31, 9])
+    net = forecaster(normalize=False, shuffle=False, batch_size=100).initialize(X, groups=groups)
+    predicted = net.predict(X, groups=groups)
+    for group in range(3):
+        alone = X[groups == group]
+        by_hand = net.model_.predict(
+            np.stack([alone[t - 4 : t] for t in range(4, len(alone))]), verbose=0
+        )
+        np.testing.assert_allclose(predicted[groups == group][4:], by_hand, rtol=1e-5)
+    losses = [
+        (net.predict(X, groups=groups)[rows][4:] - X[rows][4:]) ** 2
+        for rows in (np.flatnonzero(groups == group) for group in range(3))
+    ]
+    trained = forecaster(normalize=False, epochs=1, batch_size=100).fit(X, groups=groups)
+    assert trained.history_["loss"][0] == pytest.approx(np.concatenate(losses).mean(), rel=1e-4)
+
+
+def test_a_panel_goes_on_series_by_series():
+    X, groups = panel([40, 25, 30])
+    late = np.concatenate([np.flatnonzero(groups == group)[-5:] for group in range(3)])
+    early = np.setdiff1d(np.arange(len(X)), late)
+    net = forecaster(window_norm="last", epochs=60).fit(X[early], groups=groups[early])
+    assert net.score(X[late], groups=groups[late]) > 0.9
+    for group in range(3):
+        history = X[early][groups[early] == group]
+        np.testing.assert_allclose(
+            net.forecast(3, group=group), net.forecast(3, history=history), rtol=1e-6
+        )
+    with pytest.raises(ValueError, match="group=None; expected one of the 3 series.*0, 1, 2"):
+        net.forecast(3)
+
+
+def test_groups_are_asked_for_where_training_had_some():
+    X, groups = panel([20, 30])
+    net = forecaster().fit(X, groups=groups)
+    with pytest.raises(ValueError, match="no groups; expected the series of each row.*2"):
+        net.predict(X)
+    assert net.predict(X[:5], history=X[groups == 0]).shape == (5, 1)
+
+
+def test_groups_have_to_be_as_many_as_rows():
+    X, groups = panel([20, 30])
+    with pytest.raises(ValueError, match="groups has shape \\(49,\\); expected.*50 rows"):
+        forecaster().fit(X, groups=groups[:-1])
+
+
+# Intervals and other metrics.
+
+
+def autoregression(n_rows, seed):
+    rng = np.random.default_rng(seed)
+    series = np.zeros(n_rows)
+    for t in range(2, n_rows):
+        series[t] = 0.6 * series[t - 1] - 0.3 * series[t - 2] + rng.normal()
+    return series[:, np.newaxis]
+
+
+def test_intervals_cover_what_they_promise():
+    coverages = {0.5: [], 0.8: [], 0.95: []}
+    for seed in range(4):
+        X = autoregression(2400, seed)
+        net = forecaster(horizon=2, target=0, epochs=5, validation_split=0.4).fit(X[:1600])
+        truth = np.column_stack([X[1600:-1, 0], X[1601:, 0]])
+        for coverage, realised in coverages.items():
+            lower, upper = net.predict_interval(X[1600:], coverage)
+            realised.append(((lower[:-1] <= truth) & (truth <= upper[:-1])).mean(axis=0))
+    for coverage, realised in coverages.items():
+        np.testing.assert_allclose(np.mean(realised, axis=0), coverage, atol=0.05)
+
+
+@pytest.mark.parametrize("window_norm", [None, "last", "revin"])
+def test_limits_are_as_far_as_held_out_forecasts_were_off(window_norm):
+    X = walk()
+    net = forecaster(horizon=2, target=0, window_norm=window_norm, validation_split=20).fit(X)
+    errors = np.abs(
+        net.predict(X[40:-1], history=X[:40]) - np.column_stack([X[40:-1, 0], X[41:, 0]])
+    )
+    lower, upper = net.predict_interval(X[50:], 0.75)
+    np.testing.assert_allclose((upper - lower)[0] / 2, np.sort(errors, axis=0)[15 - 1], rtol=1e-4)
+    low, high = net.set_params(predict__batch_size=7).forecast_interval(2, 0.75)
+    np.testing.assert_allclose((high + low) / 2, net.forecast(2))
+    with pytest.raises(ValueError, match="steps=3, beyond horizon=2"):
+        net.forecast_interval(3)
+
+
+def test_intervals_want_windows_held_out():
+    with pytest.raises(ValueError, match="no windows.*validation_split=0.2"):
+        forecaster().fit(walk()).predict_interval(walk())
+    with pytest.raises(ValueError, match="coverage=0.99 and 6 windows.*at least 99"):
+        forecaster(validation_split=0.1).fit(walk()).predict_interval(walk(), 0.99)
+
+
+def test_any_metric_scores_forecasts_of_several_steps():
+    X = walk()
+    pipe = make_pipeline(StandardScaler(), forecaster(horizon=3, target=0))
+    cv = TimeSeriesSplit(2, test_size=10)
+    scores = cross_val_score(pipe, X, cv=cv, scoring=forecast_scorer(mean_absolute_error))
+    for (train, test), score in zip(cv.split(X), scores, strict=True):
+        net = clone(pipe).fit(X[train])
+        predicted, truth = net.predict(X[test]), net[0].transform(X[test])[:, 0]
+        errors = [
+            abs(predicted[t, h] - truth[t + h]) for t in range(10) for h in range(3) if t + h < 10
+        ]
+        assert score == pytest.approx(-np.mean(errors))
+    with pytest.raises(ValueError, match="greater_is_better=None"):
+        forecast_scorer(max)
+
+
+def test_parameters_of_windows_can_not_change_under_a_net():
+    X = walk()
+    net = forecaster().fit(X)
+    with pytest.raises(ValueError, match="horizon was changed since"):
+        net.set_params(horizon=2).predict(X)
+
+
+# What it costs, and what others say of it.
+
+
+def test_windows_are_not_materialised():
+    X = np.random.default_rng(0).normal(size=(17_420, 7))
+    net = KerasForecaster(look_back=720, horizon=96, random_state=0)
+    tracemalloc.start()
+    try:
+        net.initialize(X)
+        rows = net._rows(*net._check_data(X, None, reset=False))
+        rows.take(np.arange(32))
+        peak_mb = tracemalloc.get_traced_memory()[1] / 2**20
+    finally:
+        tracemalloc.stop()
+    assert rows.n_rows > 16_000
+    assert peak_mb < 40  # 345 MB if materialised
+
+
+def test_scikit_learns_callbacks_score_the_rows_that_were_given():
+    monitor = ScoringMonitor(scoring="r2")
+    net = forecaster(target=0).set_callbacks(monitor)
+    net.fit(walk())
+    assert len(net.history_["loss"]) == 2
+
+
+def benchmark():
+    folder = os.environ.get("SKKERAS_TEST_DATA")
+    if folder is None or not Path(folder, "ETTh1.csv").exists():
+        pytest.skip("SKKERAS_TEST_DATA names no folder with ETTh1.csv, which isn't ours to ship")
+    module = runpy.run_path(str(Path(__file__).parent / "benchmarks" / "forecasting.py"))
+    return module["measure"], module["load_etth1"]()
+
+
+@pytest.mark.slow
+def test_dlinear_reaches_the_error_of_its_paper():
+    measure, parts = benchmark()
+    assert measure("dlinear", 96, 0, parts)[0] <= 0.3825
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "horizon, published", [(96, 0.374), (192, 0.408), (336, 0.429), (720, 0.44)]
+)
+def test_nlinear_reaches_the_error_of_its_paper(horizon, published):
+    measure, parts = benchmark()
+    errors = [measure("nlinear", horizon, seed, parts)[0] for seed in range(3)]
+    assert np.mean(errors) <= 1.03 * published
+
+
+@pytest.mark.slow
+def test_small_series_are_forecast_better_than_by_their_last_season():
+    errors = []
+    for seed in range(5):
+        net = airline_net(look_back=24, horizon=12).set_params(
+            epochs=300, batch_size=32, optimizer__learning_rate=0.003, random_state=seed
+        )
+        predicted = net.fit(AIRLINE[:-36]).predict(AIRLINE[-36:])
+        errors.append(np.abs(predicted[[0, 12, 24]].ravel() - AIRLINE[-36:, 0]).mean())
+    assert np.mean(errors) < 25.8
