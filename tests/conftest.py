@@ -1,7 +1,16 @@
 """Data that tests share. It can't be written to, so a fit that changes its arguments fails."""
 
+import contextlib
+
 import numpy as np
 import pytest
+
+with contextlib.suppress(ImportError):  # it isn't among the lowest versions that are tested
+    from hypothesis import settings
+
+    # The same examples every time, however slow the machine.
+    settings.register_profile("repeatable", deadline=None, derandomize=True)
+    settings.load_profile("repeatable")
 
 
 def _read_only(array):

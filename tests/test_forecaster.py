@@ -248,7 +248,7 @@ def untrained(look_back, horizon, n_columns, known_future, gap, window_norm):
     ).initialize(X)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(
     look_back=st.sampled_from([1, 2, 5]),
     horizon=st.sampled_from([1, 3]),

@@ -1,7 +1,7 @@
 """Windows: what is gathered on demand equals what would have been materialised."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from skkeras import data
@@ -10,7 +10,6 @@ from skkeras.windows import inputs, outcomes, window_norms
 SERIES = np.random.default_rng(0).normal(size=(40, 3))
 
 
-@settings(deadline=None, derandomize=True)
 @given(
     look_back=st.integers(1, 9),
     horizon=st.integers(1, 12),

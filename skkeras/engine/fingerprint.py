@@ -119,6 +119,23 @@ def is_shareable(digest):
     return not digest.startswith(_UNSHAREABLE)
 
 
+def layer_settings(layer):
+    """Collect the attributes of a layer that count, by name.
+
+    Parameters
+    ----------
+    layer : keras.Layer
+        It may be a model.
+
+    Returns
+    -------
+    settings : dict
+        Without Keras's bookkeeping: what was built, called and compiled.
+    """
+    skip = _machinery().of(layer)
+    return {name: value for name, value in vars(layer).items() if name not in skip}
+
+
 class _Machinery(NamedTuple):
     """Names of attributes in which Keras keeps more than settings, by kind of object."""
 
@@ -275,8 +292,7 @@ class _KerasWalk(Walk):
             self._layer_names.append((layer, layer.name))
         # Nobody asks for the names of layers that a library's layer has made for itself.
         outside, self._names_count = self._names_count, is_model or is_users
-        skip = _machinery().of(layer)
-        items = [(k, v) for k, v in vars(layer).items() if k not in skip]
+        items = layer_settings(layer).items()
         items = [(k, v) for k, v in items if not isinstance(v, keras.callbacks.History)]
         if is_users:
             cls = self.cls(type(layer), ignored=_SETUP_METHODS if layer.built else frozenset())

@@ -9,7 +9,7 @@ from skkeras.engine.archiving import sublayers
 from skkeras.engine.building import make_seeded
 from skkeras.engine.cache import predictors, programs, workers
 from skkeras.engine.copying import compile_arguments
-from skkeras.engine.fingerprint import fingerprint, is_shareable
+from skkeras.engine.fingerprint import fingerprint, is_shareable, layer_settings
 from skkeras.engine.program import Predictor, Program, batch_specs, tracing
 from skkeras.engine.rows import leaves, map_leaves
 from skkeras.exceptions import SharedVariablesError
@@ -227,13 +227,19 @@ class _Snapshot:
     """What a model was like when it was looked at last, to see fast whether it has changed."""
 
     def __init__(self, model):
-        self._parts = [model.optimizer, *model.variables, *model.trainable_variables]
-        things = [model.optimizer, *sublayers(model)]
-        self._attributes = [(vars(one), [*vars(one).values()]) for one in things if one is not None]
+        self._model = model
+        self._parts = self._current_parts()
+        self._settings = [(layer, [*layer_settings(layer).values()]) for layer in sublayers(model)]
 
     def is_current(self):
-        """Whether no attribute of the layers and the optimizer is another object by now."""
-        return all(_are_same(now.values(), before) for now, before in self._attributes)
+        """Whether no setting of a layer, and no variable, is another object by now."""
+        return _are_same(self._current_parts(), self._parts) and all(
+            _are_same(layer_settings(layer).values(), before) for layer, before in self._settings
+        )
+
+    def _current_parts(self):
+        model = self._model
+        return [model.optimizer, *model.variables, *model.trainable_variables]
 
     def has_parts_of(self, other):
         """Whether the optimizer and the variables, which own programs hold, are the same ones."""
