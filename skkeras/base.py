@@ -24,7 +24,6 @@ from skkeras.callbacks import (
     release,
     task_callback,
 )
-from skkeras.data import check_any_weight, check_inputs, n_samples, relative_weights
 from skkeras.engine import running
 from skkeras.engine.assembling import (
     by_output,
@@ -42,6 +41,7 @@ from skkeras.engine.net import Net
 from skkeras.engine.rows import Rows, map_leaves
 from skkeras.engine.training import Schedule, check_not_nan
 from skkeras.holdout import DEFAULT_FRACTION, check_validation_split, split_rows
+from skkeras.inputs import check_any_weight, check_inputs, n_samples, relative_weights
 from skkeras.models import PRESETS
 from skkeras.params import RoutedParamsMixin, changed_names, check_no_others, split_routed
 from skkeras.recipe import (

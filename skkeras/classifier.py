@@ -7,7 +7,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import column_or_1d
 
 from skkeras.base import BaseKerasEstimator
-from skkeras.data import check_targets
+from skkeras.inputs import check_targets
 from skkeras.targets import Several, classification_target
 
 

@@ -10,13 +10,13 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted, check_scalar, validate_data
 
 from skkeras.base import BaseKerasEstimator
-from skkeras.data import relative_weights
 from skkeras.engine import running
 from skkeras.engine.rows import Rows
 from skkeras.frames import as_frame, labelled
 from skkeras.history import beginning, hold_out, join, lay_out, rows_ahead, rows_by_group
 from skkeras.holdout import DEFAULT_FRACTION
 from skkeras.horizon import Horizon
+from skkeras.inputs import relative_weights
 from skkeras.intervals import interval_widths
 from skkeras.params import changed_names
 from skkeras.series import Series, known_rows, learn_series

@@ -5,7 +5,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
 from skkeras.base import BaseKerasEstimator
-from skkeras.data import check_targets
+from skkeras.inputs import check_targets
 from skkeras.targets import Several, Values
 
 
