@@ -431,7 +431,7 @@ def check_keywords(prefix, method, names, taken=()):
         What the parameters were routed by.
     method : callable
         What they go to.
-    names : iterable of str
+    names : collection of str
         Their names, without the prefix.
     taken : iterable of str, default=()
         ``prefix__name`` of those that are not the user's to give.
@@ -450,6 +450,8 @@ def check_keywords(prefix, method, names, taken=()):
     skkeras.exceptions.ParameterNameError: Got the parameter 'sort__revers', but 'sort' takes no \
 'revers'. Did you mean 'reverse'? Accepted: 'key', 'reverse'.
     """
+    if not names:
+        return  # reading a signature takes long, next to a short fit
     parameters, takes_any = builder_parameters(method)
     for name in names:
         if name not in parameters and not takes_any:

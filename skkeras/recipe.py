@@ -74,7 +74,7 @@ class Recipe:
             asks_loss=self._asks("loss"),
             metrics=self._metrics if self._asks("metrics") else None,
             compile_arguments=self._routed["compile"],
-            handed_over=_asks_for(self.source, "compile_kwargs"),
+            handed_over=self._hands_over,
         )
 
     @property
@@ -92,6 +92,10 @@ class Recipe:
         return as_builder(self.source) is not None and not _asks_for(self.source, "X")
 
     @property
+    def _hands_over(self):
+        return _asks_for(self.source, "compile_kwargs")
+
+    @property
     def _routed(self):
         return split_routed(self.routed)
 
@@ -106,19 +110,19 @@ class Recipe:
         several = isinstance(n_outputs, dict)
         shape = {name: (n,) for name, n in n_outputs.items()} if several else (n_outputs,)
         loss = self._loss(shape, False)
-        compile_arguments = {
-            "optimizer": self._optimizer(),
-            "loss": loss,
-            "metrics": self._metrics(),
-            **self._routed["compile"],
-        }
         # A builder is called more than once, and may use up the lists and dicts that it gets.
         facts = {
             **self.facts,
             "meta": _fresh(self.facts["meta"]),
             "output_activation": output_activation(self.target, loss_facts(loss)),
-            "compile_kwargs": compile_arguments,
         }
+        if self._hands_over:
+            facts["compile_kwargs"] = {
+                "optimizer": self._optimizer(),
+                "loss": loss,
+                "metrics": self._metrics(),
+                **self._routed["compile"],
+            }
         hyperparameters = {k: _fresh(v) for k, v in self._routed["model"].items()}
         return call_builder(builder, facts, hyperparameters)
 

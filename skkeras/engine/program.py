@@ -82,7 +82,7 @@ class Program:
         optimizer = self.worker.optimizer
         return [*self.worker.variables, *(optimizer.variables if optimizer is not None else ())]
 
-    @property
+    @functools.cached_property
     def n_bytes(self):
         """About how much memory it takes: its variables, and what TensorFlow keeps of a graph."""
         sizes = (int(np.prod(v.shape)) * v.value.dtype.size for v in self.variables)
