@@ -129,15 +129,15 @@ class Program:
         """
         import tensorflow as tf
 
-        values, finite = self._train(
+        values = self._train(
             _tensors(batch),
             tf.constant(batch_rows, tf.int32),
             tf.constant(segment_steps, tf.int32),
             tf.constant(starts_epoch, tf.bool),
         )
-        values = values.numpy()
-        logs = [dict(zip(self.log_names, map(float, row), strict=True)) for row in values]
-        return logs, finite.numpy()
+        *columns, finite = values.numpy().T
+        logs = [dict(zip(self.log_names, map(float, row), strict=True)) for row in zip(*columns)]
+        return logs, finite.astype(bool)
 
     def test(self, batch, batch_rows, first, last):
         """Evaluate rows in batches; ``first`` resets the metrics, ``last`` returns them."""
@@ -170,19 +170,18 @@ class Program:
         self.log_names = log_keys
         n_segments = tf.shape(segment_steps)[0]
 
-        def run_step(i, row, _):
-            rows = tf.nest.map_structure(lambda t: t[row : row + batch_rows[i]], batch)
-            logs = step(rows)
-            return i + 1, row + batch_rows[i], _stack(logs, log_keys)
+        def run_step(i, row, logs):
+            next_row = row + batch_rows[i]
+            new_logs = step(_rows_between(batch, row, next_row))
+            return i + 1, next_row, logs if from_metrics else _stack(new_logs, log_keys)
 
-        def run_segment(k, i, row, values, finite):
+        def run_segment(k, i, row, values):
             tf.cond(starts_epoch[k], lambda: _grouped(self.worker.reset_metrics), tf.no_op)
             last = i + segment_steps[k]
             i, row, logs = tf.while_loop(
                 lambda i, row, logs: i < last,
                 run_step,
-                (i, row, tf.zeros((len(log_keys),), tf.float64)),
-                maximum_iterations=segment_steps[k],
+                (i, row, tf.zeros((0 if from_metrics else len(log_keys),), tf.float64)),
             )
             if from_metrics:
                 logs = _stack(self.worker.get_metrics_result(), log_keys)
@@ -195,26 +194,15 @@ class Program:
                 for v in self.worker.weights  # moving statistics, too
                 if v.value.dtype.is_floating
             ]
-            return (
-                k + 1,
-                i,
-                row,
-                values.write(k, logs),
-                finite.write(k, tf.reduce_all(tf.stack(checks))),
-            )
+            finite = tf.cast(tf.reduce_all(tf.stack(checks)), tf.float64)
+            return k + 1, i, row, values.write(k, tf.concat([logs, [finite]], 0))
 
-        _, _, _, values, finite = tf.while_loop(
+        _, _, _, values = tf.while_loop(
             lambda k, *_: k < n_segments,
             run_segment,
-            (
-                0,
-                0,
-                0,
-                tf.TensorArray(tf.float64, n_segments, element_shape=(len(log_keys),)),
-                tf.TensorArray(tf.bool, n_segments, element_shape=()),
-            ),
+            (0, 0, 0, tf.TensorArray(tf.float64, n_segments, element_shape=(len(log_keys) + 1,))),
         )
-        return values.stack(), finite.stack()
+        return values.stack()
 
     def _test_span(self, batch, batch_rows):
         import tensorflow as tf
@@ -223,9 +211,9 @@ class Program:
         step, log_keys, from_metrics = self._step(self.worker.test_step, specs)
 
         def run_step(i, row, _):
-            rows = tf.nest.map_structure(lambda t: t[row : row + batch_rows[i]], batch)
-            logs = step(rows)
-            return i + 1, row + batch_rows[i], _stack(logs, log_keys)
+            next_row = row + batch_rows[i]
+            logs = step(_rows_between(batch, row, next_row))
+            return i + 1, next_row, _stack(logs, log_keys)
 
         n_steps = tf.shape(batch_rows)[0]
         start = (0, 0, tf.zeros((len(log_keys),), tf.float64))
@@ -354,6 +342,13 @@ def _tensors(batch):
     import tensorflow as tf
 
     return map_leaves(tf.constant, batch)
+
+
+def _rows_between(batch, start, stop):
+    import tensorflow as tf
+
+    numbers = tf.range(start, stop)  # fewer operations than slices, which compute their strides
+    return tf.nest.map_structure(lambda rows: tf.gather(rows, numbers), batch)
 
 
 def _stack(logs, names):
