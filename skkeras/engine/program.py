@@ -97,14 +97,12 @@ class Program:
         import tensorflow as tf
 
         for variable, value in itertools.zip_longest(self.variables, values):
-            value = tf.zeros_like(variable.value) if value is None else value
+            value = tf.zeros(variable.shape, variable.dtype) if value is None else value
             variable.value.assign(value, read_value=False)
 
     def dump(self):
         """Return the values of the worker's variables as tensors that later steps don't change."""
-        import tensorflow as tf
-
-        return [tf.identity(variable.value) for variable in self.variables]
+        return [variable.value.value() for variable in self.variables]
 
     def train(self, batch, batch_rows, segment_steps, starts_epoch):
         """Run steps over rows which lie in training order.
