@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from skkeras.engine.epochs import begin_epoch
+from skkeras.engine.epochs import begin_epoch, take_stretches
 from skkeras.engine.rows import map_leaves
 from skkeras.engine.training import diverged
 
@@ -76,7 +76,7 @@ def _batches(rows, batch_size):
 
         def __getitem__(self, index):
             start, stop = index * batch_size, min((index + 1) * batch_size, rows.n_rows)
-            x, *rest = self.epoch.take(start, stop)
+            x, *rest = take_stretches([(self.epoch, start, stop)])
             return map_leaves(_text_as_tensor, x), *rest
 
     return Batches()
