@@ -52,7 +52,7 @@ def split_rows(split, n_rows, labels, groups, seed):
     >>> len(train), len(validation)
     (6, 2)
     """
-    indices = np.arange(n_rows)
+    indices = np.arange(n_rows, dtype=np.int32 if n_rows < 2**31 else np.int64)
     if hasattr(split, "split"):
         return next(iter(split.split(indices, labels, groups)))
     try:
