@@ -261,7 +261,7 @@ def npy_paths(paths):
     if os.path.isdir(path):
         found = [entry.path for entry in os.scandir(path) if entry.name.endswith(".npy")]
         wanted = "expected .npy files in this folder"
-    elif glob.has_magic(path) and not os.path.exists(path):
+    elif any(sign in path for sign in "*?[") and not os.path.exists(path):
         found, wanted = glob.glob(path, recursive=True), "expected a pattern that files match"
     else:
         return [path]

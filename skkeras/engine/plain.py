@@ -40,7 +40,7 @@ def train(
             super().on_epoch_end(epoch, logs)
             history.update(self.history)
 
-    held_out = validation and _batches(validation, schedule.batch_size)
+    held_out = validation and _batches(validation.in_storage_order, schedule.batch_size)
     with _own_errors(batches, held_out):
         model.fit(
             batches,
@@ -56,7 +56,7 @@ def train(
 
 def evaluate(net, rows, batch_size):
     """Return a net's loss and metrics over rows by `keras.Model.evaluate`."""
-    batches = _batches(rows, batch_size)
+    batches = _batches(rows.in_storage_order, batch_size)
     with _own_errors(batches):
         return net.model.evaluate(batches, verbose=0, return_dict=True)
 
