@@ -3,10 +3,12 @@
 Callbacks that want every batch, and ``engine="keras"``, which is the other side in the tests.
 """
 
+import contextlib
 import math
 
 import numpy as np
 
+from skkeras.engine.epochs import begin_epoch, take_stretches
 from skkeras.engine.rows import map_leaves
 from skkeras.engine.training import diverged
 
@@ -38,43 +40,69 @@ def train(
             super().on_epoch_end(epoch, logs)
             history.update(self.history)
 
-    model.fit(
-        batches,
-        epochs=schedule.epochs,
-        initial_epoch=schedule.initial_epoch,
-        validation_data=validation and _batches(validation, schedule.batch_size),
-        callbacks=[_epochs(batches, schedule, on_divergence), *callbacks, Notes()],
-        verbose=verbose,
-        shuffle=False,
-        **fit_arguments,
-    )
+    held_out = validation and _batches(validation.in_storage_order, schedule.batch_size)
+    with _own_errors(batches, held_out):
+        model.fit(
+            batches,
+            epochs=schedule.epochs,
+            initial_epoch=schedule.initial_epoch,
+            validation_data=held_out,
+            callbacks=[_epochs(batches, rows, schedule, on_divergence), *callbacks, Notes()],
+            verbose=verbose,
+            shuffle=False,
+            **fit_arguments,
+        )
 
 
 def evaluate(net, rows, batch_size):
     """Return a net's loss and metrics over rows by `keras.Model.evaluate`."""
-    return net.model.evaluate(_batches(rows, batch_size), verbose=0, return_dict=True)
+    batches = _batches(rows.in_storage_order, batch_size)
+    with _own_errors(batches):
+        return net.model.evaluate(batches, verbose=0, return_dict=True)
 
 
 def predict(net, rows, **predict_arguments):
     """Return a net's outputs by `keras.Model.predict`, which gets further arguments."""
-    x = rows.take(slice(None))[0]
-    return net.model.predict(x, **{"verbose": 0, **predict_arguments})
+    arguments = {"verbose": 0, **predict_arguments}
+    if rows.lazy is None:
+        return net.model.predict(rows.take(slice(None))[0], **arguments)
+    batches = _batches(rows, arguments.pop("batch_size", None) or 32)
+    with _own_errors(batches):
+        return net.model.predict(batches, **arguments)
+
+
+@contextlib.contextmanager
+def _own_errors(*sources):
+    """Raise what happened when rows were taken, and not what TensorFlow makes of it."""
+    try:
+        yield
+    except Exception:
+        for batches in sources:
+            if batches is not None and batches.error is not None:
+                raise batches.error from None
+        raise
 
 
 def _batches(rows, batch_size):
-    """Wrap rows as a `keras.utils.PyDataset` that yields them in the order it holds."""
+    """Wrap rows as a `keras.utils.PyDataset` that yields them in the order of its epoch."""
     import keras
 
     class Batches(keras.utils.PyDataset):
         def __init__(self):
             super().__init__()
-            self.order = np.arange(rows.n_rows)
+            self.epoch = begin_epoch(rows, None)
+            self.error = None
 
         def __len__(self):
             return math.ceil(rows.n_rows / batch_size)
 
         def __getitem__(self, index):
-            x, *rest = rows.take(self.order[index * batch_size : (index + 1) * batch_size])
+            start, stop = index * batch_size, min((index + 1) * batch_size, rows.n_rows)
+            try:
+                x, *rest = take_stretches([(self.epoch, start, stop)])
+            except BaseException as error:
+                self.error = error
+                raise
             return map_leaves(_text_as_tensor, x), *rest
 
     return Batches()
@@ -87,7 +115,7 @@ def _text_as_tensor(array):
     return keras.ops.convert_to_tensor(array) if array.dtype == object else array
 
 
-def _epochs(batches, schedule, on_divergence):
+def _epochs(batches, rows, schedule, on_divergence):
     """Make the callback that draws each epoch's order, and looks for NaN after it.
 
     `PyDataset.on_epoch_end` is no place for the order: Keras calls it before the first epoch too.
@@ -98,7 +126,7 @@ def _epochs(batches, schedule, on_divergence):
         has_diverged = False
 
         def on_epoch_begin(self, epoch, logs=None):
-            batches.order = schedule.order(len(batches.order))
+            batches.epoch = schedule.begin_epoch(rows)
 
         def on_epoch_end(self, epoch, logs=None):
             if self.has_diverged:
