@@ -1,5 +1,7 @@
 """Data: arrays that are cut, scaled or read only when a batch is needed."""
 
+from skkeras.data.reshaping import ArrayReshaper
+from skkeras.data.scaling import ArrayScaler
 from skkeras.windows import windows
 
-__all__ = ["windows"]
+__all__ = ["ArrayReshaper", "ArrayScaler", "windows"]

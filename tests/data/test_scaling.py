@@ -1,0 +1,192 @@
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skkeras import KerasClassifier
+from skkeras.data import ArrayScaler
+
+SCALERS = [
+    StandardScaler(),
+    MinMaxScaler(),
+    MaxAbsScaler(),
+    RobustScaler(),
+    PowerTransformer(),
+    QuantileTransformer(n_quantiles=5),
+]
+
+
+@parametrize_with_checks(
+    [
+        ArrayScaler(StandardScaler()),
+        ArrayScaler(MinMaxScaler(), axis=None),
+        ArrayScaler(RobustScaler(), axis="pixel"),
+        ArrayScaler(PowerTransformer(), axis=1),
+    ]
+)
+def test_scikit_learn_finds_nothing(estimator, check):
+    check(estimator)
+
+
+def table():
+    return np.random.default_rng(0).normal(3, 2, size=(5, 4))
+
+
+def series():
+    return np.random.default_rng(1).normal(3, 2, size=(6, 7, 3))
+
+
+@pytest.mark.parametrize("scaler", [MinMaxScaler(), StandardScaler()])
+def test_one_scale_is_exactly_the_recipe_with_reshape(scaler):
+    X = table()
+    recipe = clone(scaler).fit(X.reshape(-1, 1))
+    expected = recipe.transform(X.reshape(-1, 1)).reshape(5, 4)
+    net = ArrayScaler(scaler, axis=None)
+    assert np.array_equal(net.fit_transform(X), expected)
+    back = recipe.inverse_transform(expected.reshape(-1, 1)).reshape(5, 4)
+    assert np.array_equal(net.inverse_transform(expected), back)
+
+
+@pytest.mark.parametrize("scaler", SCALERS, ids=str)
+def test_in_a_table_each_column_is_scaled_as_by_the_scaler_itself(scaler):
+    X = table()
+    assert np.array_equal(ArrayScaler(scaler).fit_transform(X), clone(scaler).fit_transform(X))
+
+
+@pytest.mark.parametrize(
+    "axis, reduced",
+    [(-1, (0, 1)), (2, (0, 1)), (1, (0, 2)), ("pixel", (0,)), ((1, 2), (0,)), (None, None)],
+)
+def test_each_feature_gets_its_own_mean_and_deviation(axis, reduced):
+    X = series()
+    scaled = ArrayScaler(StandardScaler(), axis=axis).fit_transform(X)
+    mean, deviation = X.mean(reduced, keepdims=True), X.std(reduced, keepdims=True)
+    np.testing.assert_allclose(scaled, (X - mean) / deviation, atol=1e-12)
+
+
+@pytest.mark.parametrize("axis", [-1, 1, "pixel", (1, 3), None])
+@pytest.mark.parametrize("scaler", SCALERS, ids=str)
+def test_scaling_is_undone(scaler, axis):
+    X = np.random.default_rng(2).normal(5, 2, size=(30, 3, 2, 2))
+    fitted = ArrayScaler(scaler, axis=axis).fit(X)
+    np.testing.assert_allclose(fitted.inverse_transform(fitted.transform(X)), X, atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [-1, "pixel", None])
+@pytest.mark.parametrize("scaler", SCALERS, ids=str)
+def test_float32_stays_float32(scaler, axis):
+    X = series().astype("float32")
+    fitted = ArrayScaler(scaler, axis=axis).fit(X)
+    scaled = fitted.transform(X)
+    assert scaled.dtype == np.float32
+    assert fitted.inverse_transform(scaled).dtype == np.float32
+
+
+@pytest.mark.parametrize("axis", [-1, 1, "pixel", None])
+@pytest.mark.parametrize("scaler", [StandardScaler(copy=False), MinMaxScaler(copy=False)])
+def test_neither_the_array_nor_the_scaler_is_changed(scaler, axis):
+    X = series()
+    before, parameters = X.copy(), scaler.get_params()
+    fitted = ArrayScaler(scaler, axis=axis).fit(X)
+    fitted.inverse_transform(fitted.transform(X))
+    assert np.array_equal(X, before)
+    assert scaler.get_params() == parameters
+    assert not hasattr(scaler, "n_features_in_")
+
+
+def test_a_read_only_array_is_scaled():
+    X = series()
+    X.flags.writeable = False
+    ArrayScaler(StandardScaler(copy=False)).fit_transform(X)
+
+
+def test_scales_are_learnt_in_parts():
+    X = series()
+    parts = ArrayScaler(StandardScaler(), axis="pixel").partial_fit(X[:2]).partial_fit(X[2:])
+    whole = ArrayScaler(StandardScaler(), axis="pixel").fit(X)
+    np.testing.assert_allclose(parts.transform(X), whole.transform(X), atol=1e-12)
+
+
+def test_only_scalers_that_can_learn_in_parts_do():
+    assert hasattr(ArrayScaler(MinMaxScaler()), "partial_fit")
+    assert not hasattr(ArrayScaler(RobustScaler()), "partial_fit")
+
+
+def test_missing_values_stay_where_the_scaler_takes_them():
+    X = series()
+    X[0, 0, 0] = np.nan
+    scaled = ArrayScaler(StandardScaler()).fit_transform(X)
+    assert np.isnan(scaled).sum() == 1
+
+
+def test_longer_series_are_scaled_by_the_same_features():
+    X = series()
+    fitted = ArrayScaler(StandardScaler()).fit(X)
+    assert np.array_equal(fitted.transform(X[:, :2]), fitted.transform(X)[:, :2])
+    with pytest.raises(ValueError, match=r"\(2,\) features on axis=-1; expected \(3,\)"):
+        fitted.transform(X[..., :2])
+
+
+def test_a_fit_forgets_the_one_before():
+    scaler = ArrayScaler(StandardScaler()).fit(pd.DataFrame(table(), columns=list("abcd")))
+    scaler.fit(series())
+    assert not hasattr(scaler, "feature_names_in_")
+    assert scaler.transform(series()).shape == (6, 7, 3)
+
+
+def test_columns_keep_their_names():
+    X = pd.DataFrame(table(), columns=list("abcd"))
+    scaler = ArrayScaler(StandardScaler(), axis=None).set_output(transform="pandas")
+    scaled = scaler.fit_transform(X)
+    assert list(scaled.columns) == list("abcd")
+    assert list(scaler.get_feature_names_out()) == list("abcd")
+    with pytest.raises(ValueError, match="feature names should match"):
+        scaler.transform(X[list("dcba")])
+
+
+def test_set_output_leaves_higher_ranks_as_arrays():
+    scaler = ArrayScaler(StandardScaler()).set_output(transform="pandas")
+    assert isinstance(scaler.fit_transform(series()), np.ndarray)
+    assert not hasattr(scaler, "get_feature_names_out")
+
+
+@pytest.mark.parametrize("axis", [0, 3, -3, (1, 1), (1, -2), "feature", 1.0, True])
+def test_an_axis_that_does_not_exist_is_refused(axis):
+    with pytest.raises(ValueError, match="axis="):
+        ArrayScaler(StandardScaler(), axis=axis).fit(series())
+
+
+def test_what_changes_the_number_of_columns_is_no_scaler():
+    X = np.tile([[0, 1], [1, 0]], (3, 1))
+    encoder = ArrayScaler(OneHotEncoder(sparse_output=False)).fit(X)
+    with pytest.raises(ValueError, match="made 4 columns of 2"):
+        encoder.transform(X)
+
+
+def test_the_scaler_is_searched_and_pickled():
+    X, y = series(), np.array([0, 1, 0, 1, 0, 1])
+    X[y == 1] += 3
+    net = make_pipeline(
+        ArrayScaler(StandardScaler()), KerasClassifier(model__units=4, epochs=2, random_state=0)
+    )
+    grid = {
+        "arrayscaler__axis": [-1, "pixel", None],
+        "arrayscaler__scaler__with_std": [False, True],
+    }
+    search = GridSearchCV(net, grid, cv=2, error_score="raise").fit(X, y)
+    loaded = pickle.loads(pickle.dumps(search.best_estimator_))
+    assert np.array_equal(loaded.predict_proba(X), search.predict_proba(X))
