@@ -150,7 +150,7 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Notes
     -----
     Rows may have other lengths than in `fit` along axes that aren't in ``axis``, such as longer
-    series. ``float32`` stays ``float32``, if the scaler keeps it, as scikit-learn's do. `set_output`
+    series. ``float32`` stays ``float32``, if the scaler keeps it; scikit-learn's do. `set_output`
     works for tables; arrays of higher rank remain arrays.
 
     Examples
