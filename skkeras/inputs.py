@@ -4,6 +4,8 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
+from skkeras.data.named import NamedArrays
+
 
 def check_inputs(estimator, X, *, reset):
     """Check X as scikit-learn does, for every kind of input that a net takes.
@@ -28,6 +30,8 @@ def check_inputs(estimator, X, *, reset):
     ValueError, TypeError
         As scikit-learn does: NaN, infinity, wrong number of features, no samples.
     """
+    if isinstance(X, NamedArrays):
+        X = dict(X.items())
     if isinstance(X, dict) and not issparse(X):  # SciPy's DOK matrices are dicts
         checked = {str(name): _check_named(value, str(name)) for name, value in X.items()}
         check_consistent_length(*checked.values())
@@ -168,7 +172,12 @@ def _check_named(value, name):
     if _is_text(value):
         return _check_text(value)
     return check_array(
-        value, allow_nd=True, ensure_2d=False, dtype=_dtype(value), input_name=f"X[{name!r}]"
+        value,
+        accept_sparse="csr",
+        allow_nd=True,
+        ensure_2d=False,
+        dtype=_dtype(value),
+        input_name=f"X[{name!r}]",
     )
 
 

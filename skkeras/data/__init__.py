@@ -1,7 +1,8 @@
 """Data: arrays that are cut, scaled or read only when a batch is needed."""
 
+from skkeras.data.named import ColumnsToInputs, NamedArrays
 from skkeras.data.reshaping import ArrayReshaper
 from skkeras.data.scaling import ArrayScaler
 from skkeras.windows import windows
 
-__all__ = ["ArrayReshaper", "ArrayScaler", "windows"]
+__all__ = ["ArrayReshaper", "ArrayScaler", "ColumnsToInputs", "NamedArrays", "windows"]
