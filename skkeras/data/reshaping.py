@@ -1,5 +1,6 @@
 """Reshaping: rows of one shape into rows of another, such as images into vectors, and back."""
 
+import functools
 import math
 
 import numpy as np
@@ -7,20 +8,22 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from skkeras.data.arrays import LazyArray
+
 
 def reshape_rows(X, shape):
     """Give every row another shape.
 
     Parameters
     ----------
-    X : array of shape (n_samples, ...)
+    X : array or LazyArray of shape (n_samples, ...)
         Any rank.
     shape : tuple of int
         Without the samples, and without -1.
 
     Returns
     -------
-    X : array of shape (n_samples, *shape)
+    X : array or LazyArray of shape (n_samples, *shape)
         A view where that is possible.
 
     Examples
@@ -30,6 +33,8 @@ def reshape_rows(X, shape):
     >>> reshape_rows(np.zeros((0, 28, 28)), (784,)).shape
     (0, 784)
     """
+    if isinstance(X, LazyArray):
+        return X.map(functools.partial(reshape_rows, shape=shape), shape=shape)
     return X.reshape(X.shape[0], *shape)
 
 
@@ -63,6 +68,16 @@ def full_shape(shape, n_values):
 
 # Nothing is computed, so missing values and strings may pass.
 _ACCEPTED = {"dtype": None, "ensure_all_finite": False}
+
+
+def _check_rank(X):
+    if not isinstance(X, LazyArray):
+        return check_array(X, allow_nd=True, **_ACCEPTED)
+    if X.ndim < 2:
+        raise ValueError(
+            f"X is a LazyArray of shape {X.shape}; expected at least 2 axes, the samples first."
+        )
+    return X
 
 
 def _reshaped(X, before, after):
@@ -116,7 +131,7 @@ class ArrayReshaper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...) or DataFrame
+        X : array-like of shape (n_samples, ...), DataFrame or LazyArray
             Any rank from 2 on.
         y : None
             Ignored.
@@ -141,12 +156,12 @@ class ArrayReshaper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, *shape_in_) or DataFrame
+        X : array-like of shape (n_samples, *shape_in_), DataFrame or LazyArray
             Rows like those of `fit`.
 
         Returns
         -------
-        X_new : ndarray of shape (n_samples, *shape_out_)
+        X_new : ndarray or LazyArray of shape (n_samples, *shape_out_)
             A view of X where that is possible; dtypes stay.
         """
         check_is_fitted(self)
@@ -158,18 +173,16 @@ class ArrayReshaper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, *shape_out_)
+        X : array-like or LazyArray of shape (n_samples, *shape_out_)
             Rows as `transform` returns them.
 
         Returns
         -------
-        X_old : ndarray of shape (n_samples, *shape_in_)
+        X_old : ndarray or LazyArray of shape (n_samples, *shape_in_)
             A view of X where that is possible.
         """
         check_is_fitted(self)
-        return _reshaped(
-            check_array(X, allow_nd=True, **_ACCEPTED), self.shape_out_, self.shape_in_
-        )
+        return _reshaped(_check_rank(X), self.shape_out_, self.shape_in_)
 
     @available_if(_makes_table)
     def get_feature_names_out(self, input_features=None):
@@ -191,9 +204,9 @@ class ArrayReshaper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return np.array([f"x{i}" for i in range(self.shape_out_[0])], dtype=object)
 
     def _check(self, X, *, reset):
-        if getattr(X, "ndim", 2) == 2:
+        if getattr(X, "ndim", 2) == 2 and not isinstance(X, LazyArray):
             return validate_data(self, X, reset=reset, allow_nd=True, **_ACCEPTED)
-        X = check_array(X, allow_nd=True, **_ACCEPTED)
+        X = _check_rank(X)
         if reset:
             vars(self).pop("feature_names_in_", None)
             self.n_features_in_ = X.shape[1]

@@ -1,10 +1,15 @@
 """Scaling: any scaler of scikit-learn's for arrays of any rank."""
 
+import copy
+import functools
+
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+
+from skkeras.data.arrays import LazyArray
 
 
 def to_columns(X, axes):
@@ -105,6 +110,16 @@ def _apply(method, X, axes):
     return np.ascontiguousarray(from_columns(scaled, X.shape, axes))
 
 
+def _with_features(X):
+    """Check what can be told of a lazy array without reading it."""
+    if X.ndim < 2 or X.dtype.kind not in "fiub":
+        raise ValueError(
+            f"X is a LazyArray of shape {X.shape} and dtype {X.dtype}; expected numbers with at "
+            "least 2 axes, the samples first. X[:, np.newaxis] makes one feature of single values."
+        )
+    return X
+
+
 def _scaler_has(name):
     def check(self):
         getattr(self.scaler, name)  # its own error says what is missing
@@ -169,6 +184,12 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     >>> scaler.transform([[0, 1], [2, 4]])
     array([[0.  , 0.25],
            [0.5 , 1.  ]])
+
+    Lazy arrays stay lazy:
+
+    >>> from skkeras import data
+    >>> ArrayScaler(MinMaxScaler()).fit_transform(data.lazy(images))
+    LazyArray(shape=(10, 28, 28, 3), dtype=float32, n_parts=1)
     """
 
     def __init__(self, scaler, *, axis=-1):
@@ -180,8 +201,8 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...) or DataFrame
-            Numbers of any rank from 2 on.
+        X : array-like of shape (n_samples, ...), DataFrame or LazyArray
+            Numbers of any rank from 2 on. A `LazyArray` is read once, block by block.
         y : None
             Ignored.
 
@@ -194,10 +215,15 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ------
         ValueError
             If X has no such axes.
+        TypeError
+            If X is lazy, and the scaler has no ``partial_fit``.
         """
         self._begin()
         X = self._check(X, reset=True)
-        self.scaler_.fit(to_columns(X, self._axes(X)))
+        if isinstance(X, LazyArray):
+            self._learn_blocks(X)
+        else:
+            self.scaler_.fit(to_columns(X, self._axes(X)))
         return self
 
     @available_if(_scaler_has("partial_fit"))
@@ -206,7 +232,7 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...) or DataFrame
+        X : array-like of shape (n_samples, ...), DataFrame or LazyArray
             The next rows.
         y : None
             Ignored.
@@ -220,7 +246,10 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if first:
             self._begin()
         X = self._check(X, reset=first)
-        self.scaler_.partial_fit(to_columns(X, self._axes(X)))
+        if isinstance(X, LazyArray):
+            self._learn_blocks(X)
+        else:
+            self.scaler_.partial_fit(to_columns(X, self._axes(X)))
         return self
 
     def transform(self, X):
@@ -228,17 +257,16 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...) or DataFrame
+        X : array-like of shape (n_samples, ...), DataFrame or LazyArray
             Rows like those of `fit`.
 
         Returns
         -------
-        X_scaled : ndarray of the same shape
-            A new array.
+        X_scaled : ndarray or LazyArray of the same shape
+            A new array; a lazy one is scaled when it is read.
         """
         check_is_fitted(self)
-        X = self._check(X, reset=False)
-        return _apply(self.scaler_.transform, X, self._axes(X))
+        return self._applied("transform", self._check(X, reset=False))
 
     @available_if(_scaler_has("inverse_transform"))
     def inverse_transform(self, X):
@@ -246,17 +274,16 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...)
+        X : array-like of shape (n_samples, ...) or LazyArray
             Scaled rows.
 
         Returns
         -------
-        X_original : ndarray of the same shape
+        X_original : ndarray or LazyArray of the same shape
             A new array, in the units of `fit`.
         """
         check_is_fitted(self)
-        X = self._check_finite(X)
-        return _apply(self.scaler_.inverse_transform, X, self._axes(X))
+        return self._applied("inverse_transform", self._check_finite(X))
 
     @available_if(_is_table)
     def get_feature_names_out(self, input_features=None):
@@ -280,10 +307,32 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         for name in ("feature_names_in_", "_n_dims", "_features"):
             vars(self).pop(name, None)
 
+    def _learn_blocks(self, X):
+        """Learn from a lazy array in one pass, of which a block is in memory at a time."""
+        if not hasattr(self.scaler_, "partial_fit"):
+            raise TypeError(
+                f"scaler={type(self.scaler).__name__}() has no partial_fit, and X is a LazyArray, "
+                "which is learnt from block by block; expected StandardScaler, MinMaxScaler or "
+                "MaxAbsScaler. Or fit on a part that fits into memory: fit(np.asarray(X[:10000]))."
+            )
+        axes = self._axes(X)
+        for rows in X.blocks():
+            self.scaler_.partial_fit(to_columns(self._check_finite(rows), axes))
+
+    def _applied(self, name, X):
+        """Call a method of the scaler's on an array, or on the blocks of a lazy one once read."""
+        axes = self._axes(X)
+        if not isinstance(X, LazyArray):
+            return _apply(getattr(self.scaler_, name), X, axes)
+        # A copy, since what is yet to be read mustn't change if the scaler learns more.
+        method = getattr(copy.deepcopy(self.scaler_), name)
+        function = functools.partial(_apply, method, axes=axes)
+        return X.map(function, dtype=function(np.ones((1, *X.shape[1:]), X.dtype)).dtype)
+
     def _check(self, X, *, reset):
         """Check X; in two dimensions as scikit-learn does, with names and number of columns."""
         n_dims = getattr(X, "ndim", 2)
-        if n_dims == 2 and (reset or self._n_dims == 2):
+        if n_dims == 2 and (reset or self._n_dims == 2) and not isinstance(X, LazyArray):
             X = validate_data(self, X, reset=reset, allow_nd=True, **self._accepted(X))
         else:
             X = self._check_finite(X)
@@ -294,6 +343,8 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return X
 
     def _check_finite(self, X):
+        if isinstance(X, LazyArray):
+            return _with_features(X)
         return check_array(X, allow_nd=True, input_name="X", **self._accepted(X))
 
     def _accepted(self, X):

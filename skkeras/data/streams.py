@@ -75,7 +75,7 @@ class Stream:
     ----------
     source : object
         What the user gave.
-    open : callable
+    begin : callable
         Returns an iterator over the batches of one pass.
     n_batches : int or None
         How many there are; None if that isn't known.
@@ -83,10 +83,10 @@ class Stream:
         It is told when an epoch begins and ends.
     """
 
-    def __init__(self, source, open, n_batches, dataset=None):
+    def __init__(self, source, begin, n_batches, dataset=None):
         self.source = source
         self.n_batches = n_batches
-        self._open = open
+        self._begin = begin
         self._dataset = dataset
         self._begun = None
 
@@ -115,7 +115,7 @@ class Stream:
     def batches(self):
         """Begin a pass, or go on with the one of which `first` was taken."""
         begun, self._begun = self._begun, None
-        return begun if begun is not None else map(_batch, self._open())
+        return begun if begun is not None else map(_batch, self._begin())
 
     def epoch(self):
         """Begin a pass of training, which a PyDataset is told of."""
@@ -328,21 +328,21 @@ def _items(dataset):
 
 
 def _once(iterator):
-    """Open an iterator that can't begin anew."""
-    is_open = False
+    """Begin a pass over an iterator that can't begin anew."""
+    has_begun = False
 
-    def open():
-        nonlocal is_open
-        if is_open:
+    def begin():
+        nonlocal has_begun
+        if has_begun:
             raise TypeError(
                 f"X is a {type(iterator).__name__}, which can be read only once, and has been; "
                 "expected something that begins anew for every pass. Give the function that "
                 "returns it: fit(make_batches), not fit(make_batches())."
             )
-        is_open = True
+        has_begun = True
         return iterator
 
-    return open
+    return begin
 
 
 def _called(function):

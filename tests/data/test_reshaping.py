@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,6 +7,7 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from skkeras import data
 from skkeras.data import ArrayReshaper
 
 
@@ -62,3 +65,20 @@ def test_rows_of_another_shape_are_refused():
         reshaper.transform(np.zeros((3, 4, 1)))
     with pytest.raises(ValueError, match=r"rows of shape \(5,\); expected \(4,\)"):
         reshaper.inverse_transform(np.zeros((3, 5)))
+
+
+def test_lazy_images_become_lazy_vectors_and_back():
+    images = np.arange(60 * 28 * 28, dtype="uint8").reshape(60, 28, 28)
+    lazy = data.lazy(images[:20], images[20:])
+    reshaper = ArrayReshaper().fit(lazy)
+    vectors = reshaper.transform(lazy)
+    assert isinstance(vectors, data.LazyArray)
+    assert (vectors.shape, vectors.dtype) == ((60, 784), np.uint8)
+    back = reshaper.inverse_transform(vectors[5:])
+    assert isinstance(back, data.LazyArray)
+    assert np.array_equal(np.asarray(back), images[5:])
+    assert np.array_equal(np.asarray(reshaper.transform(images)), np.asarray(vectors))
+    loaded = pickle.loads(pickle.dumps(vectors[:3]))
+    assert np.array_equal(np.asarray(loaded), images[:3].reshape(3, 784))
+    with pytest.raises(ValueError, match="at least 2 axes"):
+        ArrayReshaper().fit(data.lazy(np.zeros(3)))

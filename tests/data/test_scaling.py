@@ -17,7 +17,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skkeras import KerasClassifier
+from skkeras import KerasClassifier, data
 from skkeras.data import ArrayScaler
 
 SCALERS = [
@@ -190,3 +190,85 @@ def test_the_scaler_is_searched_and_pickled():
     search = GridSearchCV(net, grid, cv=2, error_score="raise").fit(X, y)
     loaded = pickle.loads(pickle.dumps(search.best_estimator_))
     assert np.array_equal(loaded.predict_proba(X), search.predict_proba(X))
+
+
+def files(folder, X, n_files=4):
+    for number, part in enumerate(np.array_split(X, n_files)):
+        np.save(folder / f"part_{number}.npy", part)
+    return data.open_npy(folder)
+
+
+@pytest.mark.parametrize("axis", [-1, 1, "pixel", None])
+@pytest.mark.parametrize("scaler", [StandardScaler(), MinMaxScaler(), MaxAbsScaler()], ids=str)
+def test_lazy_arrays_are_scaled_as_those_in_memory(tmp_path, scaler, axis):
+    X = np.random.default_rng(3).normal(3, 2, size=(50, 7, 3))
+    lazy = files(tmp_path, X)
+    fitted = ArrayScaler(scaler, axis=axis).fit(lazy)
+    expected = ArrayScaler(scaler, axis=axis).fit(X)
+    scaled = fitted.transform(lazy)
+    assert isinstance(scaled, data.LazyArray)
+    np.testing.assert_allclose(np.asarray(scaled), expected.transform(X), atol=1e-12)
+    back = fitted.inverse_transform(scaled)
+    assert isinstance(back, data.LazyArray)
+    np.testing.assert_allclose(np.asarray(back), X, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "dtype, scaled_dtype", [("float32", "float32"), ("float64", "float64"), ("uint8", "float64")]
+)
+def test_lazy_arrays_have_the_dtype_of_those_in_memory(dtype, scaled_dtype):
+    X = (series() * 9 + 99).astype(dtype)
+    fitted = ArrayScaler(StandardScaler()).fit(data.lazy(X))
+    scaled = fitted.transform(data.lazy(X))
+    assert scaled.dtype == np.asarray(scaled).dtype == fitted.transform(X).dtype == scaled_dtype
+
+
+def test_fitting_reads_files_once_and_transforming_reads_nothing():
+    class Counted:
+        shape, dtype, n_read = (1000, 8), np.dtype("float32"), 0
+
+        def __getitem__(self, key):
+            rows = np.arange(1000)[key]
+            self.n_read += len(rows)
+            return np.repeat(rows[:, None], 8, axis=1).astype("float32")
+
+    counted = Counted()
+    lazy = data.lazy(counted)
+    fitted = ArrayScaler(StandardScaler()).fit(lazy)
+    assert counted.n_read <= 1001  # one row may show what rows look like
+    before = counted.n_read
+    scaled = fitted.transform(lazy)
+    assert counted.n_read - before <= 1
+    assert scaled.shape == (1000, 8)
+
+
+def test_a_scaled_lazy_array_stays_as_it_was_scaled():
+    X = series()
+    fitted = ArrayScaler(StandardScaler()).fit(data.lazy(X))
+    scaled, expected = fitted.transform(data.lazy(X)), fitted.transform(X)
+    fitted.partial_fit(data.lazy(X * 100))
+    np.testing.assert_array_equal(np.asarray(scaled), expected)
+
+
+def test_a_scaled_lazy_array_is_pickled_without_its_data(tmp_path):
+    X = np.random.default_rng(0).normal(size=(5000, 10))
+    lazy = files(tmp_path, X)
+    scaled = ArrayScaler(StandardScaler()).fit_transform(lazy)[::2]
+    packed = pickle.dumps(scaled)
+    assert len(packed) < X.nbytes / 20
+    np.testing.assert_array_equal(np.asarray(pickle.loads(packed)), np.asarray(scaled))
+
+
+def test_a_scaler_that_needs_all_rows_says_so_of_lazy_arrays():
+    with pytest.raises(TypeError, match=r"RobustScaler\(\) has no partial_fit.*StandardScaler"):
+        ArrayScaler(RobustScaler()).fit(data.lazy(series()))
+    fitted = ArrayScaler(RobustScaler()).fit(series())
+    assert isinstance(fitted.transform(data.lazy(series())), data.LazyArray)
+
+
+def test_lazy_arrays_without_features_are_refused():
+    with pytest.raises(ValueError, match="at least 2 axes"):
+        ArrayScaler(StandardScaler()).fit(data.lazy(np.zeros(5)))
+    fitted = ArrayScaler(StandardScaler()).fit(data.lazy(series()))
+    with pytest.raises(ValueError, match=r"expected \(3,\), as in fit"):
+        fitted.transform(data.lazy(series()[..., :2]))

@@ -1,0 +1,91 @@
+"""Parts: the arrays that the rows of a lazy array lie in, one after the other."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ArrayPart:
+    """Rows of anything with a shape, a dtype and slices: h5py, zarr, dask, an ndarray.
+
+    Parameters
+    ----------
+    source : array-like with ``shape``, ``dtype`` and ``source[start:stop]``
+        Only slices of neighbouring rows are asked of it.
+    """
+
+    source: Any
+
+    @property
+    def shape(self):
+        """Shape, as a tuple of ints."""
+        return tuple(int(n) for n in self.source.shape)
+
+    @property
+    def dtype(self):
+        """A NumPy dtype."""
+        return np.dtype(self.source.dtype)
+
+    @property
+    def in_memory(self):
+        """Whether a slice is but a view."""
+        return isinstance(self.source, np.ndarray)
+
+    reads_any_row = in_memory  # else rows come in chunks, which are read as a whole
+
+    @property
+    def name(self):
+        """What error messages call it."""
+        return f"{type(self.source).__name__} of shape {self.shape}"
+
+    def block_rows(self, n_bytes):
+        """Return the number of rows in a block: about ``n_bytes``, in whole chunks."""
+        rows = rows_of(n_bytes, self.shape, self.dtype)
+        chunks = getattr(self.source, "chunks", None) or (None,)
+        if not isinstance(chunks[0], int):  # dask's are tuples
+            return rows
+        return max(1, round(rows / chunks[0])) * chunks[0]
+
+    def read(self, start, stop):
+        """Return neighbouring rows as an ndarray."""
+        rows = np.asarray(self.source[start:stop])
+        if rows.shape != (stop - start, *self.shape[1:]):
+            raise OSError(
+                f"{self.name} returned shape {rows.shape} for its rows {start} to {stop}; expected "
+                f"{(stop - start, *self.shape[1:])}. It has changed since it was opened."
+            )
+        return rows
+
+    def __getstate__(self):
+        """Let HDF5 datasets, which don't pickle, travel by the name of their file."""
+        source = self.source
+        if type(source).__module__.partition(".")[0] == "h5py":
+            source = _Hdf5(source.file.filename, source.name)
+        return {"source": source}
+
+    def __setstate__(self, state):
+        source = state["source"]
+        source = source.open() if isinstance(source, _Hdf5) else source
+        object.__setattr__(self, "source", source)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Hdf5:
+    """An HDF5 dataset in a pickle."""
+
+    path: str
+    name: str
+
+    def open(self):
+        import h5py
+
+        return h5py.File(self.path, "r")[self.name]
+
+
+def rows_of(n_bytes, shape, dtype):
+    """Return how many rows of an array make about ``n_bytes``; one at least."""
+    row_bytes = math.prod(shape[1:]) * np.dtype(dtype).itemsize
+    return max(1, n_bytes // max(row_bytes, 1))

@@ -1,0 +1,254 @@
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skkeras import data
+
+ROWS = np.arange(23 * 3, dtype="float32").reshape(23, 3)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Rows in four files, one of them empty."""
+    for number, part in enumerate(np.split(ROWS, [7, 7, 12])):
+        np.save(tmp_path / f"{number}.npy", part)
+    return tmp_path
+
+
+@pytest.fixture
+def array(files):
+    """Blocks of two rows."""
+    return data.open_npy(files).with_sizes(block_bytes=24)
+
+
+INDICES = [
+    slice(None),
+    slice(3, 15),
+    slice(-5, None),
+    slice(None, None, -2),
+    slice(20, 3),
+    [0, -1, 5, 5],
+    [],
+    np.array([22, 1, 0], dtype="uint8"),
+    ROWS[:, 0] % 2 == 0,
+    np.zeros(23, bool),
+    (slice(None), slice(None, -1)),
+    (slice(None), -1),
+    ([4, 2], ...),
+    (slice(5), [2, 0]),
+    (..., None),
+    (..., 1),
+]
+
+
+@pytest.mark.parametrize("index", INDICES, ids=str)
+def test_indexing_is_that_of_an_ndarray_and_lazy(array, index):
+    view, expected = array[index], ROWS[index]
+    assert isinstance(view, data.LazyArray)
+    assert (view.shape, view.ndim, len(view), view.dtype, view.size, view.nbytes) == (
+        expected.shape,
+        expected.ndim,
+        len(expected),
+        expected.dtype,
+        expected.size,
+        expected.nbytes,
+    )
+    np.testing.assert_array_equal(np.asarray(view), expected)
+    np.testing.assert_array_equal(list(view), list(expected))
+
+
+def test_an_int_reads_the_row(array):
+    assert array[-1].tolist() == ROWS[-1].tolist()
+    assert array[3, 1] == ROWS[3, 1]
+    assert array[np.int64(3), :2].tolist() == ROWS[3, :2].tolist()
+    assert array[:, 0][2] == ROWS[2, 0]
+
+
+@pytest.mark.parametrize(
+    "index, message",
+    [
+        (23, "out of bounds for 23 rows"),
+        ([0, -24], "Index -24 is out of bounds"),
+        (None, "expected it after them"),
+        ([0.5], "expected an int, a slice"),
+        ([[0]], "shape \\(1, 1\\)"),
+        (np.ones(4, bool), "expected \\(23,\\)"),
+        ((slice(None), 5), "out of bounds"),
+    ],
+)
+def test_an_index_that_is_none_is_an_index_error(array, index, message):
+    with pytest.raises(IndexError, match=message):
+        array[index]
+
+
+def test_columns_after_rows_stay_after_them():
+    images = data.lazy(np.zeros((4, 5, 6, 7)))
+    assert images[:, 1:, ::2, [0, 1]].shape == (4, 4, 3, 2)
+    with pytest.raises(IndexError, match="rows to stay first"):
+        images[:, [0], :, [0]]
+
+
+@st.composite
+def views(draw):
+    """A chain of row indices that an array of 23 rows takes."""
+    chain, n_rows = [], 23
+    for _ in range(draw(st.integers(1, 4))):
+        if n_rows and draw(st.booleans()):
+            chain.append(draw(st.lists(st.integers(0, n_rows - 1), max_size=30)))
+        else:
+            bounds = st.none() | st.integers(-25, 25)
+            steps = st.sampled_from([None, 1, 2, -1, -3])
+            chain.append(slice(draw(bounds), draw(bounds), draw(steps)))
+        n_rows = len(np.arange(n_rows)[chain[-1]]) if n_rows else 0
+    return chain
+
+
+@given(views(), st.integers(1, 100))
+def test_views_of_views_are_those_of_an_ndarray(chain, block_bytes):
+    array = data.lazy(*np.split(ROWS, [7, 7, 12])).with_sizes(block_bytes=block_bytes)
+    expected = ROWS
+    for index in chain:
+        array, expected = array[index], expected[np.array(index, int) if index == [] else index]
+    np.testing.assert_array_equal(np.asarray(array), expected)
+    order = array.storage_order()
+    stored = np.asarray(array if order is None else array[order])
+    assert (np.diff(stored[:, 0]) >= 0).all()
+    ends = array.block_ends(order)
+    assert ends[-1:].tolist() in ([len(array)], [])
+    blocks = list(array.blocks(24))
+    np.testing.assert_array_equal(np.concatenate([*blocks, ROWS[:0]]), stored)
+
+
+def test_map_is_applied_to_what_is_read(array):
+    doubled = array[:, :2].map(lambda rows: 2.0 * rows.astype("float64"), dtype="float64")
+    first = doubled[[3, 1], 0].map(lambda rows: rows[:, None], shape=(1,))
+    assert (first.shape, first.dtype) == ((2, 1), np.float64)
+    np.testing.assert_array_equal(np.asarray(first), 2 * ROWS[[3, 1], :1])
+    with pytest.raises(ValueError, match="returned shape .*; expected shape .*as map was told"):
+        np.asarray(array.map(lambda rows: rows[1:]))
+
+
+def test_functions_cannot_write_to_what_others_will_read(array):
+    def write(rows):
+        rows += 1
+        return rows
+
+    for one in (array, data.lazy(ROWS.copy())):
+        with pytest.raises(ValueError, match="read-only"):
+            np.asarray(one.map(write))
+
+
+def test_asarray_copies_casts_and_refuses_a_view(array):
+    loaded = np.asarray(array, dtype="float64")
+    assert loaded.dtype == np.float64
+    assert loaded.flags.writeable
+    with pytest.raises(ValueError, match="copy=False"):
+        np.array(array, copy=False)
+
+
+def test_what_no_memory_holds_is_not_loaded(monkeypatch):
+    array = data.lazy(np.broadcast_to(np.float32(0), (2**40, 4)))
+    assert array[5:-5].shape == (2**40 - 10, 4)
+    with pytest.raises(MemoryError, match="16384.0 GB.*ArrayScaler"):
+        np.asarray(array)
+
+
+def test_a_pickle_holds_paths_and_row_numbers(tmp_path):
+    np.save(tmp_path / "one.npy", np.zeros((100_000, 4), "float32"))
+    array = data.open_npy(tmp_path / "one.npy")
+    np.asarray(array)  # what was read lately isn't pickled
+    fold = array[np.r_[:30_000, 60_000:100_000]]
+    shuffled = array[np.random.default_rng(0).permutation(100_000)]
+    assert len(pickle.dumps(fold)) < 2_000
+    assert len(pickle.dumps(shuffled)) < 402_000
+    again = pickle.loads(pickle.dumps(shuffled[:7]))
+    np.testing.assert_array_equal(np.asarray(again), np.asarray(shuffled[:7]))
+
+
+def test_views_share_what_was_read_lately_within_a_budget():
+    source = Counting(ROWS)
+    array = data.lazy(source).with_sizes(block_bytes=24, cache_bytes=1_000)
+    for view in (array, array[5:9], array[::-1]):
+        np.asarray(view)
+    assert source.n_rows == 23
+    array = array.with_sizes(cache_bytes=0)
+    for _ in range(2):
+        np.asarray(array)
+    assert source.n_rows == 3 * 23
+
+
+class Counting:
+    """An array that counts the rows that are read, and takes nothing but slices."""
+
+    def __init__(self, rows):
+        self.rows, self.shape, self.dtype, self.n_rows = rows, rows.shape, rows.dtype, 0
+
+    def __getitem__(self, key):
+        assert isinstance(key, slice)
+        assert key.step is None
+        self.n_rows += len(self.rows[key])
+        return self.rows[key]
+
+
+def test_nothing_is_read_before_it_is_needed():
+    source = Counting(ROWS)
+    view = data.lazy(source)[::2][:, :1].map(np.sqrt)[3:5]
+    assert source.n_rows == 0
+    np.asarray(view.with_sizes(block_bytes=24))
+    assert source.n_rows == 4
+
+
+def test_lazy_arrays_are_joined_like_others(array):
+    joined = data.lazy(array, array[:, ::-1], array[5:2], ROWS)
+    expected = np.concatenate([ROWS, ROWS[:, ::-1], ROWS])
+    np.testing.assert_array_equal(np.asarray(joined), expected)
+
+
+def test_a_memory_map_is_read_from_its_file(files):
+    mapped = np.load(files / "3.npy", mmap_mode="r")
+    for one, expected in [(mapped, ROWS[12:]), (mapped[2:5], ROWS[14:17])]:
+        array = data.lazy(one)
+        np.testing.assert_array_equal(np.asarray(array), expected)
+        assert str(files).encode() in pickle.dumps(array)
+    np.testing.assert_array_equal(np.asarray(data.lazy(mapped[:, :2])), ROWS[12:, :2])
+
+
+def test_an_hdf5_dataset_is_read_and_travels_by_the_name_of_its_file(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        file.create_dataset("x", data=ROWS, chunks=(4, 3))
+        array = data.lazy(file["x"])
+        np.testing.assert_array_equal(np.asarray(array[[5, 1, 5]]), ROWS[[5, 1, 5]])
+        pickled = pickle.dumps(array[::2])
+    np.testing.assert_array_equal(np.asarray(pickle.loads(pickled)), ROWS[::2])
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 3), (6, 3, 4), (6, 2, 3, 4)])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["<f4", ">f8", "u1", "i8", "?", "<U3"])
+def test_files_of_any_rank_order_and_dtype(tmp_path, shape, order, dtype):
+    rows = np.asarray(np.random.default_rng(0).integers(2, size=shape).astype(dtype), order=order)
+    np.save(tmp_path / "rows.npy", rows)
+    array = data.open_npy(tmp_path / "rows.npy").with_sizes(block_bytes=2 * rows[0].nbytes)
+    assert array.dtype == rows.dtype
+    np.testing.assert_array_equal(np.asarray(array), rows)
+    np.testing.assert_array_equal(np.asarray(array[[4, 1]]), rows[[4, 1]])
+
+
+def test_files_come_in_the_order_of_their_numbers(tmp_path):
+    for day in (10, 2, 1):
+        np.save(tmp_path / f"day_{day}.npy", np.array([day]))
+    for paths in (tmp_path, str(tmp_path / "day_*.npy")):
+        assert np.asarray(data.open_npy(paths)).tolist() == [1, 2, 10]
+    chosen = [tmp_path / "day_10.npy", tmp_path / "day_1.npy"]
+    assert np.asarray(data.open_npy(chosen)).tolist() == [10, 1]
+
+
+def test_zero_rows_make_an_empty_array(tmp_path):
+    np.save(tmp_path / "none.npy", np.zeros((0, 2)))
+    array = data.open_npy(tmp_path)
+    assert np.asarray(array).shape == (0, 2)
+    assert array.block_ends().tolist() == []
