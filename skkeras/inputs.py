@@ -133,6 +133,34 @@ def relative_weights(sample_weight, X):
     return weight * (len(weight) / weight.sum())
 
 
+def batch_weights(sample_weight, X):
+    """Check the weights of a batch; they are taken as they are, since the others aren't known.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,) or None
+        At least 0.
+    X : ndarray, sparse matrix or dict of ndarray
+        Checked inputs.
+
+    Returns
+    -------
+    weight : ndarray of shape (n_samples,) or None
+        None for None.
+    """
+    if sample_weight is None:
+        return None
+    weight = check_array(
+        sample_weight, ensure_2d=False, dtype="float64", input_name="sample_weight"
+    )
+    if weight.shape != (n_samples(X),) or weight.min() < 0:
+        raise ValueError(
+            f"X yields weights of shape {weight.shape}, the least of them {weight.min():g}; "
+            f"expected one of at least 0 for each sample, shape ({n_samples(X)},)."
+        )
+    return weight
+
+
 def check_any_weight(weight, name):
     """Raise if all training rows have the weight 0, or some one below it.
 

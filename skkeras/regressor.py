@@ -86,7 +86,7 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         outputs = self._outputs(X)
         return self._target.predictions(outputs, self._facts.loss)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None):
         """Compute the coefficient of determination, R2, on X and y.
 
         Parameters
@@ -103,7 +103,7 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         score : float
             At most 1; 0 for predicting the mean.
         """
-        predicted = self.predict(X)
+        predicted, y, sample_weight = self._predicted(X, y, sample_weight)
         if not isinstance(y, dict):
             return r2_score(y, predicted, sample_weight=sample_weight)
         scores = [

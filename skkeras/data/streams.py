@@ -10,6 +10,7 @@ import itertools
 
 import numpy as np
 
+_NO_TARGETS = "X yields inputs without targets; expected batches (x, y), or y beside arrays."
 _INFINITE = -1  # what `tf.data.Dataset.cardinality` says
 
 
@@ -50,7 +51,7 @@ def as_stream(X):
     if hasattr(X, "max_queue_size") and hasattr(X, "__getitem__"):
         return Stream(X, lambda: _items(X), X.num_batches, X)
     if hasattr(X, "__next__"):
-        return Stream(X, _once(X), None)
+        return Stream(X, _once(X), None, once=True)
     if callable(X) and not hasattr(X, "shape") and not hasattr(X, "__len__"):
         return Stream(X, lambda: _called(X), None)
     if isinstance(X, list) and X and all(map(_is_batch, X)):
@@ -81,11 +82,14 @@ class Stream:
         How many there are; None if that isn't known.
     dataset : keras.utils.PyDataset or None, default=None
         It is told when an epoch begins and ends.
+    once : bool, default=False
+        Whether there is only one pass.
     """
 
-    def __init__(self, source, begin, n_batches, dataset=None):
+    def __init__(self, source, begin, n_batches, dataset=None, *, once=False):
         self.source = source
         self.n_batches = n_batches
+        self.once = once
         self._begin = begin
         self._dataset = dataset
         self._begun = None
@@ -135,11 +139,13 @@ class Stream:
             if not n_read:
                 self.first()  # tells what is wrong
 
-    def blocks(self, max_rows=8192, max_bytes=32 * 2**20):
+    def blocks(self, *, with_targets=False, max_rows=8192, max_bytes=32 * 2**20):
         """Yield the batches of one pass, joined to larger ones.
 
         Parameters
         ----------
+        with_targets : bool, default=False
+            Whether there have to be targets.
         max_rows, max_bytes : int
             About how large; a single batch may be larger.
 
@@ -158,7 +164,8 @@ class Stream:
                 "X is a dataset that repeats for ever; expected an end. Leave .repeat() out, or "
                 "say how much of it counts with .take(n)."
             )
-        self.first()
+        if self.first()[1] is None and with_targets:
+            raise ValueError(_NO_TARGETS)
         gathered, rows, n_bytes = [], 0, 0
         for batch in self.batches():
             gathered.append(batch)
@@ -197,31 +204,122 @@ def n_rows(batch):
     return len(_leaves(batch[0])[0])
 
 
-def label_counts(batches):
-    """Count the labels of batches, in one pass.
+def check_inside(y, sample_weight):
+    """Raise if targets or weights are given beside a stream, which has them inside."""
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise ValueError(
+                f"Got {name} beside a dataset or generator; expected None. Let X yield batches "
+                "(x, y) or (x, y, sample_weight)."
+            )
+
+
+def check_stream(stream, fit_arguments, epochs):
+    """Raise unless a stream can be trained on.
 
     Parameters
     ----------
-    batches : iterable of tuple
-        ``(x, y, weight)``, with labels of shape (n_samples,) or (n_samples, 1).
+    stream : Stream
+        Training data.
+    fit_arguments : dict
+        The ``fit__`` parameters.
+    epochs : int
+        How many passes are wanted.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it never ends, can't begin anew, has no targets, or comes with arguments that mean
+        nothing to it.
+    """
+    for name in ("batch_size", "shuffle"):
+        if name in fit_arguments:
+            raise ValueError(
+                f"Got fit__{name} with a dataset or generator, which has batches and an order of "
+                "its own; expected none. Set it there."
+            )
+    steps = fit_arguments.get("steps_per_epoch")
+    if stream.is_infinite and steps is None:
+        raise ValueError(
+            "X is a dataset that repeats for ever; expected an end. Leave .repeat() out, or say "
+            "how many batches make an epoch: fit__steps_per_epoch=100."
+        )
+    if stream.once and epochs > 1 and steps is None:
+        raise TypeError(_once_message(stream.source))
+    if stream.first()[1] is None:
+        raise ValueError(_NO_TARGETS)
+
+
+def check_sliceable(X, wanted):
+    """Raise if X is a stream, and ``wanted`` (a parameter and its value) would split it."""
+    if isinstance(X, Stream):
+        raise ValueError(
+            f"Got {wanted} with a dataset or generator, whose rows can't be picked; expected X_val "
+            f"in fit, and validation_split=None. {ADVICE}"
+        )
+
+
+def count_labels(stream, steps=None):
+    """Count the labels of a stream in one pass, of which nothing else is kept.
+
+    Parameters
+    ----------
+    stream : Stream
+        With targets.
+    steps : int or None, default=None
+        Batches to read; None for all.
 
     Returns
     -------
-    counts : dict
-        How often each label comes, in their order.
+    counts : dict, dict of dict or None
+        How often each label comes, in their order; by output if there are several. None for rows
+        of numbers, such as one-hot labels, of which any batch shows the classes.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from skkeras.data.streams import label_counts
-    >>> label_counts([(None, np.array(["b", "a"]), None), (None, np.array(["b"]), None)])
+    >>> from skkeras.data.streams import as_stream, count_labels
+    >>> batches = [(np.zeros((2, 1)), np.array(["b", "a"])), (np.zeros((1, 1)), np.array(["b"]))]
+    >>> count_labels(as_stream(lambda: batches))
     {'a': 1, 'b': 2}
     """
-    counts = collections.Counter()
-    for _, y, _ in batches:
-        labels, numbers = np.unique(y, return_counts=True)
-        counts.update(dict(zip(labels.tolist(), numbers.tolist(), strict=True)))
-    return {label: counts[label] for label in sorted(counts)}
+    _, y, _ = stream.first()
+    if not any(map(_is_column, _leaves(y))):
+        return None
+    counters = {name: collections.Counter() for name, part in _by_name(y) if _is_column(part)}
+    for _, batch, _ in itertools.islice(stream.batches(), steps):
+        for name, part in _by_name(batch):
+            if name in counters:
+                labels, numbers = np.unique(part, return_counts=True)
+                counters[name].update(dict(zip(labels.tolist(), numbers.tolist(), strict=True)))
+    counts = {name: {k: counter[k] for k in sorted(counter)} for name, counter in counters.items()}
+    return counts if isinstance(y, dict) else counts[None]
+
+
+def one_of_each(counts, y):
+    """Return targets to learn the classes of: what was counted, or else a batch's own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.data.streams import one_of_each
+    >>> np.unique(one_of_each({0: 7, 1: 2}, np.array([1, 1], "uint8")))
+    array([0, 1], dtype=uint8)
+    """
+    if counts is None:
+        return y
+    if isinstance(y, dict):
+        return {name: one_of_each(counts.get(name), part) for name, part in y.items()}
+    # Many labels that come once each would look like numbers to scikit-learn.
+    return np.repeat(np.array([*counts], y.dtype if y.dtype.kind in "biuf" else None), 5)
+
+
+def _by_name(y):
+    return y.items() if isinstance(y, dict) else [(None, y)]
+
+
+def _is_column(y):
+    return y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1)
 
 
 def _joined(parts):
@@ -327,6 +425,14 @@ def _items(dataset):
                 future.cancel()
 
 
+def _once_message(source):
+    return (
+        f"X is a {type(source).__name__}, which can be read only once, and more passes are needed; "
+        "expected something that begins anew for every pass. Give the function that returns it: "
+        "fit(make_batches), not fit(make_batches())."
+    )
+
+
 def _once(iterator):
     """Begin a pass over an iterator that can't begin anew."""
     has_begun = False
@@ -334,11 +440,7 @@ def _once(iterator):
     def begin():
         nonlocal has_begun
         if has_begun:
-            raise TypeError(
-                f"X is a {type(iterator).__name__}, which can be read only once, and has been; "
-                "expected something that begins anew for every pass. Give the function that "
-                "returns it: fit(make_batches), not fit(make_batches())."
-            )
+            raise TypeError(_once_message(iterator))
         has_begun = True
         return iterator
 

@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from skkeras.engine.rows import map_leaves
+from skkeras.engine.streaming import StreamedRows, as_dataset
 from skkeras.engine.training import diverged
 
 
@@ -42,7 +43,7 @@ def train(
         batches,
         epochs=schedule.epochs,
         initial_epoch=schedule.initial_epoch,
-        validation_data=validation and _batches(validation, schedule.batch_size),
+        validation_data=None if validation is None else _batches(validation, schedule.batch_size),
         callbacks=[_epochs(batches, schedule, on_divergence), *callbacks, Notes()],
         verbose=verbose,
         shuffle=False,
@@ -64,6 +65,9 @@ def predict(net, rows, **predict_arguments):
 def _batches(rows, batch_size):
     """Wrap rows as a `keras.utils.PyDataset` that yields them in the order it holds."""
     import keras
+
+    if isinstance(rows, StreamedRows):
+        return as_dataset(rows)
 
     class Batches(keras.utils.PyDataset):
         def __init__(self):
@@ -98,7 +102,8 @@ def _epochs(batches, schedule, on_divergence):
         has_diverged = False
 
         def on_epoch_begin(self, epoch, logs=None):
-            batches.order = schedule.order(len(batches.order))
+            if hasattr(batches, "order"):  # a stream has its own
+                batches.order = schedule.order(len(batches.order))
 
         def on_epoch_end(self, epoch, logs=None):
             if self.has_diverged:

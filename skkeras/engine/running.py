@@ -6,6 +6,7 @@ what brings a loop of its own runs as Keras runs it, and is still correct.
 
 from skkeras.engine import plain, training
 from skkeras.engine.program import UntraceableError
+from skkeras.engine.streaming import StreamedRows
 
 
 def train(net, rows, schedule, history, *, compiled, fit_arguments=None, **options):
@@ -15,7 +16,7 @@ def train(net, rows, schedule, history, *, compiled, fit_arguments=None, **optio
     ----------
     net : Net
         It is changed.
-    rows : Rows
+    rows : Rows or StreamedRows
         Training data.
     schedule : Schedule
         Epochs, batch size and order.
@@ -28,7 +29,8 @@ def train(net, rows, schedule, history, *, compiled, fit_arguments=None, **optio
     **options : dict
         Validation data, callbacks, verbosity and what to do on divergence.
     """
-    if compiled and not fit_arguments and not net.wants_keras:
+    streamed = any(isinstance(part, StreamedRows) for part in (rows, options.get("validation")))
+    if compiled and not fit_arguments and not net.wants_keras and not streamed:
         try:
             training.train(net, rows, schedule, history, **options)
             return
@@ -39,7 +41,7 @@ def train(net, rows, schedule, history, *, compiled, fit_arguments=None, **optio
 
 def evaluate(net, rows, batch_size):
     """Return the loss and the metrics of a net over rows, as a dict of floats."""
-    if not net.wants_keras:
+    if not net.wants_keras and not isinstance(rows, StreamedRows):
         try:
             return training.evaluate_net(net, rows, batch_size)
         except UntraceableError:

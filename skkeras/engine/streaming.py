@@ -7,8 +7,7 @@ one compiled program; a model that programs can't run is trained by Keras's own 
 import itertools
 
 from skkeras.data.streams import joined, n_rows
-from skkeras.engine import plain, training
-from skkeras.engine.program import UntraceableError, batch_specs
+from skkeras.engine.program import batch_specs
 
 
 class StreamedRows:
@@ -20,14 +19,17 @@ class StreamedRows:
         Where batches come from.
     as_rows : callable
         ``as_rows(x, y, weight)`` checks and encodes a batch, and returns `Rows`.
-    steps : int or None, default=None
+    steps_per_epoch : int or None, default=None
         Batches in an epoch; None for as many as there are.
+    trains : bool, default=True
+        Whether passes are epochs of training, which a PyDataset is told of.
     """
 
-    def __init__(self, stream, as_rows, steps=None):
+    def __init__(self, stream, as_rows, steps_per_epoch=None, trains=True):
         self.stream = stream
         self.as_rows = as_rows
-        self.steps = steps
+        self.steps_per_epoch = steps_per_epoch
+        self.trains = trains
         self.example = as_rows(*stream.first())
         self._endless = None
 
@@ -35,20 +37,15 @@ class StreamedRows:
     def n_steps(self):
         """Batches in an epoch, if that is known."""
         known = self.stream.n_batches
-        return self.steps or (known if known is not None and known >= 0 else None)
-
-    @property
-    def batch_bytes(self):
-        """About how much memory a batch takes."""
-        return self.example.row_bytes * self.example.n_rows
+        return self.steps_per_epoch or (known if known is not None and known >= 0 else None)
 
     def epoch(self):
-        """Begin an epoch of training; with ``steps``, where the last one ended."""
-        if self.steps is None:
-            return self.stream.epoch()
+        """Begin an epoch; with ``steps_per_epoch``, where the last one ended."""
+        if self.steps_per_epoch is None:
+            return self.stream.epoch() if self.trains else self.stream.batches()
         if self._endless is None:
             self._endless = self.stream.endless()
-        return itertools.islice(self._endless, self.steps)
+        return itertools.islice(self._endless, self.steps_per_epoch)
 
     def spans(self, batches, budget):
         """Join batches for compiled calls.
@@ -77,54 +74,23 @@ class StreamedRows:
             yield rows.take(slice(None)), [n_rows(one) for one in taken], coming is None
 
 
-def train(net, rows, schedule, history, *, compiled, fit_arguments=None, **options):
-    """Train a net on a stream; see `skkeras.engine.running.train`.
-
-    Parameters
-    ----------
-    net : Net
-        It is changed.
-    rows : StreamedRows
-        Training data.
-    schedule : Schedule
-        Only its epochs count: order and sizes of batches are the stream's.
-    history : dict of list of float
-        It gets a value per epoch for every log.
-    compiled : bool
-        Whether programs may be used.
-    fit_arguments : dict or None, default=None
-        Further arguments for `keras.Model.fit`, which runs then.
-    **options : dict
-        Validation data, as `Rows` or `StreamedRows`; callbacks, verbosity and what to do on
-        divergence.
-    """
-    if compiled and not fit_arguments and not net.wants_keras:
-        try:
-            training.train(net, rows, schedule, history, **options)
-            return
-        except UntraceableError:
-            pass
-    plain.train(net, rows, schedule, history, **options, **(fit_arguments or {}))
-
-
-def as_dataset(rows, batches):
+def as_dataset(rows):
     """Wrap a stream as a `tf.data.Dataset`, for Keras's own loops.
 
     Parameters
     ----------
     rows : StreamedRows
         The stream.
-    batches : callable
-        Returns an iterator over the batches of a pass.
 
     Returns
     -------
     dataset : tf.data.Dataset
+        Every pass over it is an epoch.
     """
     import tensorflow as tf
 
     def generate():
-        for batch in batches():
+        for batch in rows.epoch():
             yield rows.as_rows(*batch).take(slice(None))
 
     specs = batch_specs(rows.example.take(slice(None)))
