@@ -4,6 +4,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
+from skkeras.data.arrays import LazyArray
 from skkeras.data.named import NamedArrays
 
 
@@ -15,15 +16,15 @@ def check_inputs(estimator, X, *, reset):
     estimator : estimator
         It gets ``n_features_in_`` and ``feature_names_in_`` if ``reset``, and is checked against
         them otherwise.
-    X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+    X : array-like, LazyArray, sparse matrix, DataFrame, strings, or dict of array-likes
         A table, an array of any rank above 1, one string for each sample, or named inputs.
     reset : bool
         Whether X is the one to learn from.
 
     Returns
     -------
-    X : ndarray, sparse matrix or dict of ndarray
-        Not copied where it needn't be.
+    X : ndarray, LazyArray, sparse matrix or dict of ndarray
+        Not copied where it needn't be, and not read.
 
     Raises
     ------
@@ -36,6 +37,9 @@ def check_inputs(estimator, X, *, reset):
         checked = {str(name): _check_named(value, str(name)) for name, value in X.items()}
         check_consistent_length(*checked.values())
         return checked
+    if isinstance(X, LazyArray):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        return _check_lazy(X, "X", min_ndim=2)
     if _is_text(X):
         return _check_text(X)
     return validate_data(
@@ -196,7 +200,25 @@ def _check_target(y, name, numeric):
     return y
 
 
+def _check_lazy(X, name, min_ndim=1):
+    """Check what can be told without reading; values are when they are read."""
+    if X.ndim < min_ndim:
+        raise ValueError(
+            f"Expected 2D array, got 1D array instead: {name} is {X!r}. Reshape your data by "
+            f"{name}[:, None] if it has a single feature."
+        )
+    if X.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name} is {X!r}; expected numbers. Load strings by numpy.asarray({name})."
+        )
+    if not len(X):
+        raise ValueError(f"Found array with 0 sample(s) in {name}; expected at least one.")
+    return X.finite()
+
+
 def _check_named(value, name):
+    if isinstance(value, LazyArray):
+        return _check_lazy(value, f"X[{name!r}]")
     if _is_text(value):
         return _check_text(value)
     return check_array(

@@ -1,4 +1,4 @@
-"""LazyArray: rows that are read when they are needed, for scikit-learn to split and nets to learn."""
+"""LazyArray: rows that are read when they are needed, for scikit-learn to split."""
 
 import dataclasses
 import functools
@@ -107,7 +107,7 @@ class LazyArray:
         self._shuffle_bytes = SHUFFLE_BYTES
         self._rows = all_rows(self._storage.n_rows)
         self._row_shape, self._dtype = tuple(first.shape[1:]), np.dtype(first.dtype)
-        self._steps: tuple = ()
+        self._steps = ()
         self._must_be_finite = False
 
     @property
@@ -136,9 +136,9 @@ class LazyArray:
         return self.size * self.dtype.itemsize
 
     @property
-    def shuffle_bytes(self):
-        """How many bytes of rows a fit shuffles among each other."""
-        return self._shuffle_bytes
+    def shuffle_rows(self):
+        """How many rows a fit shuffles among each other."""
+        return self._rows_per(self._shuffle_bytes)
 
     def __len__(self):
         return len(self._rows)

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from skkeras.engine.epochs import begin_epoch
 from skkeras.engine.rows import map_leaves
 from skkeras.engine.streaming import StreamedRows, as_dataset
 from skkeras.engine.training import diverged
@@ -44,7 +45,7 @@ def train(
         epochs=schedule.epochs,
         initial_epoch=schedule.initial_epoch,
         validation_data=None if validation is None else _batches(validation, schedule.batch_size),
-        callbacks=[_epochs(batches, schedule, on_divergence), *callbacks, Notes()],
+        callbacks=[_epochs(batches, rows, schedule, on_divergence), *callbacks, Notes()],
         verbose=verbose,
         shuffle=False,
         **fit_arguments,
@@ -63,7 +64,7 @@ def predict(net, rows, **predict_arguments):
 
 
 def _batches(rows, batch_size):
-    """Wrap rows as a `keras.utils.PyDataset` that yields them in the order it holds."""
+    """Wrap rows as a `keras.utils.PyDataset` that yields them in the order of its epoch."""
     import keras
 
     if isinstance(rows, StreamedRows):
@@ -72,13 +73,14 @@ def _batches(rows, batch_size):
     class Batches(keras.utils.PyDataset):
         def __init__(self):
             super().__init__()
-            self.order = np.arange(rows.n_rows)
+            self.epoch = begin_epoch(rows, None)
 
         def __len__(self):
             return math.ceil(rows.n_rows / batch_size)
 
         def __getitem__(self, index):
-            x, *rest = rows.take(self.order[index * batch_size : (index + 1) * batch_size])
+            start, stop = index * batch_size, min((index + 1) * batch_size, rows.n_rows)
+            x, *rest = self.epoch.take(start, stop)
             return map_leaves(_text_as_tensor, x), *rest
 
     return Batches()
@@ -91,7 +93,7 @@ def _text_as_tensor(array):
     return keras.ops.convert_to_tensor(array) if array.dtype == object else array
 
 
-def _epochs(batches, schedule, on_divergence):
+def _epochs(batches, rows, schedule, on_divergence):
     """Make the callback that draws each epoch's order, and looks for NaN after it.
 
     `PyDataset.on_epoch_end` is no place for the order: Keras calls it before the first epoch too.
@@ -102,8 +104,8 @@ def _epochs(batches, schedule, on_divergence):
         has_diverged = False
 
         def on_epoch_begin(self, epoch, logs=None):
-            if hasattr(batches, "order"):  # a stream has its own
-                batches.order = schedule.order(len(batches.order))
+            if not isinstance(rows, StreamedRows):
+                batches.epoch = schedule.begin_epoch(rows)
 
         def on_epoch_end(self, epoch, logs=None):
             if self.has_diverged:

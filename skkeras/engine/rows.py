@@ -1,23 +1,26 @@
 """Rows: where the engine takes its training and prediction data from.
 
 A source knows how many rows it has and what a row looks like, and hands out the rows it is asked
-for, in the order asked. Nothing is converted as a whole: what is cast, densified or copied is what
-one call to a compiled function needs.
+for, in the order asked. Nothing is converted as a whole: what is read, cast, densified or copied
+is what one call to a compiled function needs.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 
+from skkeras.data.arrays import LazyArray
+
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Inputs, targets and weights in memory, cast as they are taken.
+    """Inputs, targets and weights, cast (and read, where inputs are lazy) as they are taken.
 
     Parameters
     ----------
-    x : array, sparse matrix, or (nested) dict or list of them
+    x : array, sparse matrix, LazyArray, or (nested) dict or list of them
         The inputs; every leaf has the samples along its first axis.
     y : array, or dict or list of arrays, or None
         The targets as the loss wants them.
@@ -63,6 +66,36 @@ class Rows:
         if self.y is not None:
             map_leaves(lambda y, dtype: sizes.append(_row_bytes(y, dtype)), self.y, self.y_dtypes)
         return max(sum(sizes), 1)
+
+    @functools.cached_property
+    def lazy(self):
+        """The first of the inputs that is read when it is needed, or None."""
+        return next((leaf for leaf in leaves(self.x) if isinstance(leaf, LazyArray)), None)
+
+    @functools.cached_property
+    def in_storage_order(self):
+        """The same samples in the order in which they are stored, if inputs are read."""
+        if self.lazy is None:
+            return self
+        subset = self.lazy.storage_order(self.subset)
+        return self if subset is self.subset else self.only(subset)
+
+    @functools.cached_property
+    def block_ends(self):
+        """How many of the samples, in storage order, come before the end of each block."""
+        return self.lazy.block_ends(self.subset)
+
+    def loaded(self, indices):
+        """Return some of the samples with all their inputs in memory."""
+        if self.subset is not None:
+            indices = self.subset[indices]
+        x, y, weight = (
+            structure
+            if structure is None
+            else map_leaves(lambda leaf: _loaded(leaf[indices]), structure)
+            for structure in (self.x, self.y, self.weight)
+        )
+        return dataclasses.replace(self, x=x, y=y, weight=weight, subset=None)
 
     def take(self, indices):
         """Return the rows at ``indices`` (an int array or a slice), in that order.
@@ -116,6 +149,10 @@ def take_rows(array, indices, dtype):
     if dtype == "string":
         return rows.astype(object)
     return np.ascontiguousarray(rows, dtype=_numpy_dtype(dtype))
+
+
+def _loaded(rows):
+    return np.asarray(rows) if isinstance(rows, LazyArray) else rows
 
 
 def _row_bytes(array, dtype):

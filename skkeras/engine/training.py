@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from skkeras.engine.epochs import begin_epoch, read_ahead, take_stretches
 from skkeras.engine.rows import leaves
 from skkeras.exceptions import DivergenceError
 
@@ -48,9 +49,9 @@ class Schedule:
     shuffle: bool = True
     initial_epoch: int = 0
 
-    def order(self, n_rows):
+    def begin_epoch(self, rows):
         """Draw the row order of the next epoch."""
-        return self.generator.permutation(n_rows) if self.shuffle else np.arange(n_rows)
+        return begin_epoch(rows, self.generator if self.shuffle else None)
 
 
 def train(
@@ -161,11 +162,12 @@ class _Run:
         stride = 1 if self.validation is not None else last - first
         with self._kept_if_interrupted():
             for begin in range(first, last, max(stride, 1)):
-                for logs in self._epochs(begin, min(begin + stride, last)):
-                    if self.validation is not None:
-                        logs |= _prefixed(self._evaluate())
-                    for name in sorted(logs):  # as Keras does
-                        history.setdefault(name, []).append(logs[name])
+                with self._epochs(begin, min(begin + stride, last)) as epochs:
+                    for logs in epochs:
+                        if self.validation is not None:
+                            logs |= _prefixed(self._evaluate())
+                        for name in sorted(logs):  # as Keras does
+                            history.setdefault(name, []).append(logs[name])
         self._finalize()
 
     def with_callbacks(self, listeners, history):
@@ -176,8 +178,11 @@ class _Run:
             self.net.load_into(self.program)
             # Keras looks at stop_training after a batch, so one batch runs in any case.
             max_steps = 1 if model.stop_training else None
-            with self._kept_if_interrupted():
-                (logs,) = self._epochs(epoch, epoch + 1, max_steps=max_steps)
+            with (
+                self._kept_if_interrupted(),
+                self._epochs(epoch, epoch + 1, max_steps=max_steps) as epochs,
+            ):
+                (logs,) = epochs
             self.net.take_from(self.program)
             if self.validation is not None:
                 listeners.on_test_begin()
@@ -211,27 +216,38 @@ class _Run:
             # Weights kept as moving averages (use_ema) take their place at the end.
             optimizer.finalize_variable_values(self.program.worker.trainable_weights)
 
+    @contextlib.contextmanager
     def _epochs(self, first, last, max_steps=None):
-        """Run epochs (only the first steps of each, if so asked); yield the logs of each."""
+        """Run epochs (only the first steps of each, if so asked); give the logs of each."""
+        plan = self._calls(first, last, max_steps)
+        is_lazy = self.rows.lazy is not None
+        with read_ahead(lambda call: take_stretches(call[0]), plan, in_thread=is_lazy) as calls:
+            yield (
+                log
+                for (_, segments, sizes), batch in calls
+                for log in self._call(segments, batch, sizes)
+            )
+
+    def _calls(self, first, last, max_steps):
+        """Plan the calls: which rows each takes, its segments, and the sizes of its steps."""
         n_rows, batch_size = self.rows.n_rows, self.schedule.batch_size
         n_steps = max_steps or math.ceil(n_rows / batch_size)
-        epoch, step, order = first, 0, None
-        while epoch < last:
-            budget, segments, indices, sizes = self._steps_per_call(), [], [], []
-            while budget and epoch < last:
-                order = self.schedule.order(n_rows) if step == 0 else order
+        number, step, epoch = first, 0, None
+        while number < last:
+            budget, segments, stretches, sizes = self._steps_per_call(), [], [], []
+            while budget and number < last:
+                epoch = self.schedule.begin_epoch(self.rows) if step == 0 else epoch
                 taken = min(budget, n_steps - step)
-                rows = order[step * batch_size : (step + taken) * batch_size]
-                indices.append(rows)
-                sizes += _batch_rows(len(rows), batch_size)
+                start, stop = step * batch_size, min((step + taken) * batch_size, n_rows)
+                stretches.append((epoch, start, stop))
+                sizes += _batch_rows(stop - start, batch_size)
                 ends = step + taken == n_steps
-                segments.append((taken, step == 0, ends, epoch))
+                segments.append((taken, step == 0, ends, number))
                 budget -= taken
-                epoch, step = (epoch + 1, 0) if ends else (epoch, step + taken)
-            yield from self._call(segments, np.concatenate(indices), sizes)
+                number, step = (number + 1, 0) if ends else (number, step + taken)
+            yield stretches, segments, sizes
 
-    def _call(self, segments, indices, sizes):
-        batch = self.rows.take(indices)
+    def _call(self, segments, batch, sizes):
         steps, starts = [s[0] for s in segments], [s[1] for s in segments]
         with _paced(self.program, "train", self.schedule.batch_size, len(sizes)):
             logs, finite = self.program.train(batch, sizes, steps, starts)
@@ -265,16 +281,25 @@ def evaluate(program, rows, batch_size):
     -------
     logs : dict of float
     """
-    logs, start = None, 0
+    rows, logs = rows.in_storage_order, None
+    plan = _slices(program, rows, batch_size)
+    with read_ahead(rows.take, plan, in_thread=rows.lazy is not None) as calls:
+        for where, batch in calls:
+            sizes = _batch_rows(where.stop - where.start, batch_size)
+            first, last = where.start == 0, where.stop == rows.n_rows
+            with _paced(program, "test", batch_size, len(sizes)):
+                logs = program.test(batch, sizes, first=first, last=last)
+    return logs
+
+
+def _slices(program, rows, batch_size):
+    """Plan the calls of an evaluation."""
+    start = 0
     while start < rows.n_rows:
         n_steps = _steps_per_call(program, "test", rows, batch_size)
         stop = min(start + n_steps * batch_size, rows.n_rows)
-        batch = rows.take(slice(start, stop))
-        sizes = _batch_rows(stop - start, batch_size)
-        with _paced(program, "test", batch_size, len(sizes)):
-            logs = program.test(batch, sizes, first=start == 0, last=stop == rows.n_rows)
+        yield slice(start, stop)
         start = stop
-    return logs
 
 
 def _steps_per_call(program, kind, rows, batch_size):

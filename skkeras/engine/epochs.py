@@ -1,0 +1,139 @@
+"""Epochs: the rows of one pass over the training data, in its order."""
+
+import concurrent.futures
+import contextlib
+
+import numpy as np
+
+from skkeras.data.shuffling import block_order
+from skkeras.engine.rows import map_leaves
+
+
+def begin_epoch(rows, generator):
+    """Draw the order of an epoch.
+
+    Parameters
+    ----------
+    rows : Rows
+        Training data.
+    generator : numpy.random.Generator or None
+        Where the order comes from; None keeps the rows in theirs.
+
+    Returns
+    -------
+    epoch : Epoch
+    """
+    if rows.lazy is None:
+        n_rows = rows.n_rows
+        return Epoch(
+            rows, np.arange(n_rows) if generator is None else generator.permutation(n_rows)
+        )
+    rows_at_once = rows.lazy.shuffle_rows
+    if generator is not None:
+        rows = rows.in_storage_order
+        return BlockwiseEpoch(rows, block_order(rows.block_ends, rows_at_once, generator))
+    ends = np.append(np.arange(rows_at_once, rows.n_rows, rows_at_once), rows.n_rows)
+    return BlockwiseEpoch(rows, block_order(ends, rows_at_once, None))
+
+
+class Epoch:
+    """One pass over rows in memory.
+
+    Parameters
+    ----------
+    rows : Rows
+        All of them.
+    order : int array of shape (n_rows,)
+        Their indices.
+    """
+
+    def __init__(self, rows, order):
+        self.rows = rows
+        self.order = order
+
+    def take(self, start, stop):
+        """Return a stretch of the epoch, as `Rows.take` does."""
+        return self.rows.take(self.order[start:stop])
+
+
+class BlockwiseEpoch(Epoch):
+    """One pass over rows that are read group by group; stretches are taken from front to back.
+
+    Parameters
+    ----------
+    rows : Rows
+        All of them, in storage order if they are shuffled.
+    order : BlockOrder
+        Their groups.
+    """
+
+    def __init__(self, rows, order):
+        super().__init__(rows, order)
+        self._number = self._loaded = self._order_within = None
+
+    def take(self, start, stop):
+        """Return a stretch of the epoch, as `Rows.take` does."""
+        batches = []
+        for number, first, last in self.order.spans(start, stop):
+            if number != self._number:
+                self._loaded = None  # its memory is free for the next
+                indices, self._order_within = self.order.group(number)
+                self._loaded, self._number = self.rows.loaded(indices), number
+            batches.append(self._loaded.take(self._order_within[first:last]))
+        return joined(batches)
+
+
+def take_stretches(stretches):
+    """Return the rows of stretches, ``(epoch, start, stop)``, one after the other."""
+    rows = stretches[0][0].rows
+    if rows.lazy is None:  # a single copy
+        return rows.take(np.concatenate([epoch.order[a:b] for epoch, a, b in stretches]))
+    return joined([epoch.take(start, stop) for epoch, start, stop in stretches])
+
+
+def joined(batches):
+    """Join batches, tuples of arrays or structures of arrays, along their first axis."""
+    if len(batches) == 1:
+        return batches[0]
+    return map_leaves(lambda *parts: np.concatenate(parts), *batches)
+
+
+@contextlib.contextmanager
+def read_ahead(take, plan, *, in_thread):
+    """Take the rows of one call after the other; in a thread, those of the next call meanwhile.
+
+    Parameters
+    ----------
+    take : callable
+        Gets a planned call, and returns its rows.
+    plan : iterator
+        The calls; each is planned when the one before the one before it is done.
+    in_thread : bool
+        Whether to read ahead.
+
+    Yields
+    ------
+    calls : iterator of (call, rows)
+        An error in the thread comes out of it. When the context ends so does the thread.
+    """
+    if not in_thread:
+        yield ((call, take(call)) for call in plan)
+        return
+    with concurrent.futures.ThreadPoolExecutor(1, "skkeras-reader") as pool:
+        calls = _ahead(pool, take, plan)
+        try:
+            yield calls
+        finally:
+            calls.close()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ahead(pool, take, plan):
+    waiting = None
+    for call in plan:
+        following = call, pool.submit(take, call)
+        if waiting is not None:
+            yield waiting[0], waiting[1].result()
+        waiting = following
+    if waiting is not None:
+        yield waiting[0], waiting[1].result()
