@@ -9,6 +9,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from skkeras.data.arrays import LazyArray
+from skkeras.data.streams import check_no_stream
 
 
 def reshape_rows(X, shape):
@@ -204,6 +205,7 @@ class ArrayReshaper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return np.array([f"x{i}" for i in range(self.shape_out_[0])], dtype=object)
 
     def _check(self, X, *, reset):
+        check_no_stream(X, self)
         if getattr(X, "ndim", 2) == 2 and not isinstance(X, LazyArray):
             return validate_data(self, X, reset=reset, allow_nd=True, **_ACCEPTED)
         X = _check_rank(X)

@@ -10,6 +10,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from skkeras.data.arrays import LazyArray
+from skkeras.data.streams import check_no_stream
 
 
 def to_columns(X, axes):
@@ -331,6 +332,7 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _check(self, X, *, reset):
         """Check X; in two dimensions as scikit-learn does, with names and number of columns."""
+        check_no_stream(X, self)
         n_dims = getattr(X, "ndim", 2)
         if n_dims == 2 and (reset or self._n_dims == 2) and not isinstance(X, LazyArray):
             X = validate_data(self, X, reset=reset, allow_nd=True, **self._accepted(X))

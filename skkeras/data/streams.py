@@ -204,12 +204,12 @@ def n_rows(batch):
     return len(_leaves(batch[0])[0])
 
 
-def check_inside(y, sample_weight):
+def check_inside(y, sample_weight, name="y"):
     """Raise if targets or weights are given beside a stream, which has them inside."""
-    for name, value in (("y", y), ("sample_weight", sample_weight)):
+    for given, value in ((name, y), ("sample_weight", sample_weight)):
         if value is not None:
             raise ValueError(
-                f"Got {name} beside a dataset or generator; expected None. Let X yield batches "
+                f"Got {given} beside a dataset or generator; expected None. Let X yield batches "
                 "(x, y) or (x, y, sample_weight)."
             )
 
@@ -250,6 +250,15 @@ def check_stream(stream, fit_arguments, epochs):
         raise ValueError(_NO_TARGETS)
 
 
+def check_no_stream(X, estimator):
+    """Raise if X is a stream, which a transformer can't take."""
+    if as_stream(X) is not None:
+        raise TypeError(
+            f"X is a {type(X).__name__}, batches that {type(estimator).__name__} can't transform; "
+            f"expected an array. {ADVICE}"
+        )
+
+
 def check_sliceable(X, wanted):
     """Raise if X is a stream, and ``wanted`` (a parameter and its value) would split it."""
     if isinstance(X, Stream):
@@ -287,11 +296,15 @@ def count_labels(stream, steps=None):
     if not any(map(_is_column, _leaves(y))):
         return None
     counters = {name: collections.Counter() for name, part in _by_name(y) if _is_column(part)}
+    n_batches = 0
     for _, batch, _ in itertools.islice(stream.batches(), steps):
+        n_batches += 1
         for name, part in _by_name(batch):
             if name in counters:
                 labels, numbers = np.unique(part, return_counts=True)
                 counters[name].update(dict(zip(labels.tolist(), numbers.tolist(), strict=True)))
+    if steps is None:
+        stream.n_batches = n_batches
     counts = {name: {k: counter[k] for k in sorted(counter)} for name, counter in counters.items()}
     return counts if isinstance(y, dict) else counts[None]
 

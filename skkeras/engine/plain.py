@@ -9,7 +9,7 @@ import numpy as np
 
 from skkeras.engine.epochs import begin_epoch
 from skkeras.engine.rows import map_leaves
-from skkeras.engine.streaming import StreamedRows, as_dataset
+from skkeras.engine.streaming import StreamedRows, as_dataset, own_errors
 from skkeras.engine.training import diverged
 
 
@@ -40,21 +40,25 @@ def train(
             super().on_epoch_end(epoch, logs)
             history.update(self.history)
 
-    model.fit(
-        batches,
-        epochs=schedule.epochs,
-        initial_epoch=schedule.initial_epoch,
-        validation_data=None if validation is None else _batches(validation, schedule.batch_size),
-        callbacks=[_epochs(batches, rows, schedule, on_divergence), *callbacks, Notes()],
-        verbose=verbose,
-        shuffle=False,
-        **fit_arguments,
-    )
+    with own_errors(rows, validation):
+        model.fit(
+            batches,
+            epochs=schedule.epochs,
+            initial_epoch=schedule.initial_epoch,
+            validation_data=None
+            if validation is None
+            else _batches(validation, schedule.batch_size),
+            callbacks=[_epochs(batches, rows, schedule, on_divergence), *callbacks, Notes()],
+            verbose=verbose,
+            shuffle=False,
+            **fit_arguments,
+        )
 
 
 def evaluate(net, rows, batch_size):
     """Return a net's loss and metrics over rows by `keras.Model.evaluate`."""
-    return net.model.evaluate(_batches(rows, batch_size), verbose=0, return_dict=True)
+    with own_errors(rows):
+        return net.model.evaluate(_batches(rows, batch_size), verbose=0, return_dict=True)
 
 
 def predict(net, rows, **predict_arguments):

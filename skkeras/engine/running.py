@@ -6,7 +6,6 @@ what brings a loop of its own runs as Keras runs it, and is still correct.
 
 from skkeras.engine import plain, training
 from skkeras.engine.program import UntraceableError
-from skkeras.engine.streaming import StreamedRows
 
 
 def train(net, rows, schedule, history, *, compiled, fit_arguments=None, **options):
@@ -29,8 +28,7 @@ def train(net, rows, schedule, history, *, compiled, fit_arguments=None, **optio
     **options : dict
         Validation data, callbacks, verbosity and what to do on divergence.
     """
-    streamed = any(isinstance(part, StreamedRows) for part in (rows, options.get("validation")))
-    if compiled and not fit_arguments and not net.wants_keras and not streamed:
+    if compiled and not fit_arguments and not net.wants_keras:
         try:
             training.train(net, rows, schedule, history, **options)
             return
@@ -41,7 +39,7 @@ def train(net, rows, schedule, history, *, compiled, fit_arguments=None, **optio
 
 def evaluate(net, rows, batch_size):
     """Return the loss and the metrics of a net over rows, as a dict of floats."""
-    if not net.wants_keras and not isinstance(rows, StreamedRows):
+    if not net.wants_keras:
         try:
             return training.evaluate_net(net, rows, batch_size)
         except UntraceableError:

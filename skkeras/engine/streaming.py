@@ -4,6 +4,7 @@ The steps are those that the batches make. As many as a call should take are joi
 one compiled program; a model that programs can't run is trained by Keras's own loop.
 """
 
+import contextlib
 import itertools
 
 from skkeras.data.streams import joined, n_rows
@@ -31,7 +32,18 @@ class StreamedRows:
         self.steps_per_epoch = steps_per_epoch
         self.trains = trains
         self.example = as_rows(*stream.first())
+        self.error = None  # what went wrong where TensorFlow read it
         self._endless = None
+
+    @property
+    def batch_size(self):
+        """Rows of the first batch."""
+        return self.example.n_rows
+
+    @property
+    def row_bytes(self):
+        """About how many bytes one sample takes once it is dense and cast."""
+        return self.example.row_bytes
 
     @property
     def n_steps(self):
@@ -47,31 +59,69 @@ class StreamedRows:
             self._endless = self.stream.endless()
         return itertools.islice(self._endless, self.steps_per_epoch)
 
-    def spans(self, batches, budget):
-        """Join batches for compiled calls.
+    def take(self, indices):
+        """Return rows of the first batch, to show what rows look like."""
+        return self.example.take(indices)
+
+    def only(self, subset):
+        """Return a view of rows of the first batch, to show what rows look like."""
+        return self.example.only(subset)
+
+
+class EpochsReader:
+    """Reads the batches of epochs, as many as a compiled call should take.
+
+    Parameters
+    ----------
+    rows : StreamedRows
+        The stream.
+    first, last : int
+        Numbers of the epochs.
+    max_steps : int or None, default=None
+        Of each epoch only so many batches are wanted; None for all.
+    """
+
+    def __init__(self, rows, first, last, max_steps=None):
+        self._rows = rows
+        self._epoch = first
+        self._last = last
+        self._max_steps = max_steps
+        self._batches = self._next = None
+
+    @property
+    def is_done(self):
+        """Whether nothing is left."""
+        return self._epoch >= self._last
+
+    def take(self, budget):
+        """Read the next batches of an epoch.
 
         Parameters
         ----------
-        batches : iterator
-            Of an epoch, or of a pass.
-        budget : callable
-            Returns how many batches the next call should take.
+        budget : int
+            How many at most.
 
-        Yields
-        ------
-        batch : tuple of arrays
-            The rows of some batches.
-        sizes : list of int
-            How many each has.
-        is_last : bool
-            Whether no more follow.
+        Returns
+        -------
+        span : tuple or None
+            The rows as `Rows.take` returns them; one segment, as ``(n_steps, starts_epoch,
+            ends_epoch, epoch)``; and the number of rows of each step. None if nothing is left.
         """
-        coming = next(batches, None)
-        while coming is not None:
-            taken = [coming, *itertools.islice(batches, budget() - 1)]
-            coming = next(batches, None)
-            rows = self.as_rows(*joined(taken))
-            yield rows.take(slice(None)), [n_rows(one) for one in taken], coming is None
+        if self.is_done:
+            return None
+        starts = self._batches is None
+        if starts:
+            self._batches = itertools.islice(self._rows.epoch(), self._max_steps)
+            self._next = next(self._batches, None)
+            if self._next is None:
+                raise ValueError("X has no batches in this pass; expected as many as before.")
+        taken = [self._next, *itertools.islice(self._batches, budget - 1)]
+        self._next = next(self._batches, None)
+        segment = len(taken), starts, self._next is None, self._epoch
+        if self._next is None:
+            self._epoch, self._batches = self._epoch + 1, None
+        batch = self._rows.as_rows(*joined(taken)).take(slice(None))
+        return batch, [segment], [n_rows(one) for one in taken]
 
 
 def as_dataset(rows):
@@ -90,8 +140,33 @@ def as_dataset(rows):
     import tensorflow as tf
 
     def generate():
-        for batch in rows.epoch():
-            yield rows.as_rows(*batch).take(slice(None))
+        try:
+            for batch in rows.epoch():
+                yield rows.as_rows(*batch).take(slice(None))
+        except Exception as error:
+            rows.error = error
+            raise
 
     specs = batch_specs(rows.example.take(slice(None)))
-    return tf.data.Dataset.from_generator(generate, output_signature=specs).prefetch(1)
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=specs)
+    if (n_steps := rows.n_steps or _count(rows.stream)) is not None:
+        # Without it Keras warns, at the end of the first epoch, that data ran out.
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(n_steps))
+    return dataset.prefetch(1)
+
+
+@contextlib.contextmanager
+def own_errors(*streams):
+    """Raise the errors of streams as they are, not as TensorFlow reports them."""
+    try:
+        yield
+    except Exception as error:
+        for rows in streams:
+            if getattr(rows, "error", None) is not None:
+                raise rows.error from error
+        raise
+
+
+def _count(stream):
+    """Count the batches in a pass of its own, unless there is only one."""
+    return None if stream.once else sum(1 for _ in stream.batches())
