@@ -43,6 +43,7 @@ from skkeras.engine.assembling import (
     loss_facts,
     output_shape,
 )
+from skkeras.engine.augmentation import check_augment, make_augmentation
 from skkeras.engine.building import make_seeded
 from skkeras.engine.copying import pack
 from skkeras.engine.net import Net
@@ -155,6 +156,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         early_stopping=False,
         callbacks=None,
         shuffle=True,
+        augment=None,
         warm_start=False,
         random_state=None,
         verbose=0,
@@ -172,6 +174,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         self.early_stopping = early_stopping
         self.callbacks = callbacks
         self.shuffle = shuffle
+        self.augment = augment
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
@@ -528,6 +531,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
             generator=self._generator,
             shuffle=self._fit_argument("shuffle"),
             initial_epoch=epochs.start,
+            augment=make_augmentation(self.augment),
         )
         running.train(
             self._net,
@@ -579,6 +583,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {choices}.")
+        check_augment(self.augment)
         check_validation_split(self.validation_split)
         check_source(self._source(self.model), self._routed)
         check_not_owned(self._routed)

@@ -49,6 +49,10 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         Weights by label.
     shuffle : bool, default=True
         Whether every epoch has a new row order.
+    augment : callable, keras.Layer or None, default=None
+        Changes training inputs at random, batch by batch, and never those of validation or
+        prediction: a function ``augment(x, rng)`` of a batch, as the net gets it, and a
+        `numpy.random.Generator`, or a Keras layer such as ``keras.layers.RandomFlip()``.
     warm_start : bool, default=False
         Whether `fit` goes on from the last one.
     random_state : int, RandomState instance or None, default=None
@@ -112,6 +116,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         callbacks=None,
         class_weight=None,
         shuffle=True,
+        augment=None,
         warm_start=False,
         random_state=None,
         verbose=0,
@@ -130,6 +135,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
             early_stopping=early_stopping,
             callbacks=callbacks,
             shuffle=shuffle,
+            augment=augment,
             warm_start=warm_start,
             random_state=random_state,
             verbose=verbose,

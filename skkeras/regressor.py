@@ -36,6 +36,10 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         Keras callbacks; each fit gets copies of its own, kept in ``callbacks_``.
     shuffle : bool, default=True
         Whether every epoch has a new row order.
+    augment : callable, keras.Layer or None, default=None
+        Changes training inputs at random, batch by batch, and never those of validation or
+        prediction: a function ``augment(x, rng)`` of a batch, as the net gets it, and a
+        `numpy.random.Generator`, or a Keras layer such as ``keras.layers.RandomFlip()``.
     warm_start : bool, default=False
         Whether `fit` goes on from the last one.
     random_state : int, RandomState instance or None, default=None

@@ -89,3 +89,8 @@ def rows_of(n_bytes, shape, dtype):
     """Return how many rows of an array make about ``n_bytes``; one at least."""
     row_bytes = math.prod(shape[1:]) * np.dtype(dtype).itemsize
     return max(1, n_bytes // max(row_bytes, 1))
+
+
+def n_bytes(array):
+    """Return how many bytes an array's values take."""
+    return math.prod(array.shape) * np.dtype(array.dtype).itemsize

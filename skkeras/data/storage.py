@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skkeras.data.parts import n_bytes
 from skkeras.data.recent import RecentBlocks
 
 
@@ -36,6 +37,7 @@ class Storage:
             np.arange(start, start + size, length)
             for start, size, length in zip(self._starts[:-1], sizes, lengths, strict=True)
         ]
+        self._all_fit = sum(map(n_bytes, self.parts)) <= self.cache_bytes
         self.edges = np.concatenate([*edges, self._starts[-1:]])  # where blocks begin, and the end
 
     @property
@@ -95,7 +97,8 @@ class Storage:
         if part.reads_any_row and (high - low) * 4 < n_rows:
             return _picked(part.read(start + low, start + high), rows - low)
         block = part.read(start, start + n_rows)
-        self._recent.put(number, block)
+        if self._all_fit or len(rows) * 2 < n_rows:  # else nothing of it is wanted soon
+            self._recent.put(number, block)
         return _picked(block, rows)
 
     def __getstate__(self):

@@ -6,7 +6,7 @@ import contextlib
 import numpy as np
 
 from skkeras.data.shuffling import block_order
-from skkeras.engine.rows import map_leaves
+from skkeras.engine.rows import leaves, map_leaves
 
 
 def begin_epoch(rows, generator):
@@ -50,10 +50,29 @@ class Epoch:
     def __init__(self, rows, order):
         self.rows = rows
         self.order = order
+        self._augment = None
+
+    def augment_by(self, augment, seed, batch_size):
+        """Let a function change the inputs of every step; see `skkeras.engine.augmentation`."""
+        self._augment, self._seed, self._batch_size = augment, seed, batch_size
 
     def take(self, start, stop):
         """Return a stretch of the epoch, as `Rows.take` does."""
         return self.rows.take(self.order[start:stop])
+
+    def change(self, x, start):
+        """Augment inputs in place; ``start`` is where in the epoch they begin: with a step.
+
+        Random numbers depend on the step alone, and not on how many steps are taken at once.
+        """
+        if self._augment is None:
+            return
+        n_rows = len(leaves(x)[0])
+        for first in range(0, n_rows, self._batch_size):
+            step = slice(first, first + self._batch_size)
+            batch = map_leaves(lambda leaf, step=step: leaf[step], x)
+            seed = [self._seed, (start + first) // self._batch_size]
+            map_leaves(np.copyto, batch, self._augment(batch, seed))
 
 
 class BlockwiseEpoch(Epoch):
@@ -85,10 +104,16 @@ class BlockwiseEpoch(Epoch):
 
 def take_stretches(stretches):
     """Return the rows of stretches, ``(epoch, start, stop)``, one after the other."""
-    rows = stretches[0][0].rows
+    rows, first = stretches[0][0].rows, 0
     if rows.lazy is None:  # a single copy
-        return rows.take(np.concatenate([epoch.order[a:b] for epoch, a, b in stretches]))
-    return joined([epoch.take(start, stop) for epoch, start, stop in stretches])
+        batch = rows.take(np.concatenate([epoch.order[a:b] for epoch, a, b in stretches]))
+    else:
+        batch = joined([epoch.take(start, stop) for epoch, start, stop in stretches])
+    for epoch, start, stop in stretches:
+        where = slice(first, first + stop - start)
+        epoch.change(map_leaves(lambda leaf, where=where: leaf[where], batch[0]), start)
+        first = where.stop
+    return batch
 
 
 def joined(batches):

@@ -3,13 +3,14 @@
 Callbacks that want every batch, and ``engine="keras"``, which is the other side in the tests.
 """
 
+import contextlib
 import math
 
 import numpy as np
 
-from skkeras.engine.epochs import begin_epoch
+from skkeras.engine.epochs import begin_epoch, take_stretches
 from skkeras.engine.rows import map_leaves
-from skkeras.engine.streaming import StreamedRows, as_dataset, own_errors
+from skkeras.engine.streaming import StreamedRows, as_dataset
 from skkeras.engine.training import diverged
 
 
@@ -40,14 +41,13 @@ def train(
             super().on_epoch_end(epoch, logs)
             history.update(self.history)
 
-    with own_errors(rows, validation):
+    held_out = None if validation is None else _batches(validation, schedule.batch_size)
+    with _own_errors(batches, held_out, rows, validation):
         model.fit(
             batches,
             epochs=schedule.epochs,
             initial_epoch=schedule.initial_epoch,
-            validation_data=None
-            if validation is None
-            else _batches(validation, schedule.batch_size),
+            validation_data=held_out,
             callbacks=[_epochs(batches, rows, schedule, on_divergence), *callbacks, Notes()],
             verbose=verbose,
             shuffle=False,
@@ -57,14 +57,27 @@ def train(
 
 def evaluate(net, rows, batch_size):
     """Return a net's loss and metrics over rows by `keras.Model.evaluate`."""
-    with own_errors(rows):
-        return net.model.evaluate(_batches(rows, batch_size), verbose=0, return_dict=True)
+    batches = _batches(rows, batch_size)
+    with _own_errors(batches, rows):
+        return net.model.evaluate(batches, verbose=0, return_dict=True)
 
 
 def predict(net, rows, **predict_arguments):
     """Return a net's outputs by `keras.Model.predict`, which gets further arguments."""
     x = rows.take(slice(None))[0]
     return net.model.predict(x, **{"verbose": 0, **predict_arguments})
+
+
+@contextlib.contextmanager
+def _own_errors(*sources):
+    """Raise what happened when rows were taken, and not what TensorFlow makes of it."""
+    try:
+        yield
+    except Exception:
+        for source in sources:
+            if (error := getattr(source, "error", None)) is not None:
+                raise error from None
+        raise
 
 
 def _batches(rows, batch_size):
@@ -78,13 +91,18 @@ def _batches(rows, batch_size):
         def __init__(self):
             super().__init__()
             self.epoch = begin_epoch(rows, None)
+            self.error = None
 
         def __len__(self):
             return math.ceil(rows.n_rows / batch_size)
 
         def __getitem__(self, index):
             start, stop = index * batch_size, min((index + 1) * batch_size, rows.n_rows)
-            x, *rest = self.epoch.take(start, stop)
+            try:
+                x, *rest = take_stretches([(self.epoch, start, stop)])
+            except BaseException as error:
+                self.error = error
+                raise
             return map_leaves(_text_as_tensor, x), *rest
 
     return Batches()

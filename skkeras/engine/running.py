@@ -6,6 +6,7 @@ what brings a loop of its own runs as Keras runs it, and is still correct.
 
 from skkeras.engine import plain, training
 from skkeras.engine.program import UntraceableError
+from skkeras.engine.streaming import StreamedRows
 
 
 def train(net, rows, schedule, history, *, compiled, fit_arguments=None, **options):
@@ -28,6 +29,8 @@ def train(net, rows, schedule, history, *, compiled, fit_arguments=None, **optio
     **options : dict
         Validation data, callbacks, verbosity and what to do on divergence.
     """
+    if isinstance(rows, StreamedRows):
+        rows.augment_by(schedule.augment, schedule.generator)
     if compiled and not fit_arguments and not net.wants_keras:
         try:
             training.train(net, rows, schedule, history, **options)

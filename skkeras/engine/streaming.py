@@ -4,11 +4,13 @@ The steps are those that the batches make. As many as a call should take are joi
 one compiled program; a model that programs can't run is trained by Keras's own loop.
 """
 
-import contextlib
 import itertools
+
+import numpy as np
 
 from skkeras.data.streams import joined, n_rows
 from skkeras.engine.program import batch_specs
+from skkeras.engine.rows import map_leaves
 
 
 class StreamedRows:
@@ -26,6 +28,8 @@ class StreamedRows:
         Whether passes are epochs of training, which a PyDataset is told of.
     """
 
+    lazy = None  # what is read from it is in memory
+
     def __init__(self, stream, as_rows, steps_per_epoch=None, trains=True):
         self.stream = stream
         self.as_rows = as_rows
@@ -33,6 +37,7 @@ class StreamedRows:
         self.trains = trains
         self.example = as_rows(*stream.first())
         self.error = None  # what went wrong where TensorFlow read it
+        self._augment = self._generator = None
         self._endless = None
 
     @property
@@ -58,6 +63,42 @@ class StreamedRows:
         if self._endless is None:
             self._endless = self.stream.endless()
         return itertools.islice(self._endless, self.steps_per_epoch)
+
+    def augment_by(self, augment, generator):
+        """Let a function change the inputs of every step of training, or None."""
+        self._augment, self._generator = augment, generator
+
+    def draw_seed(self):
+        """Draw the seed of an epoch's augmentation, if there is any."""
+        return None if self._augment is None else int(self._generator.integers(2**63))
+
+    def prepared(self, batches, seed, first_step):
+        """Join batches, check and encode them, and augment each.
+
+        Parameters
+        ----------
+        batches : list of tuple
+            Some batches of an epoch.
+        seed : int or None
+            What `draw_seed` returned for this epoch.
+        first_step : int
+            Which of the epoch's batches the first is.
+
+        Returns
+        -------
+        batch : tuple
+            As `Rows.take` returns it.
+        """
+        x, *rest = self.as_rows(*joined(batches)).take(slice(None))
+        if seed is None:
+            return x, *rest
+        parts, start = [], 0
+        for step, batch in enumerate(batches, first_step):
+            span = slice(start, start := start + n_rows(batch))
+            # A copy: the rows may be the user's own, and functions may write to what they get.
+            rows = map_leaves(lambda leaf, span=span: leaf[span].copy(), x)
+            parts.append(self._augment(rows, [seed, step]))
+        return map_leaves(lambda *leaves: np.concatenate(leaves), *parts), *rest
 
     def take(self, indices):
         """Return rows of the first batch, to show what rows look like."""
@@ -86,7 +127,8 @@ class EpochsReader:
         self._epoch = first
         self._last = last
         self._max_steps = max_steps
-        self._batches = self._next = None
+        self._batches = self._next = self._seed = None
+        self._step = 0
 
     @property
     def is_done(self):
@@ -113,6 +155,7 @@ class EpochsReader:
         if starts:
             self._batches = itertools.islice(self._rows.epoch(), self._max_steps)
             self._next = next(self._batches, None)
+            self._seed, self._step = self._rows.draw_seed(), 0
             if self._next is None:
                 raise ValueError("X has no batches in this pass; expected as many as before.")
         taken = [self._next, *itertools.islice(self._batches, budget - 1)]
@@ -120,7 +163,8 @@ class EpochsReader:
         segment = len(taken), starts, self._next is None, self._epoch
         if self._next is None:
             self._epoch, self._batches = self._epoch + 1, None
-        batch = self._rows.as_rows(*joined(taken)).take(slice(None))
+        batch = self._rows.prepared(taken, self._seed, self._step)
+        self._step += len(taken)
         return batch, [segment], [n_rows(one) for one in taken]
 
 
@@ -141,8 +185,9 @@ def as_dataset(rows):
 
     def generate():
         try:
-            for batch in rows.epoch():
-                yield rows.as_rows(*batch).take(slice(None))
+            seed = rows.draw_seed()
+            for step, batch in enumerate(rows.epoch()):
+                yield rows.prepared([batch], seed, step)
         except Exception as error:
             rows.error = error
             raise
@@ -153,18 +198,6 @@ def as_dataset(rows):
         # Without it Keras warns, at the end of the first epoch, that data ran out.
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(n_steps))
     return dataset.prefetch(1)
-
-
-@contextlib.contextmanager
-def own_errors(*streams):
-    """Raise the errors of streams as they are, not as TensorFlow reports them."""
-    try:
-        yield
-    except Exception as error:
-        for rows in streams:
-            if getattr(rows, "error", None) is not None:
-                raise rows.error from error
-        raise
 
 
 def _count(stream):

@@ -23,6 +23,8 @@ from skkeras.exceptions import DivergenceError
 SECONDS_PER_CALL = 0.25
 # The rows of one call are copied into a buffer of at most about this size (one batch at least).
 BUFFER_BYTES = 32 * 2**20
+# Of lazy rows there are several such buffers at a time: being read, read ahead, and in use.
+LAZY_BUFFER_BYTES = 8 * 2**20
 # Steps of the first call, before a program's speed is known.
 _FIRST_STEPS = 4
 
@@ -43,6 +45,8 @@ class Schedule:
         Where the orders come from.
     initial_epoch : int, default=0
         The number of the first epoch.
+    augment : callable or None, default=None
+        Changes the inputs of every step, see `skkeras.engine.augmentation`.
     """
 
     epochs: int
@@ -50,10 +54,15 @@ class Schedule:
     generator: Any
     shuffle: bool = True
     initial_epoch: int = 0
+    augment: Any = None
 
     def begin_epoch(self, rows):
-        """Draw the row order of the next epoch."""
-        return begin_epoch(rows, self.generator if self.shuffle else None)
+        """Draw what is random about the next epoch."""
+        epoch = begin_epoch(rows, self.generator if self.shuffle else None)
+        if self.augment is not None:
+            seed = int(self.generator.integers(2**63))
+            epoch.augment_by(self.augment, seed, self.batch_size)
+        return epoch
 
 
 def train(
@@ -233,8 +242,8 @@ class _Run:
                 )
             return
         plan = self._calls(first, last, max_steps)
-        is_lazy = self.rows.lazy is not None
-        with read_ahead(lambda call: take_stretches(call[0]), plan, in_thread=is_lazy) as calls:
+        takes_long = self.rows.lazy is not None or self.schedule.augment is not None
+        with read_ahead(lambda call: take_stretches(call[0]), plan, in_thread=takes_long) as calls:
             yield (
                 log
                 for (_, segments, sizes), batch in calls
@@ -345,7 +354,8 @@ def _steps_per_call(program, kind, rows, batch_size):
     """Tell how many steps take about as long, and as much memory, as a call should."""
     pace = program.seconds_per_step.get((kind, batch_size))
     steps = _FIRST_STEPS if pace is None else SECONDS_PER_CALL / pace
-    buffered = BUFFER_BYTES / (rows.row_bytes * batch_size)
+    buffer_bytes = BUFFER_BYTES if rows.lazy is None else LAZY_BUFFER_BYTES
+    buffered = buffer_bytes / (rows.row_bytes * batch_size)
     return max(1, int(min(steps, buffered)))
 
 

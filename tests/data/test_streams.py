@@ -433,3 +433,17 @@ def test_a_failing_generator_ends_fit_with_its_error(engine):
 def test_fits_without_a_global_seed_repeat():
     one, two = (regressor().fit(dataset(X, VALUES)) for _ in range(2))
     assert one.history_ == two.history_
+
+
+@pytest.mark.parametrize("make", KINDS)
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_batches_are_augmented_as_those_of_arrays(make, engine):
+    def noise(x, rng):
+        x += rng.normal(size=x.shape).astype("float32")
+        return x
+
+    before = X.copy()
+    streamed = classifier(augment=noise, engine=engine).fit(make(X, NAMES), X_val=make(X, NAMES))
+    plain = classifier(augment=noise).fit(X, NAMES, X_val=X, y_val=NAMES)
+    assert_same_training(streamed, plain)
+    assert np.array_equal(X, before)

@@ -1,0 +1,90 @@
+"""Augmentation: inputs that are changed at random for every step of training."""
+
+import copy
+import inspect
+import reprlib
+
+import numpy as np
+
+from skkeras.engine.copying import pack
+from skkeras.engine.rows import map_leaves
+
+
+def check_augment(augment):
+    """Raise unless a value can augment batches, or is None."""
+    if augment is not None and (isinstance(augment, type) or not callable(augment)):
+        raise TypeError(
+            f"augment={reprlib.repr(augment)} is of type {type(augment).__name__}; expected a "
+            "function of a batch and a numpy.random.Generator, an instance of a Keras layer such "
+            "as keras.layers.RandomFlip(), or None."
+        )
+
+
+def make_augmentation(augment):
+    """Make what changes the inputs of a step, the same for the same seed.
+
+    Parameters
+    ----------
+    augment : callable, keras.Layer or None
+        ``augment(x, rng)`` or ``augment(x)``; or a layer, of which this makes a copy, so that
+        fits in other threads don't disturb its random numbers.
+
+    Returns
+    -------
+    augmentation : callable or None
+        ``augmentation(x, seed)`` gets an array or structure of arrays, and returns a like one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.engine.augmentation import make_augmentation
+    >>> noisy = make_augmentation(lambda x, rng: x + rng.integers(9, size=x.shape))
+    >>> x = np.zeros((1, 3), dtype="float32")
+    >>> noisy(x, 0)
+    array([[7., 5., 4.]], dtype=float32)
+    >>> noisy(x, 0)
+    array([[7., 5., 4.]], dtype=float32)
+    >>> make_augmentation(lambda x: x[:, :2])(x, 0)
+    Traceback (most recent call last):
+    ...
+    ValueError: augment returned shape (1, 2) for a batch of shape (1, 3); expected the same shape.
+    It changes rows, and leaves their number and shape.
+    """
+    if augment is None:
+        return None
+    draw = _of_layer(augment) if hasattr(augment, "stateless_call") else _of_function(augment)
+    return lambda x, seed: map_leaves(_like, x, draw(x, np.random.default_rng(seed)))
+
+
+def _of_function(function):
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return lambda x, rng: function(x)
+    except ValueError:  # it has no signature, as some functions written in C
+        pass
+    return function
+
+
+def _of_layer(layer):
+    layer = copy.deepcopy(pack(layer))
+
+    def draw(x, rng):
+        if not layer.built:
+            layer(x)
+        for variable in layer.variables:
+            if variable.path.endswith("seed_generator_state"):
+                variable.assign(rng.integers(2**31, size=2))
+        return layer(x, training=True)
+
+    return draw
+
+
+def _like(x, changed):
+    changed = np.asarray(changed)
+    if changed.shape != x.shape:
+        raise ValueError(
+            f"augment returned shape {changed.shape} for a batch of shape {x.shape}; expected the "
+            "same shape. It changes rows, and leaves their number and shape."
+        )
+    return changed.astype(x.dtype, copy=False)
