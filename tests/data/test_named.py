@@ -20,7 +20,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skkeras import KerasClassifier, KerasRegressor
+from skkeras import KerasClassifier, KerasRegressor, data
 from skkeras.data import ColumnsToInputs, NamedArrays
 
 N = 24
@@ -319,3 +319,12 @@ def test_a_pipeline_from_columns_to_inputs_is_searched():
     search = GridSearchCV(pipe, grid, cv=2, error_score="raise").fit(frame(), y)
     assert search.predict(frame()).shape == (N,)
     assert cross_val_score(pipe, frame(), y, cv=3, error_score="raise").shape == (3,)
+
+
+def test_lazy_arrays_may_be_among_the_inputs():
+    named = NamedArrays({name: data.lazy(array) for name, array in arrays().items()})
+    assert isinstance(named[np.array([3, 1])]["image"], data.LazyArray)
+    net = classifier(shuffle=False)
+    expected = cross_val_score(net, NamedArrays(arrays()), labels(), cv=3, error_score="raise")
+    scores = cross_val_score(net, named, labels(), cv=3, error_score="raise")
+    assert np.array_equal(scores, expected)

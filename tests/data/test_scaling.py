@@ -272,3 +272,29 @@ def test_lazy_arrays_without_features_are_refused():
     fitted = ArrayScaler(StandardScaler()).fit(data.lazy(series()))
     with pytest.raises(ValueError, match=r"expected \(3,\), as in fit"):
         fitted.transform(data.lazy(series()[..., :2]))
+
+
+def test_files_are_scaled_and_searched_without_being_loaded(tmp_path, monkeypatch):
+    X = np.random.default_rng(0).normal(50, 20, size=(150_000, 4, 3)).astype("float32")
+    y = (X[:, 0, 0] > 50).astype(int)
+    lazy = files(tmp_path, X)
+    pipe = make_pipeline(
+        ArrayScaler(StandardScaler()),
+        KerasClassifier(model__units=4, epochs=2, batch_size=512, shuffle=False, random_state=0),
+    )
+    grid = {"arrayscaler__axis": [-1, None]}
+    expected = GridSearchCV(pipe, grid, cv=3, error_score="raise").fit(X, y)
+
+    loaded, load = [], data.LazyArray.__array__
+
+    def note(self, dtype=None, copy=None):
+        loaded.append(self.nbytes)
+        return load(self, dtype, copy)
+
+    monkeypatch.setattr(data.LazyArray, "__array__", note)
+    search = GridSearchCV(pipe, grid, cv=3, error_score="raise", refit=False).fit(
+        lazy.with_sizes(shuffle_bytes=2**21), y
+    )
+    for key in ("mean_test_score", "std_test_score"):
+        np.testing.assert_allclose(search.cv_results_[key], expected.cv_results_[key], atol=1e-4)
+    assert max(loaded) <= 2**22 < lazy.nbytes / 1.5  # blocks, and never the rows of a fold
