@@ -237,10 +237,10 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             The next rows, as in `fit`.
-        y : array-like
-            Their targets.
+        y : array-like, default=None
+            Their targets. None with a stream.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each sample counts, relative to the others.
 
@@ -260,9 +260,9 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             As in `fit`; what it looks like matters.
-        y : array-like
+        y : array-like, default=None
             As in `fit`.
 
         Returns
@@ -279,10 +279,10 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             Data, as in `fit`.
-        y : array-like
-            True targets.
+        y : array-like, default=None
+            True targets. None with a stream.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each sample counts, relative to the others.
 

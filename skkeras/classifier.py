@@ -150,10 +150,10 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             The next rows, as in `fit`.
-        y : array-like
-            Their labels.
+        y : array-like, default=None
+            Their labels. None with a stream.
         classes : array-like of shape (n_classes,), default=None
             All labels that will ever come; needed in the first call if its y lacks some.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -182,8 +182,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
-            Rows like those of training.
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
+            Rows like those of training; or batches of them, whose targets aren't looked at.
 
         Returns
         -------
@@ -198,8 +198,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
-            Rows like those of training.
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
+            Rows like those of training; or batches of them, whose targets aren't looked at.
 
         Returns
         -------
@@ -220,10 +220,10 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
-            Rows like those of training.
-        y : array-like of shape (n_samples,) or (n_samples, n_classes), or dict of them
-            True labels. With several outputs the score is the mean of theirs.
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
+            Rows like those of training; or batches of them, with the targets inside.
+        y : array-like of shape (n_samples,) or (n_samples, n_classes), or dict of them, default=None
+            True labels; None with a stream. With several outputs the score is the mean of theirs.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each sample counts.
 

@@ -79,8 +79,8 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
-            Rows like those of training.
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
+            Rows like those of training; or batches of them, whose targets aren't looked at.
 
         Returns
         -------
@@ -95,10 +95,10 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
-            Rows like those of training.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets), or dict of them
-            True values. With several outputs the score is the mean of theirs.
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
+            Rows like those of training; or batches of them, with the targets inside.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), or dict of them, default=None
+            True values; None with a stream. With several outputs the score is the mean of theirs.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each sample counts.
 
