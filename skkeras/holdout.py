@@ -3,7 +3,7 @@
 import reprlib
 
 import numpy as np
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 
 # What early stopping holds out if nothing else is said; as scikit-learn's MLPs do.
 DEFAULT_FRACTION = 0.1
@@ -52,11 +52,13 @@ def split_rows(split, n_rows, labels, groups, seed):
     >>> len(train), len(validation)
     (6, 2)
     """
-    indices = np.arange(n_rows)
     if hasattr(split, "split"):
-        return next(iter(split.split(indices, labels, groups)))
+        return next(iter(split.split(np.arange(n_rows), labels, groups)))
+    shuffled = ShuffleSplit if labels is None else StratifiedShuffleSplit
+    rows = np.broadcast_to(False, n_rows)  # it has a length, and takes no memory
     try:
-        return train_test_split(indices, test_size=split, stratify=labels, random_state=seed)
+        parts = next(shuffled(1, test_size=split, random_state=seed).split(rows, labels))
+        return tuple(part.astype(np.int32 if n_rows < 2**31 else np.int64) for part in parts)
     except ValueError as error:
         raise ValueError(
             f"validation_split={split!r} can't be held out of {n_rows} samples: {error} Pass X_val "

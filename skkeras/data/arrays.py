@@ -268,6 +268,9 @@ class LazyArray:
         positions : int array or None
             None if it was None, and the rows are in order.
         """
+        if positions is not None and self._rows.is_sorted:
+            is_sorted = (positions[:-1] <= positions[1:]).all()
+            return positions if is_sorted else np.sort(positions)
         rows = self._rows if positions is None else self._rows[positions]
         if rows.is_sorted:
             return positions
@@ -288,9 +291,18 @@ class LazyArray:
         ends : int array of shape (n_blocks,)
             How many of the rows come before the end of each block that holds some.
         """
-        rows = self._rows if positions is None else self._rows[positions]
-        ends = np.unique(rows.positions_before(self._storage.edges[1:]))
-        return ends[ends > 0]
+        edges = self._storage.edges[1:]
+        if positions is None:
+            ends = self._rows.positions_before(edges)
+        elif self._rows.is_sorted:  # nothing as long as the data is made
+            before = self._rows.positions_before(edges)
+            is_large = positions.dtype.itemsize >= 4  # NumPy would copy them to compare int64
+            ends = np.searchsorted(
+                positions, before.astype(positions.dtype) if is_large else before
+            )
+        else:
+            ends = self._rows[positions].positions_before(edges)
+        return np.unique(ends[ends > 0])
 
     def _with(self, **changes):
         twin = object.__new__(type(self))

@@ -1,0 +1,166 @@
+"""augment changes what a net is trained on, and nothing else."""
+
+import joblib
+import keras
+import numpy as np
+import pytest
+from scipy import ndimage
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+
+from skkeras import KerasClassifier, KerasRegressor, data
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.normal(size=(64, 8, 8, 1)).astype("float32")
+LABELS = (IMAGES[:, :4].mean(axis=(1, 2, 3)) > 0).astype(int)
+
+
+def lazy(images):
+    return data.lazy(images).with_sizes(block_bytes=1024, shuffle_bytes=4096)
+
+
+def rotated(x, rng):
+    """Rotate each image by up to 20 degrees."""
+    angles = rng.uniform(-20, 20, size=len(x))
+    turned = [
+        ndimage.rotate(image, angle, reshape=False, order=1)
+        for image, angle in zip(x, angles, strict=True)
+    ]
+    return np.stack(turned)
+
+
+def flips():
+    return keras.Sequential([keras.layers.RandomFlip(), keras.layers.RandomRotation(0.1)])
+
+
+def net(augment, **parameters):
+    defaults = {"epochs": 2, "batch_size": 16, "random_state": 0, "model__filters": (2,)}
+    return KerasClassifier("cnn", augment=augment, **defaults | parameters)
+
+
+def weights(fitted):
+    return np.concatenate([w.ravel() for w in fitted.model_.get_weights()])
+
+
+@pytest.mark.parametrize("make", [lambda: rotated, flips], ids=["function", "layers"])
+@pytest.mark.parametrize("wrap", [np.asarray, lazy], ids=["in memory", "lazy"])
+def test_the_seed_decides_whatever_runs_at_the_same_time(make, wrap):
+    X, augment = wrap(IMAGES), make()
+    one = net(augment).fit(X, LABELS)
+    again = [clone(one) for _ in range(3)]
+    joblib.Parallel(n_jobs=3, backend="threading")(
+        joblib.delayed(copy.fit)(X, LABELS) for copy in again
+    )
+    for copy in again:
+        np.testing.assert_array_equal(weights(one), weights(copy))
+    assert not np.array_equal(
+        weights(one), weights(clone(one).set_params(random_state=1).fit(X, LABELS))
+    )
+    assert not np.array_equal(weights(one), weights(net(None).fit(X, LABELS)))
+
+
+def test_the_order_of_rows_is_the_one_without_augmentation():
+    same, plain = (net(augment, epochs=1).fit(IMAGES, LABELS) for augment in (lambda x: x, None))
+    np.testing.assert_array_equal(weights(same), weights(plain))
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_batches_are_changed_one_by_one_as_the_net_gets_them(engine):
+    seen = []
+
+    def note(x, rng):
+        seen.append((x.shape, x.dtype, float(rng.random())))
+        return x
+
+    net(note, engine=engine, epochs=2, batch_size=24).fit(IMAGES.astype("float64"), LABELS)
+    shapes = [shape for shape, _, _ in seen]
+    assert shapes == [(24, 8, 8, 1), (24, 8, 8, 1), (16, 8, 8, 1)] * 2
+    assert {dtype for _, dtype, _ in seen} == {np.dtype("float32")}
+    assert len({number for _, _, number in seen}) == 6  # other numbers for every step
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, lazy], ids=["in memory", "lazy"])
+@pytest.mark.parametrize("options", [{"validation_split": 0.25}, {"early_stopping": True}])
+def test_validation_and_prediction_rows_are_left_alone(wrap, options):
+    X, ids = wrap(np.arange(64, dtype="float32")[:, None]), []
+
+    def note(x):
+        ids.extend(x.ravel().tolist())
+        return x
+
+    fitted = KerasRegressor("linear", augment=note, epochs=1, random_state=0, **options)
+    fitted.fit(X, np.zeros(64))
+    n_seen = len(ids)
+    assert n_seen == len(set(ids)) < 64
+    fitted.predict(X), fitted.score(X, np.zeros(64)), fitted.evaluate(X, np.zeros(64))
+    assert len(ids) == n_seen
+
+
+def test_the_callers_rows_stay_as_they_are():
+    def write(x, rng):
+        x += 1
+        return x
+
+    for X in (IMAGES.copy(), lazy(IMAGES.copy())):
+        net(write).fit(X, LABELS)
+        np.testing.assert_array_equal(np.asarray(X), IMAGES)
+
+
+def test_further_epochs_are_augmented_anew():
+    seen = []
+
+    def note(x, rng):
+        seen.append(rng.random())
+        return x
+
+    fitted = net(note, epochs=2, batch_size=64, warm_start=True).fit(IMAGES, LABELS)
+    fitted.partial_fit(IMAGES, LABELS).fit(IMAGES, LABELS)
+    assert len(set(seen)) == 5
+
+
+def test_several_inputs_are_changed_together():
+    def build(meta):
+        inputs = {name: keras.Input((2,), name=name) for name in "ab"}
+        return keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Add()(list(inputs.values()))))
+
+    def swap(x):
+        return {"a": x["b"], "b": x["a"]}
+
+    X = {"a": np.ones((8, 2)), "b": np.zeros((8, 2))}
+    assert KerasRegressor(build, augment=swap, epochs=1).fit(X, np.zeros(8)).n_iter_ == 1
+
+
+def test_a_layer_is_copied_and_works_in_searches():
+    layer = flips()
+    fitted = net(layer, epochs=1).fit(IMAGES, LABELS)
+    assert not layer.built
+    assert fitted.augment is layer
+    assert clone(fitted).augment is not layer
+    assert len(cross_val_score(fitted, IMAGES, LABELS, cv=2)) == 2
+    rescaled = net(keras.layers.Rescaling(2.0), epochs=1).fit(IMAGES, LABELS)
+    doubled = net(lambda x: x * 2, epochs=1).fit(IMAGES, LABELS)
+    np.testing.assert_allclose(weights(rescaled), weights(doubled), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "augment, error, message",
+    [
+        (3, TypeError, "augment=3 is of type int; expected a function"),
+        ("flip", TypeError, "augment='flip' is of type str"),
+        (keras.layers.RandomFlip, TypeError, "an instance of a Keras layer"),
+        (lambda x: x[1:], ValueError, "augment returned shape .* expected the same shape"),
+        (lambda x: x[..., 0], ValueError, "augment returned shape"),
+    ],
+)
+def test_what_does_not_augment_is_an_error(augment, error, message):
+    with pytest.raises(error, match=message):
+        net(augment).fit(IMAGES, LABELS)
+
+
+def test_an_error_in_a_function_ends_the_fit():
+    def fail(x, rng):
+        raise RuntimeError("no such rotation")
+
+    for engine in ("compiled", "keras"):
+        with pytest.raises(RuntimeError, match="no such rotation"):
+            net(fail, engine=engine).fit(IMAGES, LABELS)
