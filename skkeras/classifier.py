@@ -222,8 +222,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         ----------
         X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             Rows like those of training; or batches of them, with the targets inside.
-        y : array-like of shape (n_samples,) or (n_samples, n_classes), or dict of them, default=None
-            True labels; None with a stream. With several outputs the score is the mean of theirs.
+        y : array-like of shape (n_samples,) or (n_samples, n_classes), or dict; default=None
+            True labels; None with a stream. The score of several outputs is the mean of theirs.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each sample counts.
 

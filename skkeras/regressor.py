@@ -97,8 +97,8 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         ----------
         X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             Rows like those of training; or batches of them, with the targets inside.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets), or dict of them, default=None
-            True values; None with a stream. With several outputs the score is the mean of theirs.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), or dict; default=None
+            True values; None with a stream. The score of several outputs is the mean of theirs.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each sample counts.
 
