@@ -64,8 +64,12 @@ def evaluate(net, rows, batch_size):
 
 def predict(net, rows, **predict_arguments):
     """Return a net's outputs by `keras.Model.predict`, which gets further arguments."""
-    x = rows.take(slice(None))[0]
-    return net.model.predict(x, **{"verbose": 0, **predict_arguments})
+    arguments = {"verbose": 0, **predict_arguments}
+    if rows.lazy is None:
+        return net.model.predict(rows.take(slice(None))[0], **arguments)
+    batches = _batches(rows, arguments.pop("batch_size", None) or 32)
+    with _own_errors(batches):
+        return net.model.predict(batches, **arguments)
 
 
 @contextlib.contextmanager

@@ -4,8 +4,11 @@ What can't be put into a graph (a `train_step` with Python in it, a model that r
 what brings a loop of its own runs as Keras runs it, and is still correct.
 """
 
+import numpy as np
+
 from skkeras.engine import plain, training
 from skkeras.engine.program import UntraceableError
+from skkeras.engine.rows import map_leaves
 from skkeras.engine.streaming import StreamedRows
 
 
@@ -52,9 +55,24 @@ def evaluate(net, rows, batch_size):
 
 def predict(net, rows, arguments):
     """Return a net's outputs for rows; ``arguments`` are those of `keras.Model.predict`."""
+    stored = rows.in_storage_order
+    outputs = _predict(net, stored, arguments)
+    if stored is rows:
+        return outputs
+    return map_leaves(lambda part: _put_back(part, stored.subset), outputs)
+
+
+def _predict(net, rows, arguments):
     if arguments.keys() <= {"batch_size", "verbose"} and not net.needs_keras_to_predict:
         try:
             return net.predict(rows, arguments.get("batch_size"))
         except UntraceableError:
             pass
     return plain.predict(net, rows, **arguments)
+
+
+def _put_back(part, order):
+    """Put outputs for rows in storage order into the order of the rows that were asked for."""
+    outputs = np.empty_like(part)
+    outputs[order] = part
+    return outputs

@@ -226,6 +226,25 @@ def test_an_hdf5_dataset_is_read_and_travels_by_the_name_of_its_file(tmp_path):
     np.testing.assert_array_equal(np.asarray(pickle.loads(pickled)), ROWS[::2])
 
 
+def test_a_zarr_array_is_read_in_whole_chunks(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    stored = zarr.create_array(
+        store=str(tmp_path / "rows.zarr"), shape=ROWS.shape, chunks=(4, 3), dtype="float32"
+    )
+    stored[:] = ROWS
+    array = data.lazy(stored).with_sizes(block_bytes=24)
+    assert array.block_ends().tolist() == [4, 8, 12, 16, 20, 23]
+    np.testing.assert_array_equal(np.asarray(array[[5, 1, 5]]), ROWS[[5, 1, 5]])
+    again = pickle.loads(pickle.dumps(array[::2]))
+    np.testing.assert_array_equal(np.asarray(again), ROWS[::2])
+
+
+def test_a_dask_array_is_computed_slice_by_slice():
+    from_array = pytest.importorskip("dask.array").from_array
+    array = data.lazy(from_array(ROWS, chunks=(4, 3)) * 2)
+    np.testing.assert_array_equal(np.asarray(array[[5, 1, 5]]), 2 * ROWS[[5, 1, 5]])
+
+
 @pytest.mark.parametrize("shape", [(6,), (6, 3), (6, 3, 4), (6, 2, 3, 4)])
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["<f4", ">f8", "u1", "i8", "?", "<U3"])

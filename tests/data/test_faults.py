@@ -1,5 +1,6 @@
 """What goes wrong with files is an error that names the file and what was expected."""
 
+import _thread
 import os
 import threading
 
@@ -208,19 +209,24 @@ def test_an_error_in_the_reading_thread_ends_a_fit_that_went_well_so_far():
     assert not readers()
 
 
+def raise_in_the_reader():
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize(
     "options", [{"callbacks": keras.callbacks.Callback}, {"validation_split": 0.2}]
 )
-def test_ctrl_c_ends_both_threads_and_keeps_what_is_trained(options):
+@pytest.mark.parametrize("interrupt", [_thread.interrupt_main, raise_in_the_reader])
+def test_ctrl_c_ends_both_threads_and_keeps_what_is_trained(options, interrupt):
     calls = []
 
-    def interrupt(rows):
+    def interrupt_once(rows):
         calls.append(0)
         if len(calls) == 400:
-            raise KeyboardInterrupt
+            interrupt()
         return rows
 
-    X = data.lazy(ROWS).map(interrupt).with_sizes(shuffle_bytes=24)
+    X = data.lazy(ROWS).map(interrupt_once).with_sizes(shuffle_bytes=24)
     net = KerasRegressor("linear", epochs=1000, batch_size=4, random_state=0, **options)
     with pytest.raises(KeyboardInterrupt):
         net.fit(X, ROWS.sum(axis=1))

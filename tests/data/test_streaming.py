@@ -198,6 +198,33 @@ def test_predictions_keep_the_order_of_rows(lazy):
         np.testing.assert_array_equal(net.predict_proba(view), net.predict_proba(rows))
 
 
+class Doubling(keras.Model):
+    """A model that predicts in its own way."""
+
+    def predict_step(self, batch):
+        return 2 * super().predict_step(batch)
+
+
+def test_models_that_keras_predicts_with_get_batches(lazy):
+    def build(input_shape, n_outputs):
+        inputs = keras.Input(input_shape)
+        return Doubling(inputs, keras.layers.Dense(n_outputs)(inputs))
+
+    net = KerasRegressor(build, epochs=1).fit(lazy, TABLE[:, 0])
+    mixed = np.random.default_rng(2).permutation(N_ROWS)
+    np.testing.assert_allclose(net.predict(lazy[mixed]), net.predict(TABLE[mixed]), atol=1e-6)
+
+
+def test_predicting_rows_in_any_order_reads_every_block_once():
+    source = CountingSource(TABLE)
+    X = data.lazy(source).with_sizes(**SIZES, cache_bytes=0)
+    net = classifier(epochs=1, predict__batch_size=20).fit(X, LABELS)
+    source.n_rows = 0
+    mixed = np.random.default_rng(2).permutation(N_ROWS)
+    np.testing.assert_array_equal(net.predict(X[mixed]), net.predict(TABLE[mixed]))
+    assert source.n_rows == N_ROWS
+
+
 def test_one_of_several_inputs_may_be_lazy(lazy):
     def build(meta):
         inputs = {
