@@ -294,6 +294,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         check_is_fitted(self)
         if (stream := as_stream(X)) is not None:
             check_inside(y, sample_weight)
+            check_stream(stream, {}, 1)
             rows = self._stream_rows(stream, trains=False)
         else:
             X, y = self._check_data(X, y, reset=False)
@@ -493,6 +494,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         try:
             if (stream := as_stream(X_val)) is not None:
                 check_inside(y_val, None, "y_val")
+                check_stream(stream, {}, self._fit_argument("epochs"))
                 return self._stream_rows(stream, trains=False)
             return self._rows(*self._check_data(X_val, y_val, reset=False))
         except ValueError as error:
@@ -501,7 +503,9 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
     def _train(self, rows, validation, X, y, epochs, *, go_on):
         """Train the net, tell callbacks of both kinds about it, and keep the history."""
         callbacks = make_callbacks(self.callbacks, split_routed(self._routed)["callbacks"])
-        stopper = early_stopping_callback() if self.early_stopping and validation else None
+        stopper = (
+            early_stopping_callback() if self.early_stopping and validation is not None else None
+        )
         context = self._init_callback_context(max_subtasks=len(epochs))
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         tasks = task_callback(self, context, X, y) if hasattr(self, "_skl_callbacks") else None

@@ -1,7 +1,8 @@
 """Streams: data that comes in batches, in an order of its own, with the targets inside.
 
 `tf.data.Dataset`, `keras.utils.PyDataset` and functions that return generators are read from the
-beginning for every pass. They can't be indexed, so scikit-learn can't split them.
+beginning for every pass. They can't be indexed, so scikit-learn can't split them. ``workers`` of
+a PyDataset are threads here, also with ``use_multiprocessing``.
 """
 
 import collections
@@ -241,8 +242,8 @@ def check_stream(stream, fit_arguments, epochs):
     steps = fit_arguments.get("steps_per_epoch")
     if stream.is_infinite and steps is None:
         raise ValueError(
-            "X is a dataset that repeats for ever; expected an end. Leave .repeat() out, or say "
-            "how many batches make an epoch: fit__steps_per_epoch=100."
+            "X is a dataset that repeats for ever; expected an end. Leave .repeat() out, or take "
+            "some batches: .take(100). In training fit__steps_per_epoch=100 will do, too."
         )
     if stream.once and epochs > 1 and steps is None:
         raise TypeError(_once_message(stream.source))

@@ -447,3 +447,15 @@ def test_batches_are_augmented_as_those_of_arrays(make, engine):
     plain = classifier(augment=noise).fit(X, NAMES, X_val=X, y_val=NAMES)
     assert_same_training(streamed, plain)
     assert np.array_equal(X, before)
+
+
+def test_validation_data_that_never_ends_or_is_soon_spent_is_refused():
+    endless, spent = dataset(X, NAMES).repeat(), function(X, NAMES)()
+    with pytest.raises(ValueError, match="X_val.*repeats for ever"):
+        classifier().fit(X, NAMES, X_val=endless)
+    with pytest.raises(TypeError, match="read only once"):
+        classifier().fit(X, NAMES, X_val=spent)
+    net = classifier().fit(X, NAMES)
+    for method in (net.evaluate, net.predict, net.score):
+        with pytest.raises(ValueError, match="repeats for ever"):
+            method(endless)
