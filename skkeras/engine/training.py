@@ -329,8 +329,12 @@ def _evaluate_stream(program, rows):
 @contextlib.contextmanager
 def _spans(reader, budget):
     """Read a stream ahead, in a thread; ``budget()`` tells how many batches a call should take."""
-    plan = iter(lambda: reader.is_done or budget(), True)
-    with read_ahead(reader.take, plan, in_thread=True) as calls:
+
+    def plan():
+        while not reader.is_done:
+            yield budget()
+
+    with read_ahead(reader.take, plan(), in_thread=True) as calls:
         yield (span for _, span in calls if span is not None)
 
 

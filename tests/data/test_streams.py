@@ -99,6 +99,13 @@ def test_a_regressor_trains_as_on_the_arrays(make, engine):
     assert_same_training(streamed, regressor().fit(X, VALUES))
 
 
+@pytest.mark.parametrize("seconds", [1e-9, 1e-3, 10])
+def test_every_epoch_is_whole_however_many_steps_a_call_takes(seconds, monkeypatch):
+    monkeypatch.setattr("skkeras.engine.training.SECONDS_PER_CALL", seconds)
+    streamed = classifier(epochs=5).fit(function(X, NAMES), X_val=function(X, NAMES))
+    assert_same_training(streamed, classifier(epochs=5).fit(X, NAMES, X_val=X, y_val=NAMES))
+
+
 @pytest.mark.parametrize("make", KINDS)
 def test_predictions_come_in_the_order_of_the_batches(make):
     net = classifier().fit(X, NAMES)
