@@ -367,7 +367,7 @@ class LazyArray:
         )
 
 
-def open_npy(paths):
+def open_npy(paths, *, one_per_file=False):
     """Open `.npy` files as one array, without reading more than their headers.
 
     Parameters
@@ -376,6 +376,9 @@ def open_npy(paths):
         A folder, of which all `.npy` files are meant; a pattern such as ``"scans/*.npy"``; a
         file; or several of these. Files of a folder or a pattern come in the order of their
         names, numbers in them by size: day 2 before day 10.
+    one_per_file : bool, default=False
+        Whether every file is a sample, rather than several along its first axis: a scan of shape
+        (64, 64) then makes a row of that shape.
 
     Returns
     -------
@@ -410,10 +413,10 @@ def open_npy(paths):
     ...
     FileNotFoundError: ...week_*.npy', and found no file; expected a pattern that files match.
     """
-    return LazyArray([npy_part(path) for path in npy_paths(paths)])
+    return LazyArray([npy_part(path, one_per_file) for path in npy_paths(paths)])
 
 
-def open_npy_pairs(inputs, labels):
+def open_npy_pairs(inputs, labels, *, one_per_file=False):
     """Open `.npy` files of inputs, and the files with their labels.
 
     Parameters
@@ -422,6 +425,8 @@ def open_npy_pairs(inputs, labels):
         As in `open_npy`.
     labels : path-like or iterable of path-likes
         The same number of files, in the same order.
+    one_per_file : bool, default=False
+        As in `open_npy`, for both.
 
     Returns
     -------
@@ -433,7 +438,7 @@ def open_npy_pairs(inputs, labels):
     FileNotFoundError, ValueError
         As in `open_npy`; also if a file has more or fewer rows than the one with its labels.
     """
-    X, y = open_npy(inputs), open_npy(labels)
+    X, y = (open_npy(paths, one_per_file=one_per_file) for paths in (inputs, labels))
     pairs = X._storage.parts, y._storage.parts
     if len(pairs[0]) != len(pairs[1]):
         raise ValueError(

@@ -94,6 +94,10 @@ class FilePart:
             rows = np.empty((n_rows, *self.shape[1:]), self.dtype)
             self._fill(file, rows, start * width)
             return rows
+        if n_rows == self.shape[0]:
+            values = np.empty(n_rows * width, self.dtype)
+            self._fill(file, values, 0)
+            return values.reshape(self.shape, order="F")
         columns = np.empty((width, n_rows), self.dtype)
         for number, column in enumerate(columns):
             self._fill(file, column, number * self.shape[0] + start)
@@ -117,13 +121,15 @@ class FilePart:
             n_read += n_new
 
 
-def npy_part(path):
+def npy_part(path, one_per_file=False):
     """Read the header of an `.npy` file.
 
     Parameters
     ----------
     path : path-like
         The file.
+    one_per_file : bool, default=False
+        Whether its array is one row, rather than several along the first axis.
 
     Returns
     -------
@@ -162,8 +168,11 @@ def npy_part(path):
             f"{path} has the dtype {dtype}; expected numbers, bools or strings. Save an array of "
             "one of these."
         )
-    if not shape:
-        raise ValueError(f"{path} holds a single value; expected an array with rows.")
+    if not shape and not one_per_file:
+        raise ValueError(
+            f"{path} holds a single value; expected an array with rows. If every file is a sample, "
+            "say one_per_file=True."
+        )
     expected = len(header) + int(np.prod(shape, dtype=object)) * dtype.itemsize
     if state[0] != expected:
         problem = "is truncated" if state[0] < expected else "has further data behind its array"
@@ -171,7 +180,9 @@ def npy_part(path):
             f"{path} {problem}: it has {state[0]} bytes; expected {expected} for shape {shape} "
             f"and dtype {dtype}. Write it again, by one call of numpy.save."
         )
-    return FilePart(path, shape, dtype, len(header), state, by_column and len(shape) > 1)
+    by_column = by_column and len(shape) > 1
+    shape = (1, *shape) if one_per_file else shape
+    return FilePart(path, shape, dtype, len(header), state, by_column)
 
 
 def _header_end(begin):
@@ -250,7 +261,7 @@ def npy_paths(paths):
     if os.path.isdir(path):
         found = [entry.path for entry in os.scandir(path) if entry.name.endswith(".npy")]
         wanted = "expected .npy files in this folder"
-    elif glob.has_magic(path) and not os.path.exists(path):
+    elif any(sign in path for sign in "*?[") and not os.path.exists(path):
         found, wanted = glob.glob(path, recursive=True), "expected a pattern that files match"
     else:
         return [path]

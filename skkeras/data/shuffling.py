@@ -93,8 +93,8 @@ def block_order(ends, rows_at_once, generator):
     >>> for number in range(2):
     ...     rows, order_within = order.group(number)
     ...     print(rows[order_within])
-    [1 6 0 7]
-    [5 4 3 2]
+    [7 3 2 6]
+    [0 5 1 4]
     """
     begins = np.concatenate([[0], ends[:-1]]).astype(np.int64)
     seed = None

@@ -114,7 +114,6 @@ def _picked(block, rows):
     n_rows = len(rows)
     if n_rows == rows[-1] - rows[0] + 1 and (n_rows < 3 or (np.diff(rows) == 1).all()):
         picked = block[rows[0] : rows[-1] + 1]
-        picked = picked.view() if picked is block else picked
         picked.flags.writeable = False
         return picked
     return block[rows]

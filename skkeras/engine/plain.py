@@ -41,7 +41,7 @@ def train(
             super().on_epoch_end(epoch, logs)
             history.update(self.history)
 
-    held_out = None if validation is None else _batches(validation, schedule.batch_size)
+    held_out = validation and _batches(validation.in_storage_order, schedule.batch_size)
     with _own_errors(batches, held_out, rows, validation):
         model.fit(
             batches,
@@ -57,7 +57,7 @@ def train(
 
 def evaluate(net, rows, batch_size):
     """Return a net's loss and metrics over rows by `keras.Model.evaluate`."""
-    batches = _batches(rows, batch_size)
+    batches = _batches(rows.in_storage_order, batch_size)
     with _own_errors(batches, rows):
         return net.model.evaluate(batches, verbose=0, return_dict=True)
 
@@ -68,7 +68,7 @@ def predict(net, rows, **predict_arguments):
     if rows.lazy is None:
         return net.model.predict(rows.take(slice(None))[0], **arguments)
     batches = _batches(rows, arguments.pop("batch_size", None) or 32)
-    with _own_errors(batches):
+    with _own_errors(batches, rows):
         return net.model.predict(batches, **arguments)
 
 

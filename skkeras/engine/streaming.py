@@ -41,6 +41,11 @@ class StreamedRows:
         self._endless = None
 
     @property
+    def in_storage_order(self):
+        """Itself: it has only one order."""
+        return self
+
+    @property
     def batch_size(self):
         """Rows of the first batch."""
         return self.example.n_rows

@@ -266,6 +266,19 @@ def test_files_come_in_the_order_of_their_numbers(tmp_path):
     assert np.asarray(data.open_npy(chosen)).tolist() == [10, 1]
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_every_file_may_be_a_sample(tmp_path, order):
+    scans = np.random.default_rng(0).normal(size=(12, 3, 4))
+    (tmp_path / "labels").mkdir()
+    for number, scan in enumerate(scans):
+        np.save(tmp_path / f"scan_{number}.npy", np.asarray(scan, order=order))
+        np.save(tmp_path / "labels" / f"label_{number}.npy", number % 2)
+    X, y = data.open_npy_pairs(tmp_path / "scan_*.npy", str(tmp_path / "labels"), one_per_file=True)
+    np.testing.assert_array_equal(np.asarray(X), scans)
+    np.testing.assert_array_equal(np.asarray(X[[7, 2]]), scans[[7, 2]])
+    assert np.asarray(y).tolist() == [0, 1] * 6
+
+
 def test_zero_rows_make_an_empty_array(tmp_path):
     np.save(tmp_path / "none.npy", np.zeros((0, 2)))
     array = data.open_npy(tmp_path)
