@@ -24,6 +24,14 @@ from skkeras.callbacks import (
     release,
     task_callback,
 )
+from skkeras.data.streams import (
+    as_stream,
+    check_inside,
+    check_sliceable,
+    check_stream,
+    joined,
+    one_of_each,
+)
 from skkeras.engine import running
 from skkeras.engine.assembling import (
     by_output,
@@ -40,14 +48,22 @@ from skkeras.engine.building import make_seeded
 from skkeras.engine.copying import pack
 from skkeras.engine.net import Net
 from skkeras.engine.rows import Rows, map_leaves
+from skkeras.engine.streaming import StreamedRows
 from skkeras.engine.training import Schedule, check_not_nan
 from skkeras.holdout import DEFAULT_FRACTION, check_validation_split, split_rows
-from skkeras.inputs import check_any_weight, check_inputs, n_samples, relative_weights
+from skkeras.inputs import (
+    batch_weights,
+    check_any_weight,
+    check_inputs,
+    n_samples,
+    relative_weights,
+)
 from skkeras.models import PRESETS
 from skkeras.params import RoutedParamsMixin, changed_names, check_no_others, split_routed
 from skkeras.recipe import (
     Recipe,
     builder_facts,
+    check_asks_for_no_data,
     check_method_names,
     check_not_owned,
     check_source,
@@ -167,20 +183,23 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         self._store_routed(routed)
 
     @with_callbacks
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, groups=None, **others):
+    def fit(self, X, y=None, sample_weight=None, *, X_val=None, y_val=None, groups=None, **others):
         """Train a net on X and y.
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             Training data, samples first: a table of shape (n_samples, n_features), an array of
-            any higher rank, one string for each sample, or several inputs by name.
-        y : array-like
-            Targets, samples first.
+            any higher rank, one string for each sample, or several inputs by name. Or a stream
+            of batches ``(x, y)`` or ``(x, y, sample_weight)``: a `tf.data.Dataset`, a
+            `keras.utils.PyDataset` or a function that returns a generator.
+        y : array-like, default=None
+            Targets, samples first. None with a stream, which has its own.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each sample counts, relative to the others.
         X_val, y_val : array-likes, default=None
-            Validation data. In a Pipeline, ``transform_input=["X_val"]`` scales it like X.
+            Validation data. In a Pipeline, ``transform_input=["X_val"]`` scales it like X. A
+            stream, without y_val, will do, too.
         groups : array-like of shape (n_samples,), default=None
             Handed to ``validation_split``, which has to be a splitter.
         **others : dict
@@ -213,15 +232,15 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         return self
 
     @with_callbacks
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X, y=None, sample_weight=None):
         """Train for one epoch more, from where the weights and the optimizer are.
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             The next rows, as in `fit`.
-        y : array-like
-            Their targets.
+        y : array-like, default=None
+            Their targets. None with a stream.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each sample counts, relative to the others.
 
@@ -236,14 +255,14 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
             self._train(rows, None, X, y, range(1), go_on=go_on)
         return self
 
-    def initialize(self, X, y):
+    def initialize(self, X, y=None):
         """Make the net for X and y without training it: to look at it, or to load weights.
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             As in `fit`; what it looks like matters.
-        y : array-like
+        y : array-like, default=None
             As in `fit`.
 
         Returns
@@ -255,15 +274,15 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
             self._begin(X, y, None, go_on=False)
         return self
 
-    def evaluate(self, X, y, sample_weight=None):
+    def evaluate(self, X, y=None, sample_weight=None):
         """Compute the loss and the metrics that the net was compiled with.
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             Data, as in `fit`.
-        y : array-like
-            True targets.
+        y : array-like, default=None
+            True targets. None with a stream.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each sample counts, relative to the others.
 
@@ -273,8 +292,13 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
             ``{"loss": ..., ...}``.
         """
         check_is_fitted(self)
-        X, y = self._check_data(X, y, reset=False)
-        rows = self._rows(X, y, relative_weights(sample_weight, X))
+        if (stream := as_stream(X)) is not None:
+            check_inside(y, sample_weight)
+            check_stream(stream, {}, 1)
+            rows = self._stream_rows(stream, trains=False)
+        else:
+            X, y = self._check_data(X, y, reset=False)
+            rows = self._rows(X, y, relative_weights(sample_weight, X))
         return running.evaluate(self._net, rows, self._fit_argument("batch_size"))
 
     @property
@@ -292,6 +316,9 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         The rows are those of training and, if ``hold_out`` splits some off, of validation.
         """
         self._check_parameters()
+        if (stream := as_stream(X)) is not None:
+            check_inside(y, sample_weight)
+            return self._begin_stream(stream, go_on=go_on, hold_out=hold_out)
         X, y = self._check_data(X, y, reset=not go_on)
         if go_on:
             self._adopt_learning_rate()
@@ -307,6 +334,46 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         if split is None:
             return rows, None, X, y
         return rows.only(train), dataclasses.replace(rows, weight=None).only(held_out), X, y
+
+    def _begin_stream(self, stream, *, go_on, hold_out):
+        """Do what `_begin` does for data that comes in batches; a net is made for the first."""
+        arguments = split_routed(self._routed)["fit"]
+        check_stream(stream, arguments, 1 if hold_out is None else self._fit_argument("epochs"))
+        check_asks_for_no_data(self._source(self.model))
+        counts = self._count_labels(stream, go_on=go_on)
+        X, y, _ = stream.first()
+        X, y = self._check_data(X, y, reset=not go_on)
+        if go_on:
+            self._adopt_learning_rate()
+        else:
+            build_seed = self._learn(one_of_each(counts, y))
+        if hold_out is not None:
+            hold_out(stream, None)  # it raises if anything is to be held out
+        if not go_on:
+            self._make_net(X, y, build_seed, seen=None)
+        steps = arguments.get("steps_per_epoch")
+        rows = self._stream_rows(stream, steps, self._class_weights(counts))
+        return rows, None, stream.source, None
+
+    def _stream_rows(self, stream, steps=None, class_weights=None, *, trains=True):
+        """Put a stream into the form the net takes, a batch at a time."""
+
+        def as_rows(x, y, weight):
+            x, y = self._check_data(x, y, reset=False)
+            weight = batch_weights(weight, x)
+            return self._rows(x, y, self._times_class_weights(weight, y, class_weights))
+
+        return StreamedRows(stream, as_rows, steps, trains=trains)
+
+    def _count_labels(self, stream, *, go_on):
+        """Count the labels of a stream, where they have to be known before training."""
+        return None
+
+    def _class_weights(self, counts):
+        return None
+
+    def _times_class_weights(self, weight, y, class_weights):
+        return weight
 
     def _learn(self, y):
         """Learn what y is, and draw the seeds; return the one of the net."""
@@ -396,7 +463,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
 
     def _hold_out(self, X_val, y_val, groups, X, y):
         """Return the numbers of training and validation rows; None if nothing is held out."""
-        if (X_val is None) != (y_val is None):
+        if (X_val is None) != (y_val is None) and as_stream(X_val) is None:
             raise ValueError(
                 "Got only one of X_val and y_val; expected both, or neither. For a part of the "
                 "training data use validation_split=0.1."
@@ -419,11 +486,16 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
             )
         if split is None:
             return None
+        check_sliceable(X, f"validation_split={split!r}")
         labels = self._target.strata(y)
         return split_rows(split, n_samples(X), labels, groups, self._split_seed)
 
     def _validation_rows(self, X_val, y_val):
         try:
+            if (stream := as_stream(X_val)) is not None:
+                check_inside(y_val, None, "y_val")
+                check_stream(stream, {}, self._fit_argument("epochs"))
+                return self._stream_rows(stream, trains=False)
             return self._rows(*self._check_data(X_val, y_val, reset=False))
         except ValueError as error:
             raise ValueError(f"X_val and y_val can't be used: {error}") from error
@@ -431,7 +503,9 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
     def _train(self, rows, validation, X, y, epochs, *, go_on):
         """Train the net, tell callbacks of both kinds about it, and keep the history."""
         callbacks = make_callbacks(self.callbacks, split_routed(self._routed)["callbacks"])
-        stopper = early_stopping_callback() if self.early_stopping and validation else None
+        stopper = (
+            early_stopping_callback() if self.early_stopping and validation is not None else None
+        )
         context = self._init_callback_context(max_subtasks=len(epochs))
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         tasks = task_callback(self, context, X, y) if hasattr(self, "_skl_callbacks") else None
@@ -452,6 +526,9 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
 
     def _run(self, rows, validation, callbacks, epochs, history):
         arguments = split_routed(self._routed)["fit"]
+        known = _ENGINE_FIT_ARGUMENTS
+        if isinstance(rows, StreamedRows):
+            known = known | {"steps_per_epoch"}
         schedule = Schedule(
             epochs=epochs.stop,
             batch_size=self._fit_argument("batch_size"),
@@ -466,7 +543,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
             schedule,
             history,
             compiled=self.engine == "compiled" and not any(map(needs_batches, callbacks)),
-            fit_arguments={k: v for k, v in arguments.items() if k not in _ENGINE_FIT_ARGUMENTS},
+            fit_arguments={k: v for k, v in arguments.items() if k not in known},
             validation=validation,
             callbacks=callbacks,
             verbose=self._fit_argument("verbose"),
@@ -476,7 +553,16 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
     def _outputs(self, X):
         """Check X and return the net's outputs for it."""
         check_is_fitted(self)
+        if (stream := as_stream(X)) is not None:
+            return joined([(self._outputs(x),) for x, _, _ in stream.blocks()])[0]
         return self._net_outputs(check_inputs(self, X, reset=False))
+
+    def _predicted(self, X, y, sample_weight):
+        """Predict X, and return y and weights along with it: a stream has them inside."""
+        if (stream := as_stream(X)) is None:
+            return self.predict(X), y, sample_weight
+        check_inside(y, sample_weight)
+        return joined([(self.predict(x), *rest) for x, *rest in stream.blocks(with_targets=True)])
 
     def _net_outputs(self, X):
         self._check_predict_batch_size()

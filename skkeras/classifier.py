@@ -7,7 +7,9 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import column_or_1d
 
 from skkeras.base import BaseKerasEstimator
+from skkeras.data.streams import count_labels
 from skkeras.inputs import check_targets
+from skkeras.params import split_routed
 from skkeras.targets import Several, classification_target
 
 
@@ -143,15 +145,15 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         )
         self.class_weight = class_weight
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X, y=None, classes=None, sample_weight=None):
         """Train for one epoch more, from where the weights and the optimizer are.
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             The next rows, as in `fit`.
-        y : array-like
-            Their labels.
+        y : array-like, default=None
+            Their labels. None with a stream.
         classes : array-like of shape (n_classes,), default=None
             All labels that will ever come; needed in the first call if its y lacks some.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -180,8 +182,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
-            Rows like those of training.
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
+            Rows like those of training; or batches of them, whose targets aren't looked at.
 
         Returns
         -------
@@ -196,8 +198,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
-            Rows like those of training.
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
+            Rows like those of training; or batches of them, whose targets aren't looked at.
 
         Returns
         -------
@@ -213,15 +215,15 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         outputs = self._outputs(X)
         return self._target.probabilities(outputs, self._facts.loss)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None):
         """Compute the mean accuracy on X and y.
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
-            Rows like those of training.
-        y : array-like of shape (n_samples,) or (n_samples, n_classes), or dict of them
-            True labels. With several outputs the score is the mean of theirs.
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
+            Rows like those of training; or batches of them, with the targets inside.
+        y : array-like of shape (n_samples,) or (n_samples, n_classes), or dict; default=None
+            True labels; None with a stream. The score of several outputs is the mean of theirs.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each sample counts.
 
@@ -230,7 +232,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         score : float
             Between 0 and 1.
         """
-        predicted = self.predict(X)
+        predicted, y, sample_weight = self._predicted(X, y, sample_weight)
         if not isinstance(y, dict):
             return accuracy_score(y, predicted, sample_weight=sample_weight)
         scores = [
@@ -278,12 +280,41 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         )
         return by_class if weight is None else weight * by_class
 
+    def _count_labels(self, stream, *, go_on):
+        """Count the labels, in a pass before training, unless the classes are known."""
+        known = go_on or getattr(self, "_declared_classes", None) is not None
+        if known and self.class_weight != "balanced":
+            return None
+        counts = count_labels(stream, split_routed(self._routed)["fit"].get("steps_per_epoch"))
+        if counts is None and self.class_weight == "balanced":
+            raise ValueError(
+                "Got class_weight='balanced' with one-hot rows in a dataset or generator; expected "
+                "a dict, {class: weight}, or labels."
+            )
+        return counts
+
+    def _class_weights(self, counts):
+        if self.class_weight != "balanced":
+            return self.class_weight
+        total = sum(counts.values())
+        return {label: total / (len(counts) * n) for label, n in counts.items()}
+
+    def _times_class_weights(self, weight, y, class_weights):
+        if class_weights is None:
+            return weight
+        labels = self._target.strata(y)
+        by_class = compute_sample_weight(self._known_weights(class_weights, labels), labels)
+        return by_class if weight is None else weight * by_class
+
     def _known_class_weight(self, labels):
         """Leave out weights of classes that were learnt, but that this y happens to lack."""
         if labels is None or not isinstance(self.class_weight, dict):
             return self.class_weight
+        return self._known_weights(self.class_weight, labels)
+
+    def _known_weights(self, class_weights, labels):
         lacking = set(self.classes_.tolist()) - set(np.unique(labels).tolist())
-        return {label: w for label, w in self.class_weight.items() if label not in lacking}
+        return {label: w for label, w in class_weights.items() if label not in lacking}
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -5,6 +5,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from skkeras.data.arrays import LazyArray
+from skkeras.data.named import NamedArrays
 
 
 def check_inputs(estimator, X, *, reset):
@@ -30,6 +31,8 @@ def check_inputs(estimator, X, *, reset):
     ValueError, TypeError
         As scikit-learn does: NaN, infinity, wrong number of features, no samples.
     """
+    if isinstance(X, NamedArrays):
+        X = dict(X.items())
     if isinstance(X, dict) and not issparse(X):  # SciPy's DOK matrices are dicts
         checked = {str(name): _check_named(value, str(name)) for name, value in X.items()}
         check_consistent_length(*checked.values())
@@ -134,6 +137,34 @@ def relative_weights(sample_weight, X):
     return weight * (len(weight) / weight.sum())
 
 
+def batch_weights(sample_weight, X):
+    """Check the weights of a batch; they are taken as they are, since the others aren't known.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,) or None
+        At least 0.
+    X : ndarray, sparse matrix or dict of ndarray
+        Checked inputs.
+
+    Returns
+    -------
+    weight : ndarray of shape (n_samples,) or None
+        None for None.
+    """
+    if sample_weight is None:
+        return None
+    weight = check_array(
+        sample_weight, ensure_2d=False, dtype="float64", input_name="sample_weight"
+    )
+    if weight.shape != (n_samples(X),) or weight.min() < 0:
+        raise ValueError(
+            f"X yields weights of shape {weight.shape}, the least of them {weight.min():g}; "
+            f"expected one of at least 0 for each sample, shape ({n_samples(X)},)."
+        )
+    return weight
+
+
 def check_any_weight(weight, name):
     """Raise if all training rows have the weight 0, or some one below it.
 
@@ -191,7 +222,12 @@ def _check_named(value, name):
     if _is_text(value):
         return _check_text(value)
     return check_array(
-        value, allow_nd=True, ensure_2d=False, dtype=_dtype(value), input_name=f"X[{name!r}]"
+        value,
+        accept_sparse="csr",
+        allow_nd=True,
+        ensure_2d=False,
+        dtype=_dtype(value),
+        input_name=f"X[{name!r}]",
     )
 
 

@@ -15,6 +15,7 @@ from skkeras.params import (
     call_builder,
     check_builder_names,
     check_keywords,
+    describe,
     split_routed,
 )
 from skkeras.targets import output_activation
@@ -249,6 +250,22 @@ def builder_facts(X, y, target, source, seen=None):
         # A copy is made only for who asks, and of what may be seen.
         facts["X"] = X if seen is None else _rows_of(X, seen)
     return facts
+
+
+def check_asks_for_no_data(source):
+    """Raise if a builder asks for X, where X can't be given whole: it comes in batches.
+
+    Raises
+    ------
+    ValueError
+        It says what to do instead.
+    """
+    if _asks_for(source, "X"):
+        raise ValueError(
+            f"The builder {describe(as_builder(source))!r} asks for X, and X comes in batches; "
+            "expected a builder that does without. Adapt its layers before, to a part of the data, "
+            "and keep what they learnt (their vocabulary, mean and variance)."
+        )
 
 
 def _asks_for(source, fact):

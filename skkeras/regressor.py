@@ -79,8 +79,8 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
-            Rows like those of training.
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
+            Rows like those of training; or batches of them, whose targets aren't looked at.
 
         Returns
         -------
@@ -90,15 +90,15 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         outputs = self._outputs(X)
         return self._target.predictions(outputs, self._facts.loss)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None):
         """Compute the coefficient of determination, R2, on X and y.
 
         Parameters
         ----------
-        X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
-            Rows like those of training.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets), or dict of them
-            True values. With several outputs the score is the mean of theirs.
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
+            Rows like those of training; or batches of them, with the targets inside.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), or dict; default=None
+            True values; None with a stream. The score of several outputs is the mean of theirs.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each sample counts.
 
@@ -107,7 +107,7 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         score : float
             At most 1; 0 for predicting the mean.
         """
-        predicted = self.predict(X)
+        predicted, y, sample_weight = self._predicted(X, y, sample_weight)
         if not isinstance(y, dict):
             return r2_score(y, predicted, sample_weight=sample_weight)
         scores = [

@@ -10,6 +10,7 @@ import numpy as np
 
 from skkeras.engine.epochs import begin_epoch, take_stretches
 from skkeras.engine.rows import map_leaves
+from skkeras.engine.streaming import StreamedRows, as_dataset
 from skkeras.engine.training import diverged
 
 
@@ -41,7 +42,7 @@ def train(
             history.update(self.history)
 
     held_out = validation and _batches(validation.in_storage_order, schedule.batch_size)
-    with _own_errors(batches, held_out):
+    with _own_errors(batches, held_out, rows, validation):
         model.fit(
             batches,
             epochs=schedule.epochs,
@@ -57,7 +58,7 @@ def train(
 def evaluate(net, rows, batch_size):
     """Return a net's loss and metrics over rows by `keras.Model.evaluate`."""
     batches = _batches(rows.in_storage_order, batch_size)
-    with _own_errors(batches):
+    with _own_errors(batches, rows):
         return net.model.evaluate(batches, verbose=0, return_dict=True)
 
 
@@ -67,7 +68,7 @@ def predict(net, rows, **predict_arguments):
     if rows.lazy is None:
         return net.model.predict(rows.take(slice(None))[0], **arguments)
     batches = _batches(rows, arguments.pop("batch_size", None) or 32)
-    with _own_errors(batches):
+    with _own_errors(batches, rows):
         return net.model.predict(batches, **arguments)
 
 
@@ -77,15 +78,18 @@ def _own_errors(*sources):
     try:
         yield
     except Exception:
-        for batches in sources:
-            if batches is not None and batches.error is not None:
-                raise batches.error from None
+        for source in sources:
+            if (error := getattr(source, "error", None)) is not None:
+                raise error from None
         raise
 
 
 def _batches(rows, batch_size):
     """Wrap rows as a `keras.utils.PyDataset` that yields them in the order of its epoch."""
     import keras
+
+    if isinstance(rows, StreamedRows):
+        return as_dataset(rows)
 
     class Batches(keras.utils.PyDataset):
         def __init__(self):
@@ -126,7 +130,8 @@ def _epochs(batches, rows, schedule, on_divergence):
         has_diverged = False
 
         def on_epoch_begin(self, epoch, logs=None):
-            batches.epoch = schedule.begin_epoch(rows)
+            if not isinstance(rows, StreamedRows):
+                batches.epoch = schedule.begin_epoch(rows)
 
         def on_epoch_end(self, epoch, logs=None):
             if self.has_diverged:

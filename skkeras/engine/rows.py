@@ -144,7 +144,7 @@ def take_rows(array, indices, dtype):
     """
     rows = array[indices]
     if hasattr(rows, "toarray"):
-        rows = rows.toarray()
+        rows = rows.astype(_numpy_dtype(dtype)).toarray()  # cast while it is small
     rows = np.asarray(rows)
     if dtype == "string":
         return rows.astype(object)

@@ -9,6 +9,7 @@ import numpy as np
 from skkeras.engine import plain, training
 from skkeras.engine.program import UntraceableError
 from skkeras.engine.rows import map_leaves
+from skkeras.engine.streaming import StreamedRows
 
 
 def train(net, rows, schedule, history, *, compiled, fit_arguments=None, **options):
@@ -18,7 +19,7 @@ def train(net, rows, schedule, history, *, compiled, fit_arguments=None, **optio
     ----------
     net : Net
         It is changed.
-    rows : Rows
+    rows : Rows or StreamedRows
         Training data.
     schedule : Schedule
         Epochs, batch size and order.
@@ -31,6 +32,8 @@ def train(net, rows, schedule, history, *, compiled, fit_arguments=None, **optio
     **options : dict
         Validation data, callbacks, verbosity and what to do on divergence.
     """
+    if isinstance(rows, StreamedRows):
+        rows.augment_by(schedule.augment, schedule.generator)
     if compiled and not fit_arguments and not net.wants_keras:
         try:
             training.train(net, rows, schedule, history, **options)

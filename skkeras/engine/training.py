@@ -6,6 +6,7 @@ It is Keras's training (the same batches give the same weights, logs and callbac
 
 import contextlib
 import dataclasses
+import functools
 import math
 import time
 import warnings
@@ -15,6 +16,7 @@ import numpy as np
 
 from skkeras.engine.epochs import begin_epoch, read_ahead, take_stretches
 from skkeras.engine.rows import leaves
+from skkeras.engine.streaming import EpochsReader, StreamedRows
 from skkeras.exceptions import DivergenceError
 
 # A compiled call holds Ctrl-C and callbacks back, so it is kept about this long.
@@ -80,13 +82,13 @@ def train(
     ----------
     net : Net
         It is changed: its values are those after training.
-    rows : Rows
+    rows : Rows or StreamedRows
         Training data.
     schedule : Schedule
         Epochs, batch size, order.
     history : dict of list of float
         It gets a value per epoch for every log, also if training is interrupted.
-    validation : Rows or None, default=None
+    validation : Rows, StreamedRows or None, default=None
         Evaluated after every epoch; its logs are prefixed with ``val_``.
     callbacks : sequence of keras.callbacks.Callback, default=()
         They see ``net.model``, with the newest values, as in `keras.Model.fit`; their hooks for
@@ -138,7 +140,7 @@ def _listeners(net, rows, schedule, callbacks, verbose):
         model=model,
         verbose=verbose,
         epochs=schedule.epochs,
-        steps=math.ceil(rows.n_rows / schedule.batch_size),
+        steps=_n_steps(rows, schedule.batch_size),
     )
 
 
@@ -164,6 +166,8 @@ class _Run:
         self.validation = validation
         self.on_divergence = on_divergence
         self.has_diverged = False
+        streamed = isinstance(rows, StreamedRows)
+        self.batch_size = rows.batch_size if streamed else schedule.batch_size
 
     def alone(self, history):
         """Train with nobody looking: a call may span epochs."""
@@ -228,6 +232,15 @@ class _Run:
     @contextlib.contextmanager
     def _epochs(self, first, last, max_steps=None):
         """Run epochs (only the first steps of each, if so asked); give the logs of each."""
+        if isinstance(self.rows, StreamedRows):
+            reader = EpochsReader(self.rows, first, last, max_steps)
+            with _spans(reader, self._steps_per_call) as spans:
+                yield (
+                    log
+                    for batch, segments, sizes in spans
+                    for log in self._call(segments, batch, sizes)
+                )
+            return
         plan = self._calls(first, last, max_steps)
         takes_long = self.rows.lazy is not None or self.schedule.augment is not None
         with read_ahead(lambda call: take_stretches(call[0]), plan, in_thread=takes_long) as calls:
@@ -258,7 +271,7 @@ class _Run:
 
     def _call(self, segments, batch, sizes):
         steps, starts = [s[0] for s in segments], [s[1] for s in segments]
-        with _paced(self.program, "train", self.schedule.batch_size, len(sizes)):
+        with _paced(self.program, "train", self.batch_size, len(sizes)):
             logs, finite = self.program.train(batch, sizes, steps, starts)
         for (_, _, ends, epoch), log, is_finite in zip(segments, logs, finite, strict=True):
             if ends:
@@ -268,7 +281,7 @@ class _Run:
                 yield log
 
     def _steps_per_call(self):
-        return _steps_per_call(self.program, "train", self.rows, self.schedule.batch_size)
+        return _steps_per_call(self.program, "train", self.rows, self.batch_size)
 
     def _evaluate(self):
         return evaluate(self.program, self.validation, self.schedule.batch_size)
@@ -290,6 +303,8 @@ def evaluate(program, rows, batch_size):
     -------
     logs : dict of float
     """
+    if isinstance(rows, StreamedRows):
+        return _evaluate_stream(program, rows)
     rows, logs = rows.in_storage_order, None
     plan = _slices(program, rows, batch_size)
     with read_ahead(rows.take, plan, in_thread=rows.lazy is not None) as calls:
@@ -299,6 +314,34 @@ def evaluate(program, rows, batch_size):
             with _paced(program, "test", batch_size, len(sizes)):
                 logs = program.test(batch, sizes, first=first, last=last)
     return logs
+
+
+def _evaluate_stream(program, rows):
+    logs = None
+    budget = functools.partial(_steps_per_call, program, "test", rows, rows.batch_size)
+    with _spans(EpochsReader(rows, 0, 1), budget) as spans:
+        for batch, ((_, first, last, _),), sizes in spans:
+            with _paced(program, "test", rows.batch_size, len(sizes)):
+                logs = program.test(batch, sizes, first=first, last=last)
+    return logs
+
+
+@contextlib.contextmanager
+def _spans(reader, budget):
+    """Read a stream ahead, in a thread; ``budget()`` tells how many batches a call should take."""
+
+    def plan():
+        while not reader.is_done:
+            yield budget()
+
+    with read_ahead(reader.take, plan(), in_thread=True) as calls:
+        yield (span for _, span in calls if span is not None)
+
+
+def _n_steps(rows, batch_size):
+    if isinstance(rows, StreamedRows):
+        return rows.n_steps
+    return math.ceil(rows.n_rows / batch_size)
 
 
 def _slices(program, rows, batch_size):

@@ -1,0 +1,477 @@
+"""Streams: data that comes in batches, in an order of its own, with the targets inside.
+
+`tf.data.Dataset`, `keras.utils.PyDataset` and functions that return generators are read from the
+beginning for every pass. They can't be indexed, so scikit-learn can't split them. ``workers`` of
+a PyDataset are threads here, also with ``use_multiprocessing``.
+"""
+
+import collections
+import concurrent.futures
+import itertools
+
+import numpy as np
+
+_NO_TARGETS = "X yields inputs without targets; expected batches (x, y), or y beside arrays."
+_INFINITE = -1  # what `tf.data.Dataset.cardinality` says
+
+
+def as_stream(X):
+    """Wrap X as a stream, if it is something that yields batches.
+
+    Parameters
+    ----------
+    X : object
+        Anything that may be given to an estimator.
+
+    Returns
+    -------
+    stream : Stream or None
+        None for arrays and the like.
+
+    Raises
+    ------
+    TypeError
+        If X looks like batches that scikit-learn has picked from a `keras.utils.PyDataset`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.data.streams import as_stream
+    >>> def batches():
+    ...     for i in range(3):
+    ...         yield np.full((2, 4), i), np.full(2, i)
+    >>> [x.shape for x, y, weight in as_stream(batches).batches()]
+    [(2, 4), (2, 4), (2, 4)]
+    >>> as_stream(np.zeros((2, 4))) is None
+    True
+    """
+    if isinstance(X, Stream):
+        return X
+    if hasattr(X, "as_numpy_iterator") and hasattr(X, "element_spec"):
+        return Stream(X, lambda: map(_without_bytes, X.as_numpy_iterator()), _size_of(X))
+    if hasattr(X, "max_queue_size") and hasattr(X, "__getitem__"):
+        return Stream(X, lambda: _items(X), X.num_batches, X)
+    if hasattr(X, "__next__"):
+        return Stream(X, _once(X), None, once=True)
+    if callable(X) and not hasattr(X, "shape") and not hasattr(X, "__len__"):
+        return Stream(X, lambda: _called(X), None)
+    if isinstance(X, list) and X and all(map(_is_batch, X)):
+        raise TypeError(
+            "X is a list of batches, (x, y), such as scikit-learn picks from a PyDataset to "
+            f"cross-validate; expected rows. {ADVICE}"
+        )
+    return None
+
+
+ADVICE = (
+    "Data that scikit-learn has to split must be an array, or files opened as a LazyArray of "
+    "skkeras.data, which is read a batch at a time, too. Validation data of its own goes to fit as "
+    "X_val."
+)
+
+
+class Stream:
+    """Batches ``(x, y, weight)`` of NumPy arrays, from the beginning for every pass.
+
+    Parameters
+    ----------
+    source : object
+        What the user gave.
+    begin : callable
+        Returns an iterator over the batches of one pass.
+    n_batches : int or None
+        How many there are; None if that isn't known.
+    dataset : keras.utils.PyDataset or None, default=None
+        It is told when an epoch begins and ends.
+    once : bool, default=False
+        Whether there is only one pass.
+    """
+
+    def __init__(self, source, begin, n_batches, dataset=None, *, once=False):
+        self.source = source
+        self.n_batches = n_batches
+        self.once = once
+        self._begin = begin
+        self._dataset = dataset
+        self._begun = None
+
+    @property
+    def is_infinite(self):
+        """Whether it is known to go on for ever."""
+        return self.n_batches is not None and self.n_batches == _INFINITE
+
+    def first(self):
+        """Return the first batch, which the next pass still begins with.
+
+        Raises
+        ------
+        ValueError
+            If there are no batches.
+        """
+        begun = self.batches()
+        for batch in begun:
+            self._begun = itertools.chain([batch], begun)
+            return batch
+        raise ValueError(
+            "X has no batches; expected some. A generator is spent after one pass: give the "
+            "function that returns it, not what it returned."
+        )
+
+    def batches(self):
+        """Begin a pass, or go on with the one of which `first` was taken."""
+        begun, self._begun = self._begun, None
+        return begun if begun is not None else map(_batch, self._begin())
+
+    def epoch(self):
+        """Begin a pass of training, which a PyDataset is told of."""
+        if self._dataset is not None and hasattr(self._dataset, "on_epoch_begin"):
+            self._dataset.on_epoch_begin()
+        yield from self.batches()
+        if self._dataset is not None:
+            self._dataset.on_epoch_end()
+
+    def endless(self):
+        """Begin anew after every pass, for epochs that are told in steps."""
+        while True:
+            n_read = 0
+            for batch in self.epoch():
+                n_read += 1
+                yield batch
+            if not n_read:
+                self.first()  # tells what is wrong
+
+    def blocks(self, *, with_targets=False, max_rows=8192, max_bytes=32 * 2**20):
+        """Yield the batches of one pass, joined to larger ones.
+
+        Parameters
+        ----------
+        with_targets : bool, default=False
+            Whether there have to be targets.
+        max_rows, max_bytes : int
+            About how large; a single batch may be larger.
+
+        Yields
+        ------
+        block : tuple
+            ``(x, y, weight)``, where ``y`` and ``weight`` may be None.
+
+        Raises
+        ------
+        ValueError
+            If there are no batches, or the stream never ends.
+        """
+        if self.is_infinite:
+            raise ValueError(
+                "X is a dataset that repeats for ever; expected an end. Leave .repeat() out, or "
+                "say how much of it counts with .take(n)."
+            )
+        if self.first()[1] is None and with_targets:
+            raise ValueError(_NO_TARGETS)
+        gathered, rows, n_bytes = [], 0, 0
+        for batch in self.batches():
+            gathered.append(batch)
+            rows += n_rows(batch)
+            n_bytes += sum(leaf.nbytes for leaf in _leaves(batch[0]))
+            if rows >= max_rows or n_bytes >= max_bytes:
+                yield joined(gathered)
+                gathered, rows, n_bytes = [], 0, 0
+        if gathered:
+            yield joined(gathered)
+
+
+def joined(batches):
+    """Join batches to one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.data.streams import joined
+    >>> joined([(np.zeros((2, 1)), np.zeros(2), None), (np.ones((1, 1)), np.ones(1), None)])[1]
+    array([0., 0., 1.])
+    """
+    if len(batches) == 1:
+        return batches[0]
+    kinds = {tuple(part is None for part in batch) for batch in batches}
+    if len(kinds) > 1:
+        raise ValueError(
+            "Some of X's batches have targets or weights, and others haven't; expected the same "
+            "of all."
+        )
+    return tuple(_joined(parts) for parts in zip(*batches, strict=True))
+
+
+def n_rows(batch):
+    """Count the samples of a batch."""
+    return len(_leaves(batch[0])[0])
+
+
+def check_inside(y, sample_weight, name="y"):
+    """Raise if targets or weights are given beside a stream, which has them inside."""
+    for given, value in ((name, y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise ValueError(
+                f"Got {given} beside a dataset or generator; expected None. Let X yield batches "
+                "(x, y) or (x, y, sample_weight)."
+            )
+
+
+def check_stream(stream, fit_arguments, epochs):
+    """Raise unless a stream can be trained on.
+
+    Parameters
+    ----------
+    stream : Stream
+        Training data.
+    fit_arguments : dict
+        The ``fit__`` parameters.
+    epochs : int
+        How many passes are wanted.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it never ends, can't begin anew, has no targets, or comes with arguments that mean
+        nothing to it.
+    """
+    for name in ("batch_size", "shuffle"):
+        if name in fit_arguments:
+            raise ValueError(
+                f"Got fit__{name} with a dataset or generator, which has batches and an order of "
+                "its own; expected none. Set it there."
+            )
+    steps = fit_arguments.get("steps_per_epoch")
+    if stream.is_infinite and steps is None:
+        raise ValueError(
+            "X is a dataset that repeats for ever; expected an end. Leave .repeat() out, or take "
+            "some batches: .take(100). In training fit__steps_per_epoch=100 will do, too."
+        )
+    if stream.once and epochs > 1 and steps is None:
+        raise TypeError(_once_message(stream.source))
+    if stream.first()[1] is None:
+        raise ValueError(_NO_TARGETS)
+
+
+def check_no_stream(X, estimator):
+    """Raise if X is a stream, which a transformer can't take."""
+    if as_stream(X) is not None:
+        raise TypeError(
+            f"X is a {type(X).__name__}, batches that {type(estimator).__name__} can't transform; "
+            f"expected an array. {ADVICE}"
+        )
+
+
+def check_sliceable(X, wanted):
+    """Raise if X is a stream, and ``wanted`` (a parameter and its value) would split it."""
+    if isinstance(X, Stream):
+        raise ValueError(
+            f"Got {wanted} with a dataset or generator, whose rows can't be picked; expected X_val "
+            f"in fit, and validation_split=None. {ADVICE}"
+        )
+
+
+def count_labels(stream, steps=None):
+    """Count the labels of a stream in one pass, of which nothing else is kept.
+
+    Parameters
+    ----------
+    stream : Stream
+        With targets.
+    steps : int or None, default=None
+        Batches to read; None for all.
+
+    Returns
+    -------
+    counts : dict, dict of dict or None
+        How often each label comes, in their order; by output if there are several. None for rows
+        of numbers, such as one-hot labels, of which any batch shows the classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.data.streams import as_stream, count_labels
+    >>> batches = [(np.zeros((2, 1)), np.array(["b", "a"])), (np.zeros((1, 1)), np.array(["b"]))]
+    >>> count_labels(as_stream(lambda: batches))
+    {'a': 1, 'b': 2}
+    """
+    _, y, _ = stream.first()
+    if not any(map(_is_column, _leaves(y))):
+        return None
+    counters = {name: collections.Counter() for name, part in _by_name(y) if _is_column(part)}
+    n_batches = 0
+    for _, batch, _ in itertools.islice(stream.batches(), steps):
+        n_batches += 1
+        for name, part in _by_name(batch):
+            if name in counters:
+                labels, numbers = np.unique(part, return_counts=True)
+                counters[name].update(dict(zip(labels.tolist(), numbers.tolist(), strict=True)))
+    if steps is None:
+        stream.n_batches = n_batches
+    counts = {name: {k: counter[k] for k in sorted(counter)} for name, counter in counters.items()}
+    return counts if isinstance(y, dict) else counts[None]
+
+
+def one_of_each(counts, y):
+    """Return targets to learn the classes of: what was counted, or else a batch's own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.data.streams import one_of_each
+    >>> np.unique(one_of_each({0: 7, 1: 2}, np.array([1, 1], "uint8")))
+    array([0, 1], dtype=uint8)
+    """
+    if counts is None:
+        return y
+    if isinstance(y, dict):
+        return {name: one_of_each(counts.get(name), part) for name, part in y.items()}
+    # Many labels that come once each would look like numbers to scikit-learn.
+    return np.repeat(np.array([*counts], y.dtype if y.dtype.kind in "biuf" else None), 5)
+
+
+def _by_name(y):
+    return y.items() if isinstance(y, dict) else [(None, y)]
+
+
+def _is_column(y):
+    return y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1)
+
+
+def _joined(parts):
+    if parts[0] is None:
+        return None
+    if isinstance(parts[0], dict):
+        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    shapes = {part.shape[1:] for part in parts}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"X's batches have rows of the shapes {sorted(shapes)}; expected one shape. Pad them."
+        )
+    return np.concatenate(parts)
+
+
+def _batch(element):
+    """Take an element apart as Keras does: ``x``, or a tuple ``(x,)``, ``(x, y)`` or with weights.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is no batch.
+    """
+    parts = element if isinstance(element, tuple) else (element,)
+    if not 1 <= len(parts) <= 3:
+        raise ValueError(
+            f"X yields tuples of length {len(parts)}; expected (x, y) or (x, y, sample_weight)."
+        )
+    parts = [*map(_arrays, parts)] + [None] * (3 - len(parts))
+    lengths = {leaf.shape[:1] for part in parts for leaf in _leaves(part)}
+    if () in lengths:
+        raise ValueError(
+            "X yields single samples; expected batches, whose first axis is the samples. Use "
+            ".batch(32) on a tf.data.Dataset, or yield several rows at once."
+        )
+    if len(lengths) != 1:
+        sizes = sorted(length[0] for length in lengths)
+        raise ValueError(
+            f"X yields a batch whose parts have {sizes} rows; expected as many targets (and "
+            "weights) as inputs."
+        )
+    return tuple(parts)
+
+
+def _arrays(part):
+    if part is None:
+        return None
+    if isinstance(part, dict):
+        return {str(name): _arrays(leaf) for name, leaf in part.items()}
+    if isinstance(part, list | tuple):
+        raise TypeError(
+            f"X yields batches with a {type(part).__name__} in them; expected an array, or a dict "
+            "of arrays for several inputs or outputs."
+        )
+    return np.asarray(part)
+
+
+def _leaves(part):
+    if isinstance(part, dict):
+        return [*part.values()]
+    return [] if part is None else [part]
+
+
+def _is_batch(item):
+    return isinstance(item, tuple) and 2 <= len(item) <= 3 and hasattr(item[0], "shape")
+
+
+def _size_of(dataset):
+    size = int(dataset.cardinality())
+    return size if size >= _INFINITE else None
+
+
+def _without_bytes(element):
+    """Turn the bytes that TensorFlow has for strings into strings."""
+    if isinstance(element, dict):
+        return {name: _without_bytes(part) for name, part in element.items()}
+    if isinstance(element, tuple):
+        return tuple(map(_without_bytes, element))
+    if isinstance(element, np.ndarray) and element.dtype == object:
+        texts = [text.decode() if isinstance(text, bytes) else text for text in element.flat]
+        return np.array(texts, dtype=object).reshape(element.shape)
+    return element
+
+
+def _items(dataset):
+    """Iterate over a PyDataset's batches, in order, read by as many threads as it asks for."""
+    size = dataset.num_batches
+    numbers = range(size) if size is not None else itertools.count()
+    if dataset.workers <= 1:
+        yield from map(dataset.__getitem__, numbers)
+        return
+    with concurrent.futures.ThreadPoolExecutor(dataset.workers) as pool:
+        waiting = collections.deque()
+        try:
+            for number in numbers:
+                waiting.append(pool.submit(dataset.__getitem__, number))
+                if len(waiting) >= max(dataset.max_queue_size, dataset.workers):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _once_message(source):
+    return (
+        f"X is a {type(source).__name__}, which can be read only once, and more passes are needed; "
+        "expected something that begins anew for every pass. Give the function that returns it: "
+        "fit(make_batches), not fit(make_batches())."
+    )
+
+
+def _once(iterator):
+    """Begin a pass over an iterator that can't begin anew."""
+    has_begun = False
+
+    def begin():
+        nonlocal has_begun
+        if has_begun:
+            raise TypeError(_once_message(iterator))
+        has_begun = True
+        return iterator
+
+    return begin
+
+
+def _called(function):
+    try:
+        made = function()
+    except TypeError as error:
+        raise TypeError(
+            f"X is {function!r}, which can't be called without arguments ({error}); expected data, "
+            "or a function that returns a generator of batches."
+        ) from error
+    if not hasattr(made, "__iter__"):
+        raise TypeError(
+            f"X is {function!r}, which returned a {type(made).__name__}; expected a generator of "
+            "batches, (x, y)."
+        )
+    return iter(made)

@@ -1,0 +1,468 @@
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.datasets import load_iris
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skkeras import KerasClassifier, KerasRegressor
+from skkeras.data import ArrayScaler
+
+X = StandardScaler().fit_transform(load_iris().data).astype("float32")
+Y = load_iris().target
+NAMES = load_iris().target_names[Y]
+VALUES = X @ np.array([1.0, -2.0, 0.5, 3.0], "float32")
+# So that the last batch is a partial one, and the first lacks classes.
+SIZE = 32
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, *arrays, **options):
+        super().__init__(**options)
+        self.arrays = arrays
+        self.calls = []
+
+    def __len__(self):
+        return -(-len(X) // SIZE)
+
+    def __getitem__(self, index):
+        parts = tuple(array[index * SIZE : (index + 1) * SIZE] for array in self.arrays)
+        return parts if len(parts) > 1 else parts[0]
+
+    def on_epoch_begin(self):
+        self.calls.append("begin")
+
+    def on_epoch_end(self):
+        self.calls.append("end")
+
+
+def dataset(*arrays):
+    parts = tuple(array.astype(str) if array.dtype == object else array for array in arrays)
+    return tf.data.Dataset.from_tensor_slices(parts if len(parts) > 1 else parts[0]).batch(SIZE)
+
+
+def function(*arrays):
+    def batches():
+        for start in range(0, len(X), SIZE):
+            parts = tuple(array[start : start + SIZE] for array in arrays)
+            yield parts if len(parts) > 1 else parts[0]
+
+    return batches
+
+
+def threaded(*arrays):
+    return Batches(*arrays, workers=3, max_queue_size=2)
+
+
+KINDS = [dataset, function, Batches, threaded]
+
+
+def classifier(**parameters):
+    settings = {"model__units": 8, "epochs": 3, "shuffle": False, "random_state": 0}
+    return KerasClassifier(**{**settings, **parameters})
+
+
+def regressor(**parameters):
+    settings = {"model__units": 8, "epochs": 3, "shuffle": False, "random_state": 0}
+    return KerasRegressor(**{**settings, **parameters})
+
+
+def assert_same_training(one, other):
+    assert one.history_.keys() == other.history_.keys()
+    for name, values in one.history_.items():
+        np.testing.assert_allclose(values, other.history_[name], rtol=1e-5)
+    weights = zip(one.model_.get_weights(), other.model_.get_weights(), strict=True)
+    for a, b in weights:
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize("make", KINDS)
+def test_a_classifier_trains_as_on_the_arrays(make, engine):
+    streamed = classifier(metrics=["accuracy"], engine=engine).fit(make(X, NAMES))
+    plain = classifier(metrics=["accuracy"]).fit(X, NAMES)
+    assert streamed.classes_.tolist() == plain.classes_.tolist()
+    assert streamed.n_features_in_ == 4
+    assert_same_training(streamed, plain)
+    assert streamed.predict(X).tolist() == plain.predict(X).tolist()
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize("make", KINDS)
+def test_a_regressor_trains_as_on_the_arrays(make, engine):
+    streamed = regressor(engine=engine).fit(make(X, VALUES))
+    assert_same_training(streamed, regressor().fit(X, VALUES))
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 1e-3, 10])
+def test_every_epoch_is_whole_however_many_steps_a_call_takes(seconds, monkeypatch):
+    monkeypatch.setattr("skkeras.engine.training.SECONDS_PER_CALL", seconds)
+    streamed = classifier(epochs=5).fit(function(X, NAMES), X_val=function(X, NAMES))
+    assert_same_training(streamed, classifier(epochs=5).fit(X, NAMES, X_val=X, y_val=NAMES))
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_predictions_come_in_the_order_of_the_batches(make):
+    net = classifier().fit(X, NAMES)
+    np.testing.assert_allclose(net.predict_proba(make(X)), net.predict_proba(X), atol=1e-6)
+    assert net.predict(make(X, NAMES)).tolist() == net.predict(X).tolist()
+    line = regressor().fit(X, VALUES)
+    np.testing.assert_allclose(line.predict(make(X, VALUES)), line.predict(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_scores_take_the_targets_inside(make):
+    weights = np.linspace(0, 1, len(X))
+    net = classifier().fit(X, NAMES)
+    assert net.score(make(X, NAMES)) == net.score(X, NAMES)
+    expected = accuracy_score(NAMES, net.predict(X), sample_weight=weights)
+    assert net.score(make(X, NAMES, weights)) == pytest.approx(expected)
+    line = regressor().fit(X, VALUES)
+    assert line.score(make(X, VALUES)) == pytest.approx(r2_score(VALUES, line.predict(X)))
+
+
+def test_a_shuffling_dataset_is_scored_in_one_pass():
+    net = classifier(epochs=20).fit(X, NAMES)
+    shuffled = dataset(X, NAMES).unbatch().shuffle(150).batch(SIZE)
+    assert net.score(shuffled) == net.score(X, NAMES)
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_weights_inside_count(make):
+    weights = np.random.default_rng(0).uniform(0, 2, len(X))
+    weights /= weights.mean()
+    streamed = classifier().fit(make(X, NAMES, weights))
+    assert_same_training(streamed, classifier().fit(X, NAMES, sample_weight=weights))
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {"setosa": 3.0}])
+def test_classes_are_weighted(class_weight):
+    rows = np.r_[0:90]  # 50 and 40
+    streamed = classifier(class_weight=class_weight).fit(
+        tf.data.Dataset.from_tensor_slices((X[rows], NAMES[rows])).batch(SIZE)
+    )
+    plain = classifier(class_weight=class_weight).fit(X[rows], NAMES[rows])
+    assert_same_training(streamed, plain)
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_partial_fit_takes_one_pass(make):
+    streamed = classifier().partial_fit(make(X, Y), classes=[0, 1, 2]).partial_fit(make(X, Y))
+    plain = classifier().partial_fit(X, Y).partial_fit(X, Y)
+    assert_same_training(streamed, plain)
+    assert streamed.n_iter_ == 2
+
+
+def counting(*arrays):
+    """Return a function that makes generators, and a list that gets an entry for each."""
+    made = []
+
+    def batches():
+        made.append(0)
+        yield from function(*arrays)()
+
+    return batches, made
+
+
+def test_the_classes_cost_one_pass_unless_they_are_known():
+    batches, passes = counting(X, NAMES)
+    net = classifier(epochs=2).fit(batches)
+    assert len(passes) == 3
+    net.set_params(warm_start=True).fit(batches)
+    assert len(passes) == 5
+    batches, passes = counting(X, NAMES)
+    classifier().partial_fit(batches, classes=np.unique(NAMES))
+    assert len(passes) == 1
+    batches, passes = counting(X, np.eye(3)[Y])
+    classifier(epochs=2).fit(batches)
+    assert len(passes) == 2
+    batches, passes = counting(X, VALUES)
+    regressor(epochs=2).fit(batches)
+    assert len(passes) == 2
+
+
+def test_one_hot_rows_and_columns_are_targets_too():
+    one_hot = np.eye(3)[Y]
+    assert_same_training(classifier().fit(function(X, one_hot)), classifier().fit(X, one_hot))
+    two = np.stack([VALUES, -VALUES], axis=1)
+    streamed = regressor().fit(function(X, two))
+    assert_same_training(streamed, regressor().fit(X, two))
+    assert streamed.predict(function(X)).shape == (150, 2)
+
+
+@pytest.mark.parametrize("make", KINDS)
+@pytest.mark.parametrize("streamed_training", [False, True])
+def test_validation_data_may_be_a_stream(make, streamed_training):
+    net = classifier(metrics=["accuracy"], epochs=2)
+    expected = classifier(metrics=["accuracy"], epochs=2).fit(X, NAMES, X_val=X, y_val=NAMES)
+    arguments = (make(X, NAMES),) if streamed_training else (X, NAMES)
+    net.fit(*arguments, X_val=make(X, NAMES))
+    assert_same_training(net, expected)
+
+
+def test_early_stopping_watches_a_stream():
+    settings = {"early_stopping": True, "epochs": 200, "optimizer__learning_rate": 0.1}
+    by_chance = np.random.default_rng(0).permutation(NAMES)
+    net = classifier(**settings).fit(dataset(X, NAMES), X_val=dataset(X, by_chance))
+    assert net.n_iter_ == net.best_epoch_ + 11 < 200
+    best = net.evaluate(dataset(X, by_chance))["loss"]
+    assert best == pytest.approx(min(net.history_["val_loss"]), rel=1e-4)
+
+
+def test_evaluate_takes_a_stream():
+    net = classifier(metrics=["accuracy"]).fit(X, NAMES)
+    told, expected = net.evaluate(dataset(X, NAMES)), net.evaluate(X, NAMES)
+    assert told == pytest.approx(expected, rel=1e-5)
+
+
+def test_several_named_inputs_and_outputs_come_as_dicts():
+    def build():
+        inputs = {name: keras.Input((2,), name=name) for name in ("a", "b")}
+        joined = keras.layers.Concatenate()([inputs["a"], inputs["b"]])
+        outputs = {
+            "kind": keras.layers.Dense(3, activation="softmax", name="kind")(joined),
+            "is_first": keras.layers.Dense(1, activation="sigmoid", name="is_first")(joined),
+        }
+        return keras.Model(inputs, outputs)
+
+    arrays = {"a": X[:, :2], "b": X[:, 2:]}
+    targets = {"kind": Y, "is_first": (Y == 0).astype(int)}
+    streamed = tf.data.Dataset.from_tensor_slices((arrays, targets)).batch(SIZE)
+    settings = {"epochs": 2, "shuffle": False, "random_state": 0}
+    net = KerasClassifier(build, **settings).fit(streamed)
+    plain = KerasClassifier(build, **settings).fit(arrays, targets)
+    assert_same_training(net, plain)
+    assert net.predict(streamed)["kind"].tolist() == plain.predict(arrays)["kind"].tolist()
+    assert net.score(streamed) == pytest.approx(plain.score(arrays, targets))
+
+
+def test_text_comes_as_strings():
+    words = np.array(["good film", "bad film", "fine"] * 50, dtype=object)
+
+    def build(input_shape, n_outputs, output_activation):
+        vectors = keras.layers.TextVectorization(
+            output_mode="multi_hot", vocabulary=["good", "bad", "film"]
+        )
+        inputs = keras.Input(input_shape, dtype="string")
+        outputs = keras.layers.Dense(n_outputs, activation=output_activation)(vectors(inputs))
+        return keras.Model(inputs, outputs)
+
+    kinds = np.array(["x", "y", "z"] * 50)
+    net = KerasClassifier(build, epochs=2, shuffle=False, random_state=0)
+    streamed = net.fit(dataset(words, kinds)).predict_proba(dataset(words))
+    plain = KerasClassifier(build, epochs=2, shuffle=False, random_state=0).fit(words, kinds)
+    np.testing.assert_allclose(streamed, plain.predict_proba(words), atol=1e-5)
+    assert net.classes_.tolist() == ["x", "y", "z"]
+
+
+def test_epochs_may_be_told_in_steps():
+    endless = dataset(X, NAMES).repeat()
+    net = classifier(fit__steps_per_epoch=5).fit(endless)
+    assert_same_training(net, classifier().fit(X, NAMES))
+    # A finite one begins anew where it ends: 7 steps are a pass and two batches.
+    again = classifier(epochs=5, fit__steps_per_epoch=7).fit(function(X, NAMES))
+    assert len(again.history_["loss"]) == 5
+    whole = classifier(epochs=7).fit(X, NAMES)
+    for a, b in zip(again.model_.get_weights(), whole.model_.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_pydataset_is_told_of_epochs_of_training_only():
+    batches = Batches(X, NAMES)
+    net = classifier(epochs=2).fit(batches)
+    assert batches.calls == ["begin", "end"] * 2
+    net.predict(batches)
+    net.score(batches)
+    assert batches.calls == ["begin", "end"] * 2
+
+
+class Steps(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        self.n_batches = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.n_batches += 1
+
+
+def test_callbacks_see_epochs_and_batches():
+    net = classifier(callbacks=Steps(), epochs=2).fit(function(X, NAMES))
+    assert net.callbacks_[0].n_batches == 10
+    stopping = keras.callbacks.EarlyStopping("loss", patience=0, min_delta=100)
+    assert classifier(callbacks=stopping, epochs=9).fit(dataset(X, NAMES)).n_iter_ == 2
+
+
+def test_the_batches_stay_as_they_are():
+    uneven = [0, 1, 60, 61, 150]
+
+    def batches():
+        for start, stop in itertools.pairwise(uneven):
+            yield X[start:stop], VALUES[start:stop]
+
+    net = regressor(optimizer="sgd", epochs=1).fit(batches)
+    model = regressor(optimizer="sgd").initialize(X, VALUES).model_
+    for x, y in batches():
+        model.train_on_batch(x, y.reshape(-1, 1))
+    for a, b in zip(net.model_.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_generator_is_enough_for_one_pass():
+    made = function(X, VALUES)
+    net = regressor().partial_fit(made())
+    assert net.n_iter_ == 1
+    assert net.predict(made()).shape == (150,)
+    assert net.score(made()) <= 1
+    assert regressor(epochs=1).fit(made()).n_iter_ == 1
+
+
+def test_a_spent_generator_is_refused():
+    net = regressor().fit(X, VALUES)
+    spent = function(X, VALUES)()
+    net.predict(spent)
+    with pytest.raises(ValueError, match="spent after one pass"):
+        net.predict(spent)
+    with pytest.raises(ValueError, match="spent after one pass"):
+        regressor().partial_fit(spent)
+    with pytest.raises(TypeError, match="read only once.*function that returns it"):
+        regressor().fit(function(X, VALUES)())
+    with pytest.raises(TypeError, match="read only once.*function that returns it"):
+        classifier(epochs=1).fit(function(X, NAMES)())
+
+
+@pytest.mark.parametrize("setting", [{"validation_split": 0.2}, {"early_stopping": True}])
+def test_nothing_is_held_out_of_a_stream(setting):
+    with pytest.raises(ValueError, match="X_val.*LazyArray"):
+        classifier(**setting).fit(dataset(X, NAMES))
+
+
+def test_a_pydataset_in_cross_validation_is_told_to_be_a_lazy_array():
+    with pytest.raises(TypeError, match="cross-validate.*LazyArray"):
+        cross_val_score(classifier(), Batches(X, NAMES), cv=2, error_score="raise")
+    with pytest.raises(TypeError, match="cross-validate.*LazyArray"):
+        GridSearchCV(classifier(), {"epochs": [1]}, cv=2, error_score="raise").fit(
+            Batches(X, NAMES)
+        )
+
+
+def test_a_scaler_before_it_is_told_to_be_a_lazy_array():
+    with pytest.raises(TypeError, match="LazyArray"):
+        make_pipeline(ArrayScaler(StandardScaler()), classifier()).fit(dataset(X, NAMES))
+
+
+def no_batches():
+    yield from ()
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (lambda: dataset(X, NAMES).unbatch(), "single samples.*batch"),
+        (lambda: dataset(X), "without targets"),
+        (lambda: dataset(X, NAMES).repeat(), "fit__steps_per_epoch"),
+        (lambda: no_batches, "no batches"),
+        (lambda: lambda: 3, "returned a int"),
+        (lambda: lambda rows: rows, "without arguments"),
+        (lambda: function(X, NAMES[:40]), r"\[8, 32\] rows"),
+        (lambda: function(X, NAMES, Y, Y), "length 4"),
+        (lambda: lambda: iter([([X, X], NAMES)]), "a list in them"),
+        (lambda: function(np.full_like(X, np.nan), NAMES), "contains NaN"),
+        (lambda: function(X, NAMES, np.full(150, -1.0)), "at least 0"),
+    ],
+)
+def test_what_is_no_stream_of_batches_is_refused(given, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        classifier().fit(given())
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"y": NAMES}, "Got y beside"),
+        ({"sample_weight": np.ones(150)}, "Got sample_weight beside"),
+        ({"X_val": dataset(X, NAMES), "y_val": NAMES}, "Got y_val beside"),
+    ],
+)
+def test_targets_beside_a_stream_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        classifier().fit(dataset(X, NAMES), **arguments)
+
+
+def test_a_batch_size_or_an_order_for_a_stream_is_refused():
+    for name in ("fit__batch_size", "fit__shuffle"):
+        with pytest.raises(ValueError, match=name):
+            classifier(**{name: True}).fit(dataset(X, NAMES))
+
+
+def test_rows_of_another_shape_are_refused():
+    def batches():
+        yield X[:30], VALUES[:30]
+        yield X[30:60, :3], VALUES[30:60]
+
+    with pytest.raises(ValueError, match="4 features|shapes"):
+        regressor().fit(batches)
+
+
+def test_labels_that_no_pass_found_are_refused():
+    with pytest.raises(ValueError, match="not seen in training"):
+        classifier().partial_fit(function(X, Y), classes=[0, 1])
+
+
+def test_a_builder_that_asks_for_the_data_is_refused():
+    def build(X, n_outputs):
+        raise AssertionError
+
+    with pytest.raises(ValueError, match="asks for X"):
+        KerasRegressor(build).fit(dataset(X, VALUES))
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_a_failing_generator_ends_fit_with_its_error(engine):
+    reads = []
+
+    def batches():
+        reads.append(0)
+        for start in range(0, 150, 30):
+            if len(reads) == 2 and start == 90:
+                raise OSError("disk on fire")
+            yield X[start : start + 30], VALUES[start : start + 30]
+
+    net = regressor(engine=engine)
+    with pytest.raises(OSError, match="disk on fire"):
+        net.fit(batches)
+    assert not hasattr(net, "model_")
+
+
+def test_fits_without_a_global_seed_repeat():
+    one, two = (regressor().fit(dataset(X, VALUES)) for _ in range(2))
+    assert one.history_ == two.history_
+
+
+@pytest.mark.parametrize("make", KINDS)
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_batches_are_augmented_as_those_of_arrays(make, engine):
+    def noise(x, rng):
+        x += rng.normal(size=x.shape).astype("float32")
+        return x
+
+    before = X.copy()
+    streamed = classifier(augment=noise, engine=engine).fit(make(X, NAMES), X_val=make(X, NAMES))
+    plain = classifier(augment=noise).fit(X, NAMES, X_val=X, y_val=NAMES)
+    assert_same_training(streamed, plain)
+    assert np.array_equal(X, before)
+
+
+def test_validation_data_that_never_ends_or_is_soon_spent_is_refused():
+    endless, spent = dataset(X, NAMES).repeat(), function(X, NAMES)()
+    with pytest.raises(ValueError, match="X_val.*repeats for ever"):
+        classifier().fit(X, NAMES, X_val=endless)
+    with pytest.raises(TypeError, match="read only once"):
+        classifier().fit(X, NAMES, X_val=spent)
+    net = classifier().fit(X, NAMES)
+    for method in (net.evaluate, net.predict, net.score):
+        with pytest.raises(ValueError, match="repeats for ever"):
+            method(endless)
