@@ -43,8 +43,8 @@ class _Given:
 class _WindowRows(Rows):
     """Rows that are many times as large as the series they are gathered from.
 
-    The engine's buffer would be most of the memory of a fit, and a larger one is no faster, so it is
-    told to take a quarter of it: 8 MB.
+    The engine's buffer would be most of the memory of a fit, and is no faster than a quarter of it,
+    8 MB.
     """
 
     @property

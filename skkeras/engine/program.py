@@ -133,9 +133,9 @@ class Program:
             tf.constant(segment_steps, tf.int32),
             tf.constant(starts_epoch, tf.bool),
         )
-        *columns, finite = values.numpy().T
-        logs = [dict(zip(self.log_names, map(float, row), strict=True)) for row in zip(*columns)]
-        return logs, finite.astype(bool)
+        values = values.numpy()
+        logs = [dict(zip(self.log_names, map(float, row[:-1]), strict=True)) for row in values]
+        return logs, values[:, -1].astype(bool)
 
     def test(self, batch, batch_rows, first, last):
         """Evaluate rows in batches; ``first`` resets the metrics, ``last`` returns them."""
