@@ -30,7 +30,6 @@ from skkeras.data.streams import (
     check_sliceable,
     check_stream,
     joined,
-    one_of_each,
 )
 from skkeras.engine import running
 from skkeras.engine.assembling import (
@@ -52,7 +51,6 @@ from skkeras.engine.streaming import StreamedRows
 from skkeras.engine.training import Schedule, check_not_nan
 from skkeras.holdout import DEFAULT_FRACTION, check_validation_split, split_rows
 from skkeras.inputs import (
-    batch_weights,
     check_any_weight,
     check_inputs,
     n_samples,
@@ -63,11 +61,11 @@ from skkeras.params import RoutedParamsMixin, changed_names, check_no_others, sp
 from skkeras.recipe import (
     Recipe,
     builder_facts,
-    check_asks_for_no_data,
     check_method_names,
     check_not_owned,
     check_source,
 )
+from skkeras.streaming import StreamsMixin
 
 _MAX_SEED = 2**31 - 1
 # What a net is made with; `compile__` parameters and those routed to these belong to it, too.
@@ -135,7 +133,7 @@ class NetFacts:
     loss: Any
 
 
-class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator):
+class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, BaseEstimator):
     """Base of the estimators that learn y from X.
 
     A subclass checks its targets (``_check_data``), says what they are (``_learn_target``) and
@@ -335,46 +333,6 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
             return rows, None, X, y
         return rows.only(train), dataclasses.replace(rows, weight=None).only(held_out), X, y
 
-    def _begin_stream(self, stream, *, go_on, hold_out):
-        """Do what `_begin` does for data that comes in batches; a net is made for the first."""
-        arguments = split_routed(self._routed)["fit"]
-        check_stream(stream, arguments, 1 if hold_out is None else self._fit_argument("epochs"))
-        check_asks_for_no_data(self._source(self.model))
-        counts = self._count_labels(stream, go_on=go_on)
-        X, y, _ = stream.first()
-        X, y = self._check_data(X, y, reset=not go_on)
-        if go_on:
-            self._adopt_learning_rate()
-        else:
-            build_seed = self._learn(one_of_each(counts, y))
-        if hold_out is not None:
-            hold_out(stream, None)  # it raises if anything is to be held out
-        if not go_on:
-            self._make_net(X, y, build_seed, seen=None)
-        steps = arguments.get("steps_per_epoch")
-        rows = self._stream_rows(stream, steps, self._class_weights(counts))
-        return rows, None, stream.source, None
-
-    def _stream_rows(self, stream, steps=None, class_weights=None, *, trains=True):
-        """Put a stream into the form the net takes, a batch at a time."""
-
-        def as_rows(x, y, weight):
-            x, y = self._check_data(x, y, reset=False)
-            weight = batch_weights(weight, x)
-            return self._rows(x, y, self._times_class_weights(weight, y, class_weights))
-
-        return StreamedRows(stream, as_rows, steps, trains=trains)
-
-    def _count_labels(self, stream, *, go_on):
-        """Count the labels of a stream, where they have to be known before training."""
-        return None
-
-    def _class_weights(self, counts):
-        return None
-
-    def _times_class_weights(self, weight, y, class_weights):
-        return weight
-
     def _learn(self, y):
         """Learn what y is, and draw the seeds; return the one of the net."""
         random_state = check_random_state(self.random_state)
@@ -556,13 +514,6 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         if (stream := as_stream(X)) is not None:
             return joined([(self._outputs(x),) for x, _, _ in stream.blocks()])[0]
         return self._net_outputs(check_inputs(self, X, reset=False))
-
-    def _predicted(self, X, y, sample_weight):
-        """Predict X, and return y and weights along with it: a stream has them inside."""
-        if (stream := as_stream(X)) is None:
-            return self.predict(X), y, sample_weight
-        check_inside(y, sample_weight)
-        return joined([(self.predict(x), *rest) for x, *rest in stream.blocks(with_targets=True)])
 
     def _net_outputs(self, X):
         self._check_predict_batch_size()
