@@ -11,7 +11,7 @@ import numpy as np
 
 from skkeras.data.npy import memmap_part, npy_part, npy_paths
 from skkeras.data.parts import ArrayPart, rows_of
-from skkeras.data.selection import all_rows, row_positions
+from skkeras.data.selection import all_rows, row_positions, stored_order
 from skkeras.data.storage import Storage
 
 # What is read at once. Smaller blocks mix better and larger ones are read faster.
@@ -274,7 +274,7 @@ class LazyArray:
         rows = self._rows if positions is None else self._rows[positions]
         if rows.is_sorted:
             return positions
-        order = np.argsort(rows.numbers(slice(None)), kind="stable")
+        order = stored_order(rows.numbers(slice(None)))
         order = order if positions is None else positions[order]
         return order.astype(np.min_scalar_type(len(self)))
 
@@ -340,7 +340,7 @@ class LazyArray:
                     part[where] = values
             return loaded
         rows = self._rows.numbers(slice(None))
-        order = np.argsort(rows, kind="stable")
+        order = stored_order(rows)
         for where, values in self._read(rows[order]):
             loaded[order[where]] = values
         return loaded

@@ -50,8 +50,11 @@ class Rows:
         return leaves(self.x)[0].shape[0] if self.subset is None else len(self.subset)
 
     def only(self, subset):
-        """Return a view of some of the samples."""
-        return dataclasses.replace(self, subset=np.asarray(subset))
+        """Return a view of some of the samples; lazy ones in the order in which they are stored."""
+        subset = np.asarray(subset)
+        if self.lazy is not None:
+            subset = self.lazy.storage_order(subset)
+        return dataclasses.replace(self, subset=subset)
 
     @property
     def is_table(self):
