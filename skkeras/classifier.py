@@ -285,7 +285,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         known = go_on or getattr(self, "_declared_classes", None) is not None
         if known and self.class_weight != "balanced":
             return None
-        counts = count_labels(stream, split_routed(self._routed)["fit"].get("steps_per_epoch"))
+        steps = split_routed(self._routed)["fit"].get("steps_per_epoch")
+        counts = count_labels(stream, steps and steps * self._fit_argument("epochs"))
         if counts is None and self.class_weight == "balanced":
             raise ValueError(
                 "Got class_weight='balanced' with one-hot rows in a dataset or generator; expected "

@@ -5,9 +5,12 @@ import functools
 import math
 import os
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils import check_scalar
 
 from skkeras.data.npy import memmap_part, npy_part, npy_paths
 from skkeras.data.parts import ArrayPart, rows_of
@@ -245,6 +248,13 @@ class LazyArray:
         -------
         array : LazyArray
         """
+        for name, value, least in (
+            ("block_bytes", block_bytes, 1),
+            ("shuffle_bytes", shuffle_bytes, 1),
+            ("cache_bytes", cache_bytes, 0),
+        ):
+            if value is not None:
+                check_scalar(value, name, Integral, min_val=least)
         storage = self._storage
         if block_bytes is not None or cache_bytes is not None:
             cache_bytes = storage.cache_bytes if cache_bytes is None else cache_bytes
@@ -303,6 +313,10 @@ class LazyArray:
         else:
             ends = self._rows[positions].positions_before(edges)
         return np.unique(ends[ends > 0])
+
+    @property
+    def _is_whole(self):
+        return self._rows.is_range and len(self) == self._storage.n_rows
 
     def _with(self, **changes):
         twin = object.__new__(type(self))
@@ -493,11 +507,12 @@ def lazy(*arrays):
 
 def _parts_of(array):
     if isinstance(array, LazyArray):
-        is_whole = not array._steps and len(array) == array._storage.n_rows
-        if is_whole and array._rows.is_sorted and not array._must_be_finite:
+        if array._is_whole and not array._steps and not array._must_be_finite:
             return array._storage.parts
         return [ArrayPart(array)]
-    if not all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__")):
+    needed = ("shape", "dtype", "__getitem__")
+    is_unfit = issparse(array) or isinstance(array, np.ma.MaskedArray)
+    if is_unfit or not all(hasattr(array, name) for name in needed):
         raise TypeError(
             f"Got a {type(array).__name__}; expected something with a shape, a dtype and slices. "
             "Pass data.lazy(*a) for several arrays, or np.asarray(a)."

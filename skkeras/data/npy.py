@@ -38,7 +38,7 @@ class FilePart:
     offset : int
         The byte that the array begins at.
     state : tuple of int
-        Size and time of the last change when it was opened: it may not change afterwards.
+        Size, time of the last change and inode when it was opened: none may change afterwards.
     by_column : bool, default=False
         Whether the first axis varies fastest (Fortran order).
     """
@@ -214,8 +214,11 @@ def memmap_part(array):
     root = array
     while isinstance(root.base, np.ndarray):
         root = root.base
-    is_whole = array.flags.c_contiguous and array.ndim and array.dtype.kind in "biufUS"
-    if not is_whole or not isinstance(root, np.memmap) or root.filename is None:
+    by_column = array.ndim > 1 and array.flags.f_contiguous and not array.flags.c_contiguous
+    is_whole = (array.flags.c_contiguous or by_column) and array.ndim
+    if not is_whole or array.dtype.kind not in "biufUS":
+        return None
+    if not isinstance(root, np.memmap) or root.filename is None:
         return None
     if root.mode == "c":  # what is written to it never reaches the file
         return None
@@ -223,7 +226,8 @@ def memmap_part(array):
         root.flush()  # what was written to it shall be in the file
     skipped = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
     path = os.path.abspath(root.filename)
-    return FilePart(path, array.shape, array.dtype, root.offset + skipped, _state(os.stat(path)))
+    offset, state = root.offset + skipped, _state(os.stat(path))
+    return FilePart(path, array.shape, array.dtype, offset, state, by_column)
 
 
 def npy_paths(paths):
@@ -276,4 +280,4 @@ def _by_number(path):
 
 
 def _state(stat):
-    return stat.st_size, stat.st_mtime_ns
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino

@@ -130,7 +130,7 @@ def _scaler_has(name):
 
 
 def _is_table(self):
-    return getattr(self, "_n_dims", 2) == 2
+    return getattr(self, "_n_dims", 2) == 2 and not getattr(self, "_is_lazy", False)
 
 
 class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -288,7 +288,9 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     @available_if(_is_table)
     def get_feature_names_out(self, input_features=None):
-        """Return the names of the columns, which are those of X; there are none for higher ranks.
+        """Return the names of the columns, which are those of X.
+
+        There are none for higher ranks and lazy arrays, which `set_output` leaves as they are.
 
         Parameters
         ----------
@@ -318,7 +320,13 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             )
         axes = self._axes(X)
         for rows in X.blocks():
-            self.scaler_.partial_fit(to_columns(self._check_finite(rows), axes))
+            try:
+                rows = self._check_finite(rows)
+            except ValueError:
+                for _ in X.finite().blocks():
+                    pass  # raises, and tells file and row
+                raise
+            self.scaler_.partial_fit(to_columns(rows, axes))
 
     def _applied(self, name, X):
         """Call a method of the scaler's on an array, or on the blocks of a lazy one once read."""
@@ -341,6 +349,7 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         axes = feature_axes(self.axis, X.ndim)
         if reset:
             self.n_features_in_, self._n_dims = X.shape[1], X.ndim
+            self._is_lazy = isinstance(X, LazyArray)
             self._features = tuple(X.shape[axis] for axis in axes)
         return X
 

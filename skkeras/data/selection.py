@@ -37,6 +37,11 @@ class Runs:
         return int(self.ends[-1]) if len(self.ends) else 0
 
     @property
+    def is_range(self):
+        """Whether they are neighbours, in order."""
+        return len(self.starts) < 2
+
+    @property
     def is_sorted(self):
         """Whether no row lies before the one that precedes it here."""
         lasts = self.starts + np.diff(self.ends, prepend=0)
@@ -88,6 +93,8 @@ class Numbers:
     """
 
     rows: np.ndarray
+
+    is_range = False
 
     def __len__(self):
         return len(self.rows)
@@ -217,6 +224,7 @@ def row_positions(key, n_rows):
         )
     if not key.size:
         return np.zeros(0, dtype=np.int64)
+    key = key if key.dtype.kind == "u" else key.astype(np.int64, copy=False)
     low, high = int(key.min()), int(key.max())
     if low < -n_rows or high >= n_rows:
         raise IndexError(

@@ -7,6 +7,8 @@ a PyDataset are threads here, also with ``use_multiprocessing``.
 
 import collections
 import concurrent.futures
+import contextlib
+import inspect
 import itertools
 
 import numpy as np
@@ -125,6 +127,7 @@ class Stream:
     def epoch(self):
         """Begin a pass of training, which a PyDataset is told of."""
         if self._dataset is not None and hasattr(self._dataset, "on_epoch_begin"):
+            self._begun = None  # it may have another order from here on
             self._dataset.on_epoch_begin()
         yield from self.batches()
         if self._dataset is not None:
@@ -423,7 +426,8 @@ def _items(dataset):
     size = dataset.num_batches
     numbers = range(size) if size is not None else itertools.count()
     if dataset.workers <= 1:
-        yield from map(dataset.__getitem__, numbers)
+        for number in numbers:  # not map(), which a StopIteration would end quietly
+            yield dataset[number]
         return
     with concurrent.futures.ThreadPoolExecutor(dataset.workers) as pool:
         waiting = collections.deque()
@@ -462,13 +466,15 @@ def _once(iterator):
 
 
 def _called(function):
-    try:
-        made = function()
-    except TypeError as error:
-        raise TypeError(
-            f"X is {function!r}, which can't be called without arguments ({error}); expected data, "
-            "or a function that returns a generator of batches."
-        ) from error
+    with contextlib.suppress(ValueError):  # it has no signature, as some functions written in C
+        try:
+            inspect.signature(function).bind()
+        except TypeError as error:
+            raise TypeError(
+                f"X is {function!r}, which can't be called without arguments ({error}); expected "
+                "data, or a function that returns a generator of batches."
+            ) from error
+    made = function()
     if not hasattr(made, "__iter__"):
         raise TypeError(
             f"X is {function!r}, which returned a {type(made).__name__}; expected a generator of "

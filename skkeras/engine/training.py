@@ -167,6 +167,8 @@ class _Run:
         self.on_divergence = on_divergence
         self.has_diverged = False
         streamed = isinstance(rows, StreamedRows)
+        takes_long = streamed or rows.lazy is not None or schedule.augment is not None
+        self._reading = {} if takes_long else None
         self.batch_size = rows.batch_size if streamed else schedule.batch_size
 
     def alone(self, history):
@@ -234,7 +236,7 @@ class _Run:
         """Run epochs (only the first steps of each, if so asked); give the logs of each."""
         if isinstance(self.rows, StreamedRows):
             reader = EpochsReader(self.rows, first, last, max_steps)
-            with _spans(reader, self._steps_per_call) as spans:
+            with _spans(reader, self._steps_per_call, self._reading) as spans:
                 yield (
                     log
                     for batch, segments, sizes in spans
@@ -242,8 +244,10 @@ class _Run:
                 )
             return
         plan = self._calls(first, last, max_steps)
-        takes_long = self.rows.lazy is not None or self.schedule.augment is not None
-        with read_ahead(lambda call: take_stretches(call[0]), plan, in_thread=takes_long) as calls:
+        take = _timed(
+            lambda call: take_stretches(call[0]), self._reading, lambda call, _: len(call[2])
+        )
+        with read_ahead(take, plan, in_thread=self._reading is not None) as calls:
             yield (
                 log
                 for (_, segments, sizes), batch in calls
@@ -281,7 +285,7 @@ class _Run:
                 yield log
 
     def _steps_per_call(self):
-        return _steps_per_call(self.program, "train", self.rows, self.batch_size)
+        return _steps_per_call(self.program, "train", self.rows, self.batch_size, self._reading)
 
     def _evaluate(self):
         return evaluate(self.program, self.validation, self.schedule.batch_size)
@@ -305,9 +309,12 @@ def evaluate(program, rows, batch_size):
     """
     if isinstance(rows, StreamedRows):
         return _evaluate_stream(program, rows)
-    rows, logs = rows.in_storage_order, None
-    plan = _slices(program, rows, batch_size)
-    with read_ahead(rows.take, plan, in_thread=rows.lazy is not None) as calls:
+    rows, logs, reading = rows.in_storage_order, None, None if rows.lazy is None else {}
+    plan = _slices(program, rows, batch_size, reading)
+    take = _timed(
+        rows.take, reading, lambda where, _: math.ceil((where.stop - where.start) / batch_size)
+    )
+    with read_ahead(take, plan, in_thread=reading is not None) as calls:
         for where, batch in calls:
             sizes = _batch_rows(where.stop - where.start, batch_size)
             first, last = where.start == 0, where.stop == rows.n_rows
@@ -317,9 +324,9 @@ def evaluate(program, rows, batch_size):
 
 
 def _evaluate_stream(program, rows):
-    logs = None
-    budget = functools.partial(_steps_per_call, program, "test", rows, rows.batch_size)
-    with _spans(EpochsReader(rows, 0, 1), budget) as spans:
+    logs, reading = None, {}
+    budget = functools.partial(_steps_per_call, program, "test", rows, rows.batch_size, reading)
+    with _spans(EpochsReader(rows, 0, 1), budget, reading) as spans:
         for batch, ((_, first, last, _),), sizes in spans:
             with _paced(program, "test", rows.batch_size, len(sizes)):
                 logs = program.test(batch, sizes, first=first, last=last)
@@ -327,14 +334,15 @@ def _evaluate_stream(program, rows):
 
 
 @contextlib.contextmanager
-def _spans(reader, budget):
+def _spans(reader, budget, reading):
     """Read a stream ahead, in a thread; ``budget()`` tells how many batches a call should take."""
 
     def plan():
         while not reader.is_done:
             yield budget()
 
-    with read_ahead(reader.take, plan(), in_thread=True) as calls:
+    take = _timed(reader.take, reading, lambda _, span: len(span[2]) if span else 1)
+    with read_ahead(take, plan(), in_thread=True) as calls:
         yield (span for _, span in calls if span is not None)
 
 
@@ -344,23 +352,39 @@ def _n_steps(rows, batch_size):
     return math.ceil(rows.n_rows / batch_size)
 
 
-def _slices(program, rows, batch_size):
+def _slices(program, rows, batch_size, reading):
     """Plan the calls of an evaluation."""
     start = 0
     while start < rows.n_rows:
-        n_steps = _steps_per_call(program, "test", rows, batch_size)
+        n_steps = _steps_per_call(program, "test", rows, batch_size, reading)
         stop = min(start + n_steps * batch_size, rows.n_rows)
         yield slice(start, stop)
         start = stop
 
 
-def _steps_per_call(program, kind, rows, batch_size):
-    """Tell how many steps take about as long, and as much memory, as a call should."""
-    pace = program.seconds_per_step.get((kind, batch_size))
-    steps = _FIRST_STEPS if pace is None else SECONDS_PER_CALL / pace
+def _steps_per_call(program, kind, rows, batch_size, reading):
+    """Tell how many steps take about as long, to run or to read, and as much memory as is meant."""
+    paces = [program.seconds_per_step.get((kind, batch_size))]
+    if reading is not None:
+        paces.append(reading.get("seconds_per_step"))
+    steps = _FIRST_STEPS if None in paces else SECONDS_PER_CALL / max(paces)
     buffer_bytes = BUFFER_BYTES if rows.lazy is None else LAZY_BUFFER_BYTES
     buffered = buffer_bytes / (rows.row_bytes * batch_size)
     return max(1, int(min(steps, buffered)))
+
+
+def _timed(take, reading, count_steps):
+    """Let ``take`` note how long it takes to read a step: Ctrl-C waits for a whole call's rows."""
+    if reading is None:
+        return take
+
+    def timed(call):
+        begin = time.perf_counter()
+        taken = take(call)
+        reading["seconds_per_step"] = (time.perf_counter() - begin) / count_steps(call, taken)
+        return taken
+
+    return timed
 
 
 @contextlib.contextmanager

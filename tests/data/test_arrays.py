@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 from skkeras import data
 
@@ -284,3 +285,40 @@ def test_zero_rows_make_an_empty_array(tmp_path):
     array = data.open_npy(tmp_path)
     assert np.asarray(array).shape == (0, 2)
     assert array.block_ends().tolist() == []
+
+
+def test_lazy_of_a_view_has_the_rows_of_the_view():
+    rows = np.arange(6.0).reshape(3, 2)
+    repeated = data.lazy(rows)[[0, 0, 1]]  # as long as the storage, and in its order
+    np.testing.assert_array_equal(np.asarray(data.lazy(repeated)), rows[[0, 0, 1]])
+    np.testing.assert_array_equal(
+        np.asarray(data.lazy(repeated, rows)), np.concatenate([rows[[0, 0, 1]], rows])
+    )
+
+
+def test_indices_of_small_ints_count_from_the_end():
+    rows = np.arange(300.0)
+    assert np.asarray(data.lazy(rows)[np.array([-1, 0], "int8")]).tolist() == [299, 0]
+
+
+def test_a_memory_map_by_columns_is_pickled_as_a_path(tmp_path):
+    rows = np.asfortranarray(np.arange(40_000.0, dtype=">f4").reshape(10_000, 4))
+    np.save(tmp_path / "rows.npy", rows)
+    X = data.lazy(np.load(tmp_path / "rows.npy", mmap_mode="r"))
+    pickled = pickle.dumps(X)
+    assert len(pickled) < 2000
+    np.testing.assert_array_equal(np.asarray(pickle.loads(pickled)[5:7, 1:]), rows[5:7, 1:])
+
+
+@pytest.mark.parametrize(
+    "array", [sparse.csr_array(np.eye(3)), np.ma.masked_array([1.0, 2.0], [True, False])]
+)
+def test_what_would_lose_something_is_refused(array):
+    with pytest.raises(TypeError, match="expected something with a shape, a dtype and slices"):
+        data.lazy(array)
+
+
+@pytest.mark.parametrize("name", ["block_bytes", "shuffle_bytes"])
+def test_sizes_are_checked(name):
+    with pytest.raises(ValueError, match=f"{name} == 0, must be >= 1"):
+        data.lazy(np.zeros(3)).with_sizes(**{name: 0})

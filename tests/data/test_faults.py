@@ -3,6 +3,7 @@
 import _thread
 import os
 import threading
+import time
 
 import keras
 import numpy as np
@@ -274,3 +275,22 @@ def test_rows_are_those_of_training(tmp_path):
     images = KerasClassifier(epochs=1).fit(data.lazy(np.zeros((4, 3, 3))), [0, 1, 0, 1])
     with pytest.raises(ValueError, match="expected .*as in training"):
         images.predict(data.lazy(np.zeros((4, 3, 2))))
+
+
+@pytest.mark.slow
+def test_ctrl_c_does_not_wait_for_epochs_of_slow_rows():
+    begun = []
+
+    def slow(x):
+        if not begun:
+            begun.append(time.perf_counter())
+            threading.Timer(1.5, _thread.interrupt_main).start()
+        time.sleep(0.01)
+        return x
+
+    net = KerasRegressor("linear", epochs=1000, batch_size=4, augment=slow, random_state=0)
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(ROWS, ROWS.sum(axis=1))  # an epoch takes 0.05 s
+    assert time.perf_counter() - begun[0] < 5
+    assert net.n_iter_ > 0
+    assert not readers()

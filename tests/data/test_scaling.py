@@ -298,3 +298,17 @@ def test_files_are_scaled_and_searched_without_being_loaded(tmp_path, monkeypatc
     for key in ("mean_test_score", "std_test_score"):
         np.testing.assert_allclose(search.cv_results_[key], expected.cv_results_[key], atol=1e-4)
     assert max(loaded) <= 2**22 < lazy.nbytes / 1.5  # blocks, and never the rows of a fold
+
+
+def test_infinity_in_a_file_is_told_with_file_and_row(tmp_path):
+    X = np.ones((50, 3))
+    X[33, 1] = np.inf
+    lazy = files(tmp_path, X)
+    with pytest.raises(ValueError, match=r"infinity: in row \d+ .* of .*\.npy"):
+        ArrayScaler(StandardScaler()).fit(lazy)
+
+
+def test_set_output_leaves_lazy_arrays_lazy(tmp_path):
+    lazy = files(tmp_path, np.random.default_rng(0).normal(size=(20, 3)))
+    scaler = ArrayScaler(StandardScaler()).set_output(transform="pandas")
+    assert isinstance(scaler.fit(lazy).transform(lazy), data.LazyArray)

@@ -466,3 +466,55 @@ def test_validation_data_that_never_ends_or_is_soon_spent_is_refused():
     for method in (net.evaluate, net.predict, net.score):
         with pytest.raises(ValueError, match="repeats for ever"):
             method(endless)
+
+
+class ShuffledBatches(Batches):
+    def __init__(self, *arrays, **options):
+        super().__init__(*arrays, **options)
+        self.order, self.rng = np.arange(len(X)), np.random.default_rng(0)
+
+    def on_epoch_begin(self):
+        self.rng.shuffle(self.order)
+
+    def __getitem__(self, index):
+        rows = self.order[index * SIZE : (index + 1) * SIZE]
+        return tuple(array[rows] for array in self.arrays)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_dataset_may_shuffle_when_an_epoch_begins(workers):
+    seen = []
+
+    def note(x):
+        seen.extend(x[:, 0].tolist())
+        return x
+
+    numbered = np.arange(len(X), dtype="float32")[:, np.newaxis]
+    source = ShuffledBatches(numbered, VALUES, workers=workers)
+    KerasRegressor("linear", epochs=2, augment=note, on_divergence="warn").fit(source)
+    assert sorted(seen[: len(X)]) == sorted(seen[len(X) :]) == list(range(len(X)))
+
+
+def test_a_dataset_that_stops_early_is_an_error():
+    class Stops(Batches):
+        def __getitem__(self, index):
+            if index == 2:
+                raise StopIteration
+            return super().__getitem__(index)
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        KerasRegressor("linear", epochs=1).fit(Stops(X, VALUES))
+
+
+def test_classes_are_those_of_all_steps():
+    rare = np.sort(Y)  # the last batches have the last class
+    net = KerasClassifier("linear", epochs=5, fit__steps_per_epoch=1, random_state=0)
+    assert net.fit(function(X, rare)).classes_.tolist() == [0, 1, 2]
+
+
+def test_an_error_in_a_function_is_its_own():
+    def fails():
+        raise TypeError("the disk is asleep")
+
+    with pytest.raises(TypeError, match="^the disk is asleep"):
+        KerasRegressor("linear", epochs=1).fit(fails)
