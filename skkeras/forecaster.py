@@ -13,11 +13,13 @@ from skkeras.base import BaseKerasEstimator
 from skkeras.engine import running
 from skkeras.engine.rows import Rows
 from skkeras.frames import as_frame, labelled
-from skkeras.history import beginning, hold_out, join, lay_out, padded, parts_of, too_few
+from skkeras.history import beginning, hold_out
 from skkeras.holdout import DEFAULT_FRACTION
 from skkeras.horizon import Horizon
 from skkeras.inputs import relative_weights
 from skkeras.intervals import interval_widths
+from skkeras.layout import join, lay_out, padded, too_few
+from skkeras.panel import only_part, parts_of
 from skkeras.params import changed_names
 from skkeras.series import Series, known_rows, learn_series
 from skkeras.timeline import index_of
@@ -683,12 +685,7 @@ verbose, on_divergence, engine, **routed
         return self._forecast_at(layout.series, layout.origins), layout
 
     def _befores_after(self, history, parts):
-        if len(parts) > 1:
-            raise ValueError(
-                f"Got history= and groups of {len(parts)} series; expected one series, whose "
-                "history it is. Predict them one by one, or move their ends on with update."
-            )
-        [(group, part)] = parts.items()
+        group, part = only_part(parts)
         past = self._past_of_history(history, group)
         past.check_is_right_before(part.index)
         return {group: (past.tail, 0)}

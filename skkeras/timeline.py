@@ -49,9 +49,9 @@ class Timeline:
                 "or count the rows with X.reset_index(drop=True)."
             )
         raise ValueError(
-            f"X's index ends with {self.last}, and isn't evenly spaced, or too short to tell, so "
-            "that nobody knows how it goes on; expected one with a frequency, or integers. Fill it "
-            "with X.asfreq(...), or count the rows with X.reset_index(drop=True)."
+            f"X's index, which ends with {self.last}, is not of dates, periods or integers that "
+            "are known to be evenly spaced, so nobody knows how it goes on; expected such a one. "
+            "Fill it with X.asfreq(...), or count the rows with X.reset_index(drop=True)."
         )
 
     def missing(self, index, name="X"):
@@ -144,6 +144,11 @@ def is_default(index):
     (True, False)
     """
     return _kind(index) == "integers" and np.array_equal(index, np.arange(len(index)))
+
+
+def tells(index):
+    """Tell whether an index is more than a count of the rows."""
+    return index is not None and not is_default(index)
 
 
 def counted(n_rows, steps):

@@ -1,10 +1,9 @@
-"""History: what is kept of a series, and which rows are of which."""
+"""History: what is kept of a series, and what is held out of it."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from skkeras.history import hold_out, keep, parts_of, rows_by_group, rows_in_common
+from skkeras.history import hold_out, keep, rows_in_common
 
 
 def column(values):
@@ -25,32 +24,6 @@ def test_the_beginning_grows_until_it_is_a_window():
     np.testing.assert_array_equal(past.head[:, 0], [0, 1, 2, 3, 4])
     np.testing.assert_array_equal(past.tail[:, 0], [3, 4, 5, 6, 7])
     assert past.n_rows == 8
-
-
-@pytest.mark.parametrize("label", [None, np.nan, pd.NA, pd.NaT], ids=["None", "nan", "NA", "NaT"])
-@pytest.mark.parametrize("form", [list, pd.Series, lambda labels: np.array(labels, object)])
-def test_missing_labels_are_an_error(form, label):
-    with pytest.raises(ValueError, match="groups has a missing label, .*Leave those rows out"):
-        rows_by_group(form(["a", label, "a"]), 3)
-
-
-def test_labels_of_several_types_are_an_error():
-    with pytest.raises(ValueError, match="labels of several types.*Turn them into strings"):
-        rows_by_group(np.array(["a", 1], object), 2)
-
-
-def test_dates_are_labels():
-    labels = pd.to_datetime(["2024-01-02", "2024-01-01"])
-    for form in (labels, labels.as_unit("ns"), labels.to_numpy()):
-        rows = rows_by_group(form, 2)
-        np.testing.assert_array_equal(rows[pd.Timestamp("2024-01-01")], [1])
-
-
-def test_an_index_that_counts_all_rows_says_nothing_of_one_series():
-    X, groups = column(range(4)), ["a", "a", "b", "b"]
-    assert parts_of(X, pd.RangeIndex(4), groups)["b"].index is None
-    assert list(parts_of(X, pd.RangeIndex(5, 9), groups)["b"].index) == [7, 8]
-    assert parts_of(X, pd.RangeIndex(4), None)[None].index.equals(pd.RangeIndex(4))
 
 
 @pytest.mark.parametrize("split", [1.0, 2.5, 0, 0.0, -1, -0.5])

@@ -70,7 +70,7 @@ def test_an_index_that_isnt_even_says_what_is_later(index):
     assert timeline.missing(later) == 0
     assert timeline.missing(index) == -1
     assert timeline.moved(1, later).last == later[0]
-    with pytest.raises(ValueError, match="isn't evenly spaced, or too short.*asfreq"):
+    with pytest.raises(ValueError, match="not of dates, .* evenly spaced.*asfreq"):
         timeline.after(2)
 
 
