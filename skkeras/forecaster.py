@@ -497,7 +497,7 @@ verbose, on_divergence, engine, **routed
 
     def _check_data(self, X, y, *, reset):
         given = X if isinstance(X, _Given) else _Given(X, y)
-        if not reset:
+        if given.follows != "nothing":
             self._check_unchanged()
         table, index = self._table(given.X, reset=reset)
         if index is None and given.follows != "unknown":
@@ -596,8 +596,7 @@ verbose, on_divergence, engine, **routed
         return validate_data(self, frame, dtype="float64", reset=reset), index_of(frame)
 
     def _learn_series(self, given, table, marks):
-        is_all_seen = marks is None or not marks[0].any()
-        is_seen = np.ones(len(table), bool) if is_all_seen else marks[0]
+        is_seen = np.ones(len(table), bool) if marks is None else marks[0]
         return learn_series(
             given.X,
             table,

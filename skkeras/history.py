@@ -55,8 +55,9 @@ class Past:
         timeline, n_rows = self.timeline, self.n_rows + len(X)
         if timeline is not None:
             timeline = timeline.moved(len(X), index if tells(index) else None)
-        head, tail = np.concatenate([self.head, X]), np.concatenate([before, X])
-        return Past(head[:look_back], tail[-look_back:], n_rows, timeline, has_moved=True)
+        head = np.concatenate([self.head, X[: look_back - len(self.head)]])
+        tail = np.concatenate([before, X[-look_back:]])[-look_back:]
+        return Past(head, tail, n_rows, timeline, has_moved=True)
 
     def missing(self, index, name="X"):
         """Count the rows that an index says are missing before it; None if it doesn't tell.

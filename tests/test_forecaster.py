@@ -1079,8 +1079,9 @@ def test_parameters_of_windows_can_not_change_under_a_net():
     net = forecaster().fit(X)
     with pytest.raises(ValueError, match="horizon was changed since"):
         net.set_params(horizon=2).predict(X)
-    with pytest.raises(ValueError, match="horizon was changed since"):
-        net.update(X)
+    for use in (net.update, net.partial_fit, net.evaluate):
+        with pytest.raises(ValueError, match="horizon was changed since"):
+            use(X)
 
 
 # What it costs, and what others say of it.
