@@ -633,6 +633,16 @@ def test_partial_fit_fills_a_gap_with_forecasts():
     assert net.forecast(1).index[0] == TENS.index[60]
 
 
+def test_updates_in_pieces_are_one_history():
+    frame = pd.DataFrame(walk(110), index=pd.date_range("2024-01-01", periods=110))
+    net = forecaster(horizon=3).initialize(frame[:60])
+    ends = [*range(63, 110, 7), 110]
+    for start, end in zip([60, *ends], ends, strict=False):
+        rows = frame[start:end]
+        net.update(rows if end % 2 else rows.reset_index(drop=True))
+        pd.testing.assert_frame_equal(net.forecast(5), net.forecast(5, history=frame[:end]))
+
+
 @pytest.mark.parametrize("form", ["array", "default index"])
 def test_rows_without_an_index_follow_and_move_the_labels(form):
     for frame in (TENS, TENS.reset_index(drop=True)):
