@@ -2,7 +2,7 @@
 
 import dataclasses
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -13,14 +13,16 @@ from skkeras.base import BaseKerasEstimator
 from skkeras.engine import running
 from skkeras.engine.rows import Rows
 from skkeras.frames import as_frame, labelled
-from skkeras.history import beginning, hold_out, join, lay_out, rows_ahead, rows_by_group
+from skkeras.history import beginning, hold_out
 from skkeras.holdout import DEFAULT_FRACTION
 from skkeras.horizon import Horizon
 from skkeras.inputs import relative_weights
 from skkeras.intervals import interval_widths
+from skkeras.layout import join, lay_out, padded, too_few
+from skkeras.panel import only_part, parts_of
 from skkeras.params import changed_names
 from skkeras.series import Series, known_rows, learn_series
-from skkeras.timeline import index_of, read_timeline
+from skkeras.timeline import index_of
 from skkeras.windows import columns_of, inputs, outcomes, split_origins, window_norms
 
 _WINDOW_NORMS = (None, "last", "revin")
@@ -35,9 +37,16 @@ class _Given:
     X: Any
     y: Any = None
     groups: Any = None
-    follows: str = "unknown"  # "nothing", "training", or to be found out
-    is_learnt: bool = True
+    follows: str = "unknown"  # "nothing", "training", "validates" it, or to be found out
     is_split: bool = False  # whether validation rows may have to be taken off
+
+
+class _Source(NamedTuple):
+    """What windows were made from, and the rows to train on and to hold out."""
+
+    given: _Given
+    layout: Any
+    marks: Any
 
 
 class _WindowRows(Rows):
@@ -77,7 +86,7 @@ class KerasForecaster(RegressorMixin, BaseKerasEstimator):
     gap : int, default=0
         Rows that are missing between the training data and the X that follows it. They are filled
         with the net's own forecasts; columns that it doesn't forecast keep their last value. Where
-        X has a pandas index, the index tells.
+        X has a pandas index, the index tells. After `update` and `partial_fit` there is no gap.
     normalize : bool, default=True
         Whether the net sees standardised inputs and targets.
     window_norm : {"last", "revin"} or None, default=None
@@ -104,7 +113,17 @@ verbose, on_divergence, engine, **routed
     What precedes X in `predict` and `score` is ``history`` if that is given. Otherwise X is taken
     to follow the training data, whose last rows were kept; or, if X begins as the training data
     did, to be the training data: its first ``look_back`` rows, which have no history, are then
-    forecast from the means of training, and left out of `score`.
+    forecast from the means of training, and left out of `score`. So are those of a series whose
+    label in ``groups`` is new.
+
+    Where both have a pandas index of dates, periods or integers, other than one that just counts
+    rows from 0, that index decides whether X follows, and after which gap. An index of training
+    that isn't even (a day is missing) says only what is later; gaps after it aren't seen. Without
+    an index, rows are compared, each with those before it. The first, which has none, is judged by
+    itself: where values repeat (counts, flags), give an index or ``history``.
+
+    In a Pipeline a scaler drops the index of X, unless ``set_output(transform="pandas")``; `fit`
+    then takes that of y.
 
     Examples
     --------
@@ -185,7 +204,8 @@ verbose, on_divergence, engine, **routed
         sample_weight : array-like of shape (n_rows,), default=None
             How much each row counts, relative to the others, where it is what is forecast.
         X_val, y_val : array-likes, default=None
-            Validation data, the rows that follow X.
+            Validation data, the rows that follow X. After a gap in the index, windows that would
+            reach into it are left out. Not with groups.
         groups : array-like of shape (n_rows,), default=None
             Which series each row is of. The rows of one are in order; windows don't cross.
 
@@ -210,12 +230,18 @@ verbose, on_divergence, engine, **routed
         Parameters
         ----------
         X, y, sample_weight, groups
-            The rows that follow, as in `fit`; the first call begins the series.
+            The rows that follow, as in `fit`; the first call begins the series. Forecasts are
+            learnt whose steps are all among these rows, from the known rows before them.
 
         Returns
         -------
         self : object
             The estimator. Its end has moved, as by `update`.
+
+        Raises
+        ------
+        ValueError
+            As in `fit`, and if the index doesn't follow that of the known rows.
         """
         follows = "training" if hasattr(self, "_net") else "nothing"
         return super().partial_fit(_Given(X, y, groups, follows), y, sample_weight)
@@ -235,12 +261,12 @@ verbose, on_divergence, engine, **routed
         """
         return super().initialize(_Given(X, y, groups, "nothing"), y)
 
-    def evaluate(self, X, y=None, sample_weight=None):
+    def evaluate(self, X, y=None, sample_weight=None, *, groups=None):
         """Compute the loss and the metrics that the net was compiled with, in the net's units.
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y, sample_weight, groups
             As in `score`.
 
         Returns
@@ -249,7 +275,7 @@ verbose, on_divergence, engine, **routed
             ``{"loss": ..., ...}``.
         """
         check_is_fitted(self)
-        x, truth = self._check_data(X, y, reset=False)
+        x, truth = self._check_data(_Given(X, y, groups), y, reset=False)
         rows = self._rows(x, truth, self._training_weights(x, truth, sample_weight))
         return running.evaluate(self._net, rows, self._fit_argument("batch_size"))
 
@@ -259,7 +285,8 @@ verbose, on_divergence, engine, **routed
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_rows, n_columns), or Series
-            The rows that follow those that are known.
+            The rows that follow those that are known. If their index says that some are missing in
+            between, the net's own forecasts stand for them.
         groups : array-like of shape (n_rows,), default=None
             Which series each row is of.
 
@@ -267,11 +294,18 @@ verbose, on_divergence, engine, **routed
         -------
         self : object
             The estimator, whose forecasts begin after X.
+
+        Raises
+        ------
+        ValueError
+            If the index overlaps with the known rows, or isn't of their frequency.
         """
         check_is_fitted(self)
-        X, index = self._table(X, reset=False)
-        rows = rows_by_group(groups, len(X))
-        self._series = self._series.extended(X, index, rows, self.look_back)
+        self._check_unchanged()
+        table, index = self._table(X, reset=False)
+        parts = parts_of(table, index, groups)
+        befores = self._befores(parts, "training")
+        self._series = self._series.extended(parts, befores, self.look_back)
         return self
 
     def predict(self, X, *, history=None, groups=None):
@@ -282,7 +316,7 @@ verbose, on_divergence, engine, **routed
         X : array-like or DataFrame of shape (n_rows, n_columns), or Series
             Rows are time steps, in order.
         history : array-like or DataFrame of at least look_back rows, default=None
-            What came before X; None looks at the training data, see Notes of the class.
+            What came right before X; None looks at the training data, see Notes of the class.
         groups : array-like of shape (n_rows,), default=None
             Which series each row is of.
 
@@ -290,14 +324,16 @@ verbose, on_divergence, engine, **routed
         -------
         y : ndarray of shape (n_rows,) or (n_rows, n_targets)
             In the shape of y. If horizon is above 1, steps are a further axis: (n_rows, horizon) or
-            (n_rows, horizon, n_targets), and row t holds the forecasts of t, t + 1 and so on.
+            (n_rows, horizon, n_targets), and row t holds the forecasts of t, t + 1 and so on. What
+            is known in advance beyond the last row of X is taken to be as in that row.
         """
         return self._shaped(self._forecasts(X, history, groups)[0])
 
     def score(self, X, y=None, sample_weight=None, *, history=None, groups=None):
         """Compute the coefficient of determination, R2, of the forecasts for X.
 
-        Each step of each row counts whose true value is in X, and whose history is known.
+        Each step of each row counts whose true value is in X, and whose history is known. With
+        ``known_future``, rows count whose whole horizon is in X, since forecasts see it.
 
         Parameters
         ----------
@@ -316,7 +352,8 @@ verbose, on_divergence, engine, **routed
             At most 1; 0 for forecasting the mean. With several targets the mean of theirs.
         """
         truth, forecasts, outcome = self.pairs(X, y, history=history, groups=groups)
-        weight = None if sample_weight is None else np.asarray(sample_weight)[outcome]
+        weight = relative_weights(sample_weight, X)
+        weight = None if weight is None else weight[outcome]
         return r2_score(truth, forecasts, sample_weight=weight)
 
     def pairs(self, X, y=None, *, history=None, groups=None):
@@ -336,12 +373,14 @@ verbose, on_divergence, engine, **routed
         """
         forecasts, layout = self._forecasts(X, history, groups)
         truth = self._series.truth(self._table(X, reset=False)[0], y)
-        rows, steps, outcome = layout.scored(self.horizon)
+        are_whole = bool(self._series.known_future)
+        rows, steps, outcome = layout.scored(self.horizon, are_whole=are_whole)
         if not len(rows):
+            ahead = f", and the {self.horizon} rows to come that it sees" if are_whole else ""
             raise ValueError(
                 f"Got n_samples={len(truth)} rows, none of which has {self.look_back} rows of "
-                "known history; expected rows that follow the training data, or more of them. "
-                "Pass history=."
+                f"known history{ahead}; expected rows that follow the training data, or more of "
+                "them. Pass history=, or more rows."
             )
         flat = slice(None) if self._series.y_shape else 0
         return truth[outcome, flat], forecasts[rows, steps, flat], outcome
@@ -384,12 +423,13 @@ verbose, on_divergence, engine, **routed
         ----------
         steps : int
             How many rows to forecast.
-        X_future : array-like or DataFrame of shape (steps, n_columns), default=None
+        X_future : array-like or DataFrame of at least steps rows, default=None
             The rows to come, of which only the columns that are known in advance are read; it may
-            have only those.
+            have only those. Rows beyond ``steps`` are seen up to the end of the horizon; where
+            they lack, the last one is repeated.
         history : array-like or DataFrame of at least look_back rows, default=None
             What came before; None is the end of the training data, or of what `update` has
-            added.
+            added. Its index goes on in the steps of training; without one, rows are counted.
         group : object, default=None
             Which series, if the net was trained on several.
 
@@ -444,7 +484,11 @@ verbose, on_divergence, engine, **routed
     def _check_parameters(self):
         super()._check_parameters()
         for name, least in (("look_back", 1), ("horizon", 1), ("gap", 0)):
+            if isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name}={getattr(self, name)}; expected a number of rows.")
             check_scalar(getattr(self, name), name, Integral, min_val=least)
+        if self.normalize not in (False, True):
+            raise ValueError(f"normalize={self.normalize!r}; expected one of (False, True).")
         if self.window_norm not in _WINDOW_NORMS:
             raise ValueError(f"window_norm={self.window_norm!r}; expected one of {_WINDOW_NORMS}.")
 
@@ -453,17 +497,23 @@ verbose, on_divergence, engine, **routed
 
     def _check_data(self, X, y, *, reset):
         given = X if isinstance(X, _Given) else _Given(X, y)
+        if given.follows != "nothing":
+            self._check_unchanged()
         table, index = self._table(given.X, reset=reset)
-        rows = rows_by_group(given.groups, len(table))
+        if index is None and given.follows != "unknown":
+            index = index_of(y)  # as behind a scaler that returns arrays
+        parts = parts_of(table, index, given.groups)
+        split = self._split() if given.is_split else None
+        marks = None if split is None else hold_out(split, len(table), given.groups)
         if reset:
-            self._series = self._learn_series(given, table, rows)
+            self._series = self._learn_series(given, table, marks)
         truth = self._series.truth(table, y)
-        layout = self._layout(table, index, rows, given.follows)
+        befores = self._befores(parts, given.follows)
         if given.follows == "nothing":
-            self._series = self._series.remembering(table, index, rows, self.look_back)
-        elif given.follows == "training" and given.is_learnt:
-            self._series = self._series.extended(table, index, rows, self.look_back)
-        return self._examples(layout, truth, given)
+            self._series = self._series.remembering(parts, self.look_back)
+        elif given.follows == "training":
+            self._series = self._series.extended(parts, befores, self.look_back)
+        return self._examples(befores, truth, _Source(given, self._layout(parts, befores), marks))
 
     def _learn_target(self, y):
         return Horizon(self.horizon, y.series.shape[1])
@@ -474,11 +524,16 @@ verbose, on_divergence, engine, **routed
                 f"Got X_val, and validation_split={self.validation_split!r}; expected one of them. "
                 "Leave X_val out, or set validation_split=None."
             )
-        split = self._split()
-        if X_val is not None or split is None:
+        split, (given, layout, marks) = self._split(), X.source
+        if X_val is not None and given.groups is not None:
+            raise ValueError(
+                "Got X_val and groups, which say nothing of the rows of X_val; expected one of "
+                "them. Set validation_split=0.2, which holds out the end of each series."
+            )
+        if X_val is None and y_val is not None:
+            raise ValueError("Got y_val and no X_val; expected both, or neither. Pass X_val.")
+        if marks is None:
             return None
-        given, layout = X.source
-        marks = hold_out(split, layout.n_ahead, given.groups, self._split_seed)
         train, validation = split_origins(X.origins, self.horizon, *map(layout.spread, marks))
         if not len(train) or not len(validation):
             raise ValueError(
@@ -514,7 +569,7 @@ verbose, on_divergence, engine, **routed
 
     def _training_weights(self, X, y, sample_weight):
         """Weigh each window by the mean weight of the rows that it forecasts."""
-        layout = X.source[1]
+        layout = X.source.layout
         weight = relative_weights(sample_weight, layout.positions)
         if weight is None:
             return None
@@ -522,11 +577,11 @@ verbose, on_divergence, engine, **routed
         return relative_weights(windows[:].mean(axis=1), X)
 
     def _validation_rows(self, X_val, y_val):
-        given = _Given(X_val, y_val, follows="training", is_learnt=False)
+        given = _Given(X_val, y_val, follows="validates")
         return super()._validation_rows(given, y_val)
 
     def _train(self, rows, validation, X, y, epochs, *, go_on):
-        given = X.source[0]
+        given = X.source.given
         super()._train(rows, validation, given.X, given.y, epochs, go_on=go_on)
         if validation is not None:
             # Kept as rows, which are few; errors are as many as windows times steps.
@@ -540,11 +595,8 @@ verbose, on_divergence, engine, **routed
         frame = as_frame(X)
         return validate_data(self, frame, dtype="float64", reset=reset), index_of(frame)
 
-    def _learn_series(self, given, table, rows):
-        split = self._split() if given.is_split else None
-        is_seen = np.ones(len(table), bool)
-        if split is not None:
-            is_seen = hold_out(split, rows_ahead(rows), given.groups, None)[0]
+    def _learn_series(self, given, table, marks):
+        is_seen = np.ones(len(table), bool) if marks is None else marks[0]
         return learn_series(
             given.X,
             table,
@@ -557,64 +609,49 @@ verbose, on_divergence, engine, **routed
             window_norm=self.window_norm,
         )
 
-    def _layout(self, table, index, rows, follows):
-        """Put history before the rows of X."""
-        layouts = [
-            lay_out(
-                table[at],
-                *self._before(table[at], None if index is None else index[at], group, follows),
-                look_back=self.look_back,
-                horizon=self.horizon,
-                fill=self._series.means,
-            )
-            for group, at in rows.items()
-        ]
-        return join(layouts, list(rows.values()))
+    def _befores(self, parts, follows):
+        """Return the rows before those of each series, and how many of its rows have none."""
+        return {
+            group: self._before(part.X, part.index, group, follows) for group, part in parts.items()
+        }
 
-    def _before(self, table, index, group, follows):
-        """Return the rows before those of X, and how many of X have none."""
-        if follows == "nothing":
-            return table[:0], 0
-        past = self._series.past_of_rows(group)
+    def _before(self, X, index, group, follows):
+        past = None if follows == "nothing" else self._series.past_of_rows(group)
         if past is None:
-            return table[:0], 0
-        if follows == "training":
-            return past.tail, 0
-        start = beginning(
-            past,
-            table,
-            index,
-            look_back=self.look_back,
-            gap=self.gap,
-            scale=self._series.spreads,
-        )
-        if start.gap == 0 or start.n_warm_up == self.look_back:
-            return past.tail, start.n_warm_up
-        return self._roll(past.tail, start.gap)[1], start.n_warm_up
+            return X[:0], 0
+        n_warm_up = 0
+        if follows == "unknown":
+            scale = self._series.spreads
+            sizes = {"look_back": self.look_back, "gap": self.gap}
+            n_warm_up, gap = beginning(past, X, index, scale=scale, **sizes)
+        else:
+            gap = past.check_follows(index)
+        if gap == 0 or n_warm_up == self.look_back:
+            return past.tail, n_warm_up
+        if follows == "validates":  # the net that would fill the gap isn't trained yet
+            return X[:0], 0
+        return self._roll(past.tail, gap)[1], n_warm_up
 
-    def _examples(self, layout, y, given):
+    def _layout(self, parts, befores):
+        """Put history before the rows of X."""
+        sizes = {"look_back": self.look_back, "horizon": self.horizon}
+        fill = self._series.means
+        layouts = [
+            lay_out(part.X, *befores[group], fill=fill, **sizes) for group, part in parts.items()
+        ]
+        return join(layouts, [part.at for part in parts.values()])
+
+    def _examples(self, befores, y, source):
         """Return the windows whose history and outcome are known, lazily."""
+        layout = source.layout
         is_whole = layout.is_real & (layout.n_ahead >= self.horizon)
         if not is_whole.any():
-            raise ValueError(self._too_few(len(y), given.follows))
-        x, norm = self._windows(layout.series, layout.origins[is_whole], (given, layout))
+            n_before = max(len(rows) for rows, _ in befores.values())
+            raise ValueError(too_few(len(y), n_before, self.look_back, self.horizon))
+        x, norm = self._windows(layout.series, layout.origins[is_whole], source)
         truth = layout.spread(self._series.units.targets(y))
         norm = columns_of(norm, self._series.units.own)
         return x, outcomes(truth, x.origins, self.horizon, norm)
-
-    def _too_few(self, n_rows, follows):
-        if follows == "training":
-            expected = f"horizon={self.horizon}, the rows to forecast"
-        else:
-            total = self.look_back + self.horizon
-            expected = (
-                f"look_back + horizon = {self.look_back} + {self.horizon} = {total}, for a window "
-                "and what comes after it"
-            )
-        return (
-            f"Got n_samples={n_rows} rows; expected at least {expected}. Give more rows, or a "
-            "smaller look_back or horizon."
-        )
 
     def _windows(self, series, origins, source=None):
         """Return what the net sees of each origin, and the windows' norms."""
@@ -638,32 +675,24 @@ verbose, on_divergence, engine, **routed
         check_is_fitted(self)
         self._check_unchanged()
         table, index = self._table(X, reset=False)
-        rows = rows_by_group(groups, len(table))
+        parts = parts_of(table, index, groups)
         if history is None:
-            layout = self._layout(table, index, rows, "unknown")
+            befores = self._befores(parts, "unknown")
         else:
-            layout = self._layout_after(self._history(history), table, rows)
+            befores = self._befores_after(history, parts)
+        layout = self._layout(parts, befores)
         return self._forecast_at(layout.series, layout.origins), layout
 
-    def _layout_after(self, history, table, rows):
-        if len(rows) > 1:
-            raise ValueError(
-                f"Got history= and groups of {len(rows)} series; expected one series, whose "
-                "history it is. Predict them one by one, or move their ends on with update."
-            )
-        fill = self._series.means
-        sizes = {"look_back": self.look_back, "horizon": self.horizon}
-        return lay_out(table, history, 0, fill=fill, **sizes)
+    def _befores_after(self, history, parts):
+        group, part = only_part(parts)
+        past = self._past_of_history(history, group)
+        past.check_is_right_before(part.index)
+        return {group: (past.tail, 0)}
 
-    def _history(self, history):
+    def _past_of_history(self, history, group):
         """Check rows of history that a user gives."""
-        table = self._table(history, reset=False)[0]
-        if len(table) < self.look_back:
-            raise ValueError(
-                f"history has {len(table)} rows; expected at least look_back={self.look_back}, the "
-                "rows that a forecast is made from. Give earlier ones, too."
-            )
-        return table
+        table, index = self._table(history, reset=False)
+        return self._series.past_of_history(table, index, group, self.look_back)
 
     def _forecast_at(self, series, origins):
         """Forecast origins of a series, in its own units."""
@@ -681,11 +710,21 @@ verbose, on_divergence, engine, **routed
         check_is_fitted(self)
         self._check_unchanged()
         check_scalar(steps, "steps", Integral, min_val=1)
-        before, timeline = self._end(history, group)
-        index = self._index_ahead(timeline, steps)
-        known = self._known_rows(X_future, steps, index)
-        self._check_recursion(steps)
-        return self._roll(before, steps, known)[0], index
+        if history is None:
+            past = self._series.past(group, self.look_back)
+        else:
+            past = self._past_of_history(history, group)
+        index = past.index_after(steps) if self._series.kind == "pandas" else None
+        known = known_rows(
+            X_future,
+            self._series.known_future,
+            steps,
+            None if past.timeline is None else index,
+            n_columns=self.n_features_in_,
+            names=getattr(self, "feature_names_in_", None),
+        )
+        self._series.check_goes_on(steps, self.horizon)
+        return self._roll(past.tail, steps, known)[0], index
 
     def _labelled(self, forecasts, index):
         y = forecasts if self._series.y_shape else forecasts[:, 0]
@@ -725,7 +764,7 @@ verbose, on_divergence, engine, **routed
             if known is not None:
                 within = np.arange(step, step + self.horizon).clip(max=len(known) - 1)
                 ahead[:, series.known_future] = known[within]
-            last = rows[-self.look_back :]
+            last = padded(rows, self.look_back, series.means)
             block = self._forecast_at(np.concatenate([last, ahead]), np.array([len(last)]))[0]
             if series.units.own:
                 ahead[:, series.units.own] = series.units.columns(block)
@@ -733,54 +772,12 @@ verbose, on_divergence, engine, **routed
             rows = np.concatenate([rows, ahead])
         return np.concatenate(forecasts)[:steps], rows[: len(before) + steps]
 
-    def _end(self, history, group):
-        """Return the rows that a forecast goes on from, and their timeline."""
-        if history is not None:
-            return self._history(history), read_timeline(index_of(history))
-        past = self._series.past(group)
-        if len(past.tail) < self.look_back:
-            raise ValueError(
-                f"Got {len(past.tail)} rows of the series; expected at least look_back="
-                f"{self.look_back}, the rows that a forecast is made from. Pass history=, or "
-                "update with more rows."
-            )
-        return past.tail, past.timeline
-
-    def _index_ahead(self, timeline, steps):
-        if timeline is None and self._series.kind == "pandas":
-            raise ValueError(
-                "X's index isn't evenly spaced, so nobody knows how it goes on; expected one with "
-                "a frequency, or integers. Fill it with X.asfreq(...), or count the rows with "
-                "X.reset_index(drop=True)."
-            )
-        return None if timeline is None else timeline.after(steps)
-
-    def _known_rows(self, X_future, steps, index):
-        return known_rows(
-            X_future,
-            self._series.known_future,
-            steps,
-            index,
-            n_columns=self.n_features_in_,
-            names=getattr(self, "feature_names_in_", None),
-        )
-
     def _check_unchanged(self):
         changed = changed_names(self._made_with, self._net_parameters())
         for name in set(changed) & set(_WINDOW_PARAMETERS):
             raise ValueError(
                 f"{name} was changed since the net was made; expected what it was trained with, "
                 f"{self._made_with[name]!r}. Set it back, or fit again."
-            )
-
-    def _check_recursion(self, steps):
-        unforecast = self._series.unforecast
-        if steps > self.horizon and unforecast:
-            raise ValueError(
-                f"Got steps={steps}, beyond horizon={self.horizon}: the forecasts go on from "
-                f"forecasts, and X's columns {unforecast} have none; expected targets and "
-                "known_future columns alone. Forecast those columns too, declare them "
-                f"known_future, or train with horizon={steps}."
             )
 
     def __sklearn_tags__(self):

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_array, check_consistent_length
 from skkeras.columns import column_numbers
 from skkeras.frames import as_frame, is_series, kind_of, names_of
 from skkeras.history import keep
-from skkeras.timeline import index_of, read_timeline
+from skkeras.timeline import index_of
 from skkeras.units import learn_units
 
 
@@ -66,24 +66,29 @@ class Series:
             )
         return table[:, self.target]
 
-    def remembering(self, table, index, rows, look_back):
-        """Return these facts with the ends of new series."""
-        pasts = {
-            group: keep(table[at], look_back, None if index is None else read_timeline(index[at]))
-            for group, at in rows.items()
-        }
-        return dataclasses.replace(self, pasts=pasts)
+    def remembering(self, parts, look_back):
+        """Return these facts with the ends of new series, of which nothing was held out yet."""
+        pasts = {group: keep(part.X, look_back, part.index) for group, part in parts.items()}
+        return dataclasses.replace(self, pasts=pasts, held_out=None)
 
-    def extended(self, table, index, rows, look_back):
-        """Return these facts with the ends moved on by rows that follow."""
+    def extended(self, parts, befores, look_back):
+        """Return these facts with the ends moved on by rows that follow.
+
+        Parameters
+        ----------
+        parts : dict of Part
+            The rows of each series.
+        befores : dict of (array, int)
+            What goes before them, with what fills a gap.
+        look_back : int
+            Rows to keep.
+        """
         pasts = dict(self.pasts)
-        for group, at in rows.items():
-            last = None if index is None else index[at[-1]]
+        for group, (_, X, index) in parts.items():
             if group in pasts:
-                pasts[group] = pasts[group].with_rows(table[at], look_back, last)
+                pasts[group] = pasts[group].with_rows(befores[group][0], X, index, look_back)
             else:
-                timeline = None if index is None else read_timeline(index[at])
-                pasts[group] = keep(table[at], look_back, timeline)
+                pasts[group] = keep(X, look_back, index)
         return dataclasses.replace(self, pasts=pasts)
 
     def past_of_rows(self, group):
@@ -91,26 +96,67 @@ class Series:
         if group is None and None not in self.pasts:
             raise ValueError(
                 f"Got no groups; expected the series of each row, for the net was trained on "
-                f"{len(self.pasts)}. Pass groups=, or history= for rows of one series."
+                f"{len(self.pasts)}. Pass groups=; to predict rows of one series, history= will do."
+            )
+        if group is not None and None in self.pasts:
+            raise ValueError(
+                "Got groups, and the net was trained without; expected none. Leave groups out, "
+                "pass history= for rows of another series, or train with groups."
             )
         return self.pasts.get(group)
 
-    def past(self, group):
-        """Return the ends of one series."""
-        if group is None and len(self.pasts) == 1:
-            return next(iter(self.pasts.values()))
+    def past(self, group, look_back):
+        """Return the ends of one series that is long enough to go on."""
+        group = next(iter(self.pasts)) if group is None and len(self.pasts) == 1 else group
         if group not in self.pasts:
             raise ValueError(
                 f"Got group={group!r}; expected one of the {len(self.pasts)} series of training: "
                 f"{', '.join(map(repr, list(self.pasts)[:10]))}. For another one pass history=."
             )
+        if (n_rows := len(self.pasts[group].tail)) < look_back:
+            raise ValueError(
+                f"Got {n_rows} rows of the series; expected at least look_back={look_back}, the "
+                "rows that a forecast is made from. Pass history=, or update with more rows."
+            )
         return self.pasts[group]
 
-    @property
-    def unforecast(self):
-        """The columns that are neither forecast nor known in advance."""
+    def past_of_history(self, X, index, group, look_back):
+        """Return the ends of a series of which some rows are given; it goes on as in training.
+
+        Parameters
+        ----------
+        X : array of shape (n_rows, n_columns)
+            The rows, at least ``look_back``.
+        index : pandas.Index or None
+            Theirs.
+        group : object
+            Which series, if the net was trained on several.
+        look_back : int
+            Rows in a window.
+        """
+        if len(X) < look_back:
+            raise ValueError(
+                f"history has {len(X)} rows; expected at least look_back={look_back}, the rows "
+                "that a forecast is made from. Give earlier ones, too."
+            )
+        only = next(iter(self.pasts)) if len(self.pasts) == 1 else group
+        known = self.pasts.get(only if group is None else group)
+        past = keep(X, look_back, index)
+        if known is None or known.missing(index, "history") is None or known.timeline.step is None:
+            return past
+        return dataclasses.replace(past, timeline=known.timeline.moved(len(X), index))
+
+    def check_goes_on(self, steps, horizon):
+        """Raise if forecasts beyond the horizon would need columns that nobody forecasts."""
         n_columns = len(self.units.center)
-        return sorted({*range(n_columns)} - {*self.units.own} - {*self.known_future})
+        unforecast = sorted({*range(n_columns)} - {*self.units.own} - {*self.known_future})
+        if steps > horizon and unforecast:
+            raise ValueError(
+                f"Got steps={steps}, beyond horizon={horizon}: the forecasts go on from "
+                f"forecasts, and X's columns {unforecast} have none; expected targets and "
+                "known_future columns alone. Forecast those columns too, declare them "
+                f"known_future, or train with horizon={steps}."
+            )
 
 
 def learn_series(X, table, y, names, *, is_seen, target, known_future, normalize, window_norm):
@@ -139,12 +185,11 @@ def learn_series(X, table, y, names, *, is_seen, target, known_future, normalize
         If a parameter names a column that isn't there, or one twice.
     """
     n_columns = table.shape[1]
-    known = (
-        []
-        if known_future is None
-        else (column_numbers("known_future", known_future, n_columns, names))
+    known, own = (
+        None if given is None else column_numbers(name, given, n_columns, names)
+        for name, given in (("known_future", known_future), ("target", target))
     )
-    own = None if target is None else column_numbers("target", target, n_columns, names)
+    known = known or []
     if {*(own or ())} & {*known}:
         raise ValueError(
             f"Got target={target!r} and known_future={known_future!r}, which have a column in "
@@ -154,13 +199,25 @@ def learn_series(X, table, y, names, *, is_seen, target, known_future, normalize
         truth, labels = check_truth(y, table), names_of(y)
         y_shape, kind = truth.shape[1:], kind_of(X) or kind_of(y)
         truth = truth.reshape(len(truth), -1)
+        if own is not None and len(own) != truth.shape[1]:
+            raise ValueError(
+                f"Got target={target!r}, and y of shape {(len(truth), *y_shape)}; expected as many "
+                "columns as y has targets, the ones that hold their past. Leave target or y out."
+            )
     else:
         own = [i for i in range(n_columns) if i not in known] if own is None else own
+        if not own:
+            raise ValueError(
+                f"Got target={target!r} and known_future={known_future!r}, and X has {n_columns} "
+                "columns; expected some to forecast. Name them in target, or give y."
+            )
         truth, labels = table[:, own], names_of(X)
         is_one = isinstance(target, str | Integral) or (target is None and is_series(X))
         y_shape, kind = () if is_one else (len(own),), kind_of(X)
         labels = None if labels is None else [labels[i] for i in own]
-    units = learn_units(table[is_seen], truth[is_seen], own, normalize=normalize)
+    units = learn_units(
+        table[is_seen], truth[is_seen], own, normalize=normalize, known_future=known
+    )
     if window_norm is not None and not units.own:
         raise ValueError(
             f"Got window_norm={window_norm!r} and a y that is no column of X, so that no window "
@@ -177,7 +234,7 @@ def known_rows(X_future, known_future, steps, index, *, n_columns, names=None):
     Parameters
     ----------
     X_future : array-like or DataFrame, or None
-        All columns of X, or those that are known in advance alone.
+        All columns of X, or those that are known in advance alone. Others may be missing.
     known_future : list of int
         Those.
     steps : int
@@ -221,9 +278,10 @@ def known_rows(X_future, known_future, steps, index, *, n_columns, names=None):
             raise ValueError(f"X_future lacks the columns {missing}; expected {labels}.")
         known = check_array(as_frame(X_future)[labels], dtype="float64", input_name="X_future")
     else:
-        known = check_array(X_future, dtype="float64", input_name="X_future")
+        known = check_array(X_future, dtype=None, ensure_all_finite=False, input_name="X_future")
         if known.shape[1] == n_columns:
             known = known[:, known_future]
+        known = check_array(known, dtype="float64", input_name="X_future")
     if known.shape[1] != len(known_future):
         raise ValueError(
             f"X_future has {known.shape[1]} columns; expected the {len(known_future)} known in "

@@ -1,4 +1,4 @@
-"""Timelines: the index of a series, how it goes on, and where other rows lie on it."""
+"""Timelines: where the index of a series ends, how it goes on, and where other rows lie on it."""
 
 import dataclasses
 import warnings
@@ -9,17 +9,17 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Timeline:
-    """An evenly spaced index: its first and last entry, and the step between two.
+    """The end of an index, and how it goes on.
 
     Parameters
     ----------
-    first, last : timestamp, period or int
-        Ends of the index.
-    step : str, offset or int
-        A pandas frequency, or the difference of two integers.
+    last : timestamp, period, number or any other label
+        The last entry.
+    step : str, offset, int or None
+        A pandas frequency, or the difference of two integers or of the ordinals of two periods;
+        None if nobody knows.
     """
 
-    first: Any
     last: Any
     step: Any
 
@@ -34,51 +34,140 @@ class Timeline:
         Returns
         -------
         index : pandas.Index
-        """
-        return _stretch(self.last, steps + 1, self.step)[1:]
 
-    def position(self, index):
-        """Tell how many steps after the first entry an index begins.
+        Raises
+        ------
+        ValueError
+            If nobody knows how it goes on.
+        """
+        if self.step is not None:
+            return _stretch(self.last, steps + 1, self.step)[1:]
+        if _kind(_single(self.last)) == "labels":
+            raise ValueError(
+                f"X's index ends with {self.last!r}, and nobody knows how labels go on; expected "
+                "dates, periods or integers. Turn strings into dates with pd.to_datetime(X.index), "
+                "or count the rows with X.reset_index(drop=True)."
+            )
+        raise ValueError(
+            f"X's index, which ends with {self.last}, is not of dates, periods or integers that "
+            "are known to be evenly spaced, so nobody knows how it goes on; expected such a one. "
+            "Fill it with X.asfreq(...), or count the rows with X.reset_index(drop=True)."
+        )
+
+    def missing(self, index, name="X"):
+        """Count the entries that are missing between the last one and another index.
 
         Parameters
         ----------
         index : pandas.Index
             Of other rows.
+        name : str, default="X"
+            What they are called, for messages.
 
         Returns
         -------
-        position : int
-            Negative if it begins before.
+        n_missing : int or None
+            Negative if it doesn't begin after the last; 0 if it does, and the spacing isn't known.
+            None if labels have no order.
 
         Raises
         ------
         ValueError
             If the index isn't of this kind and step, or not on its grid.
         """
-        expected = (
-            f"expected entries {_words(self.step)} apart, on from {self.last}, as in training"
+        apart = "" if self.step is None else f"entries {self._words()} apart, "
+        expected = f"expected {apart}on from {self.last}, as in training"
+        remedy = (
+            f"Give {name} the index that follows the training data's, or none "
+            f"({name}.reset_index(drop=True))."
         )
-        remedy = "Give X the index that follows the training data's, or none (X.to_numpy())."
-        if not _same_kind(index, self.first):
-            raise ValueError(f"X has an index of {index.dtype}; {expected}. {remedy}")
-        position = _distance(self.first, index[0], self.step)
-        if position is None:
-            raise ValueError(f"X has an index that begins at {index[0]}; {expected}. {remedy}")
+        kind = _kind(index)
+        if kind != _kind(_single(self.last)):
+            raise ValueError(f"{name} has an index of {index.dtype}; {expected}. {remedy}")
+        if kind == "labels":
+            return None
+        _check_order(index, name)
+        index = self._in_zone(index)
+        if self.step is None:
+            return 0 if index[0] > self.last else -1
+        distance = _distance(self.last, index[0], self.step)
+        if distance is None:
+            raise ValueError(f"{name} has an index that begins at {index[0]}; {expected}. {remedy}")
         if not index.equals(_stretch(index[0], len(index), self.step)):
             raise ValueError(
-                f"X has an index from {index[0]} to {index[-1]} with {len(index)} rows in another "
-                f"frequency, or with gaps; {expected}. {remedy}"
+                f"{name} has an index from {index[0]} to {index[-1]} with {len(index)} rows in "
+                f"another frequency, or with gaps; {expected}. {remedy}"
             )
-        return position
+        return distance - 1
 
-    def until(self, last):
-        """Return the timeline that ends elsewhere."""
-        return dataclasses.replace(self, last=last)
+    def moved(self, n_rows, index=None):
+        """Return the timeline that ends after some rows more.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many.
+        index : pandas.Index or None, default=None
+            Theirs, if it tells.
+
+        Returns
+        -------
+        timeline : Timeline
+        """
+        if index is not None:
+            return dataclasses.replace(self, last=self._in_zone(index)[-1])
+        return self if self.step is None else dataclasses.replace(self, last=self.after(n_rows)[-1])
+
+    def _in_zone(self, index):
+        zone = getattr(self.last, "tz", None)
+        return index if zone is None else index.tz_convert(zone)
+
+    def _words(self):
+        freq = getattr(self.last, "freq", None)
+        step = self.step if freq is None else freq.base * self.step
+        return getattr(step, "freqstr", step)
 
 
 def index_of(X):
     """Return the pandas index of X; None if it has none."""
     return getattr(X, "index", None) if hasattr(X, "iloc") else None
+
+
+def is_default(index):
+    """Tell whether an index counts the rows from 0, as pandas does where there is none.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skkeras.timeline import is_default
+    >>> is_default(pd.RangeIndex(9)), is_default(pd.RangeIndex(9)[5:])
+    (True, False)
+    """
+    return _kind(index) == "integers" and np.array_equal(index, np.arange(len(index)))
+
+
+def tells(index):
+    """Tell whether an index is more than a count of the rows."""
+    return index is not None and not is_default(index)
+
+
+def counted(n_rows, steps):
+    """Return the index of the steps after rows that have none.
+
+    Parameters
+    ----------
+    n_rows : int
+        How many rows came before.
+    steps : int
+        How many follow.
+
+    Returns
+    -------
+    index : pandas.RangeIndex
+    """
+    import pandas as pd
+
+    return pd.RangeIndex(n_rows, n_rows + steps)
 
 
 def read_timeline(index):
@@ -87,12 +176,17 @@ def read_timeline(index):
     Parameters
     ----------
     index : pandas.Index or None
-        Timestamps, periods or integers.
+        Timestamps, periods, integers or labels.
 
     Returns
     -------
     timeline : Timeline or None
-        None if the index is none, or not evenly spaced, so that nobody knows how it goes on.
+        None for None.
+
+    Raises
+    ------
+    ValueError
+        If it isn't in order.
 
     Examples
     --------
@@ -101,26 +195,55 @@ def read_timeline(index):
     >>> timeline = read_timeline(pd.period_range("2024-01", "2024-11", freq="M"))
     >>> list(timeline.after(2).astype(str))
     ['2024-12', '2025-01']
-    >>> timeline.position(pd.period_range("2025-01", periods=3, freq="M"))
-    12
+    >>> timeline.missing(pd.period_range("2025-01", periods=3, freq="M"))
+    1
     """
-    if index is None or len(index) < 2:
+    if index is None:
         return None
+    _check_order(index, "X")
     step = _step(index)
-    if step is None or not index.equals(_stretch(index[0], len(index), step)):
-        return None
-    return Timeline(index[0], index[-1], step)
+    is_even = step is not None and index.equals(_stretch(index[0], len(index), step))
+    return Timeline(index[-1], step if is_even else None)
+
+
+def _check_order(index, name):
+    if _kind(index) != "labels" and not index.is_monotonic_increasing:
+        raise ValueError(
+            f"{name} has an index from {index[0]} to {index[-1]} that isn't in order; expected "
+            f"rows in the order of time. Sort them with {name}.sort_index()."
+        )
+
+
+def _kind(index):
+    """Tell what an index counts in: those of one kind can be compared."""
+    import pandas as pd
+
+    if isinstance(index, pd.PeriodIndex):
+        return f"periods of {index.freqstr}"
+    if isinstance(index, pd.DatetimeIndex):
+        return "dates" if index.tz is None else "dates with a time zone"
+    if isinstance(index, pd.TimedeltaIndex):
+        return "durations"
+    if pd.api.types.is_integer_dtype(index.dtype):
+        return "integers"
+    return "floats" if pd.api.types.is_float_dtype(index.dtype) else "labels"
+
+
+def _single(entry):
+    import pandas as pd
+
+    return pd.Index([entry])
 
 
 def _step(index):
     import pandas as pd
 
-    if isinstance(index, pd.PeriodIndex):
-        return index.freq
     if isinstance(index, pd.DatetimeIndex):
         return index.freq or _calendar_step(index) or _even_spacing(index)
-    if pd.api.types.is_integer_dtype(index.dtype):
-        return int(index[1] - index[0]) or None
+    if isinstance(index, pd.PeriodIndex):
+        return int(index[1].ordinal - index[0].ordinal) or None if len(index) > 1 else index.freq.n
+    if _kind(index) == "integers":
+        return int(index[1] - index[0]) or None if len(index) > 1 else 1
     return None
 
 
@@ -146,37 +269,26 @@ def _stretch(first, length, step):
     import pandas as pd
 
     if isinstance(first, pd.Period):
-        return pd.period_range(first, periods=length, freq=step)
+        ordinals = first.ordinal + step * np.arange(length)
+        return pd.PeriodIndex.from_ordinals(ordinals, freq=first.freq)
     if isinstance(first, pd.Timestamp):
         return pd.date_range(first, periods=length, freq=step)
     return pd.RangeIndex(first, first + length * step, step)
-
-
-def _same_kind(index, first):
-    import pandas as pd
-
-    if isinstance(first, pd.Period):
-        return isinstance(index, pd.PeriodIndex) and index.freq == first.freq
-    if isinstance(first, pd.Timestamp):
-        return isinstance(index, pd.DatetimeIndex) and (index.tz is None) == (first.tz is None)
-    return pd.api.types.is_integer_dtype(index.dtype)
 
 
 def _distance(first, other, step):
     """Count the steps from one entry to another; None if it lies between two of them."""
     import pandas as pd
 
-    if isinstance(first, pd.Period):
-        return (other - first).n
     if not isinstance(first, pd.Timestamp):
-        whole, rest = divmod(int(other - first), step)
+        ends = (
+            entry.ordinal if isinstance(entry, pd.Period) else entry for entry in (first, other)
+        )
+        early, late = map(int, ends)
+        whole, rest = divmod(late - early, step)
         return None if rest else whole
     early, late = min(first, other), max(first, other)
     between = pd.date_range(early, late, freq=step)
     if not len(between) or between[0] != early or between[-1] != late:
         return None
     return len(between) - 1 if other >= first else 1 - len(between)
-
-
-def _words(step):
-    return getattr(step, "freqstr", step)

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from sklearn.preprocessing import StandardScaler
 
 # Columns are the same series if they differ by so much of a standard deviation at most: more than
 # scaling them in float32 leaves, and less than anybody measures.
@@ -50,7 +51,7 @@ class Units:
         return internal * self.scale[self.own] + self.center[self.own]
 
 
-def learn_units(X, y, own, *, normalize):
+def learn_units(X, y, own, *, normalize, known_future=()):
     """Learn the units from the training rows.
 
     Parameters
@@ -63,6 +64,8 @@ def learn_units(X, y, own, *, normalize):
         The input column of each target if it is known; None finds out.
     normalize : bool
         Whether the net sees standardised values.
+    known_future : sequence of int, default=()
+        Columns that are known in advance, and so aren't those of a target.
 
     Returns
     -------
@@ -85,7 +88,8 @@ def learn_units(X, y, own, *, normalize):
     identity = np.zeros(X.shape[1]), np.ones(X.shape[1])
     center, scale = _standard(X) if normalize else identity
     if own is None:
-        own = _own_columns(X, y)
+        candidates = [i for i in range(X.shape[1]) if i not in known_future]
+        own = [candidates[i] for i in _own_columns(X[:, candidates], y)]
     if not own:
         identity = np.zeros(y.shape[1]), np.ones(y.shape[1])
         return Units(center, scale, *(_standard(y) if normalize else identity), [])
@@ -94,15 +98,16 @@ def learn_units(X, y, own, *, normalize):
 
 
 def _standard(values):
-    scale = values.std(axis=0)
-    return values.mean(axis=0), np.where(scale > 0, scale, 1.0)
+    """Return means and scales; scikit-learn knows what is constant but for rounding."""
+    scaler = StandardScaler().fit(values)
+    return scaler.mean_, scaler.scale_
 
 
 def _own_columns(X, y):
     """Find the column of each target, or none at all."""
     centered = X - X.mean(axis=0), y - y.mean(axis=0)
     lengths = [np.sqrt((part**2).sum(axis=0)) for part in centered]
-    if (lengths[1] == 0).any() or not lengths[0].any():
+    if not X.size or (lengths[1] == 0).any() or not lengths[0].any():
         return []
     cosines = np.abs(centered[0].T @ centered[1]) / np.maximum(lengths[0], 1e-300)[:, np.newaxis]
     own = cosines.argmax(axis=0).tolist()

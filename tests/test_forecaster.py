@@ -71,6 +71,39 @@ def forecaster(**parameters):
     return KerasForecaster(**{"look_back": 4, "epochs": 2, "random_state": 0, **parameters})
 
 
+def plus_one(input_shape, n_outputs):
+    """A net that forecasts the last value of the first column, and one more."""
+    import keras
+
+    window = keras.Input(input_shape)
+    last = keras.layers.Flatten()(keras.layers.Cropping1D((input_shape[0] - 1, 0))(window))
+    dense = keras.layers.Dense(n_outputs, kernel_initializer="ones", bias_initializer="ones")
+    return keras.Model(window, dense(last))
+
+
+def oldest(input_shape, n_outputs):
+    """A net that forecasts the first value of the window."""
+    import keras
+
+    window = keras.Input(input_shape)
+    first = keras.layers.Flatten()(keras.layers.Cropping1D((0, input_shape[0] - 1))(window))
+    dense = keras.layers.Dense(n_outputs, kernel_initializer="ones", use_bias=False)
+    return keras.Model(window, dense(first))
+
+
+def by_hand(model=plus_one, **parameters):
+    """A net that is known without training, and sees values as they are."""
+    return KerasForecaster(model, **{"look_back": 3, "normalize": False, **parameters})
+
+
+def dated(values, start="2024-01-01", freq="D"):
+    index = pd.date_range(start, periods=len(values), freq=freq)
+    return pd.DataFrame(np.asarray(values, float), index=index)  # no names, so that arrays do, too
+
+
+TENS = dated(10 * np.arange(100.0))
+
+
 # What scikit-learn says of it.
 
 TIME_ORDER = "Rows are time steps: a row is forecast from those before it, so that "
@@ -231,6 +264,93 @@ def test_history_that_is_too_short_is_an_error_with_both_numbers():
     net = forecaster().fit(walk())
     with pytest.raises(ValueError, match="history has 3 rows; expected at least look_back=4"):
         net.predict(walk(5), history=walk(3))
+
+
+@pytest.mark.parametrize("freq", ["15min", "2h", "7D", "2M"])
+def test_multiplied_periods_leave_no_gap(freq):
+    frame = pd.DataFrame({"v": 10 * np.arange(60.0)})
+    frame.index = pd.period_range("2024-01-01", periods=60, freq=freq)
+    net = by_hand().initialize(frame[:50])
+    np.testing.assert_allclose(net.predict(frame[50:52]).ravel(), [491, 501])
+    np.testing.assert_allclose(net.predict(frame[52:54]).ravel(), [493, 521])
+
+
+def test_zones_are_the_same_instants():
+    berlin = TENS.tz_localize("Europe/Berlin")
+    net = by_hand().initialize(berlin[:50])
+    np.testing.assert_allclose(net.predict(berlin[50:53].tz_convert("UTC"))[0], 491)
+
+
+def test_a_high_level_is_not_taken_for_the_training_data():
+    X = 1e8 + walk(200, 1)
+    assert by_hand(normalize=True).initialize(X[:150]).pairs(X[150:])[2][0] == 0
+
+
+def test_x_after_an_uneven_index_follows_at_once_and_else_has_no_history():
+    holed = TENS.drop(TENS.index[20])
+    net = by_hand().initialize(holed[:49])
+    np.testing.assert_allclose(net.predict(TENS[60:62]).ravel(), [491, 601])
+    net = by_hand().initialize(TENS.drop(TENS.index[30:60]))
+    mean = TENS.drop(TENS.index[30:60]).to_numpy().mean()
+    inside = net.predict(TENS[30:35])[:, 0]
+    np.testing.assert_allclose(inside, [mean + 1, 301, 311, 321, 331], rtol=1e-6)
+    assert net.pairs(TENS[30:35])[2].tolist() == [3, 4]
+    np.testing.assert_allclose(by_hand(gap=2).initialize(holed[:49]).predict(TENS[60:61]), [[493]])
+
+
+def test_rows_out_of_order_are_not_a_series():
+    with pytest.raises(ValueError, match=r"isn't in order.*X.sort_index\(\)"):
+        by_hand().initialize(TENS[::-1])
+
+
+def test_a_gap_is_over_once_rows_have_followed():
+    X = TENS.to_numpy()
+    net = by_hand(gap=5).initialize(X[:50])
+    np.testing.assert_allclose(net.predict(X[55:56]), [[496]])
+    np.testing.assert_allclose(net.update(X[55:60]).predict(X[60:61]), [[591]])
+
+
+def test_history_has_to_end_right_before_x():
+    net = by_hand().initialize(TENS[:50])
+    np.testing.assert_allclose(net.predict(TENS[60:61], history=TENS[:60]), [[591]])
+    np.testing.assert_allclose(net.predict(TENS[80:81].to_numpy(), history=TENS[:60]), [[591]])
+    with pytest.raises(ValueError, match="2024-03-21.*history ends at 2024-02-29.*no rows missing"):
+        net.predict(TENS[80:81], history=TENS[:60])
+    with pytest.raises(ValueError, match="begins at 2024-02-10.*up to 2024-02-29"):
+        net.predict(TENS[40:41], history=TENS[:60])
+
+
+def test_history_goes_on_as_the_training_data_do():
+    for freq in ("B", "MS"):
+        frame = dated(np.arange(50), freq=freq)
+        for length in (5, 2):
+            end = frame.set_axis(pd.DatetimeIndex(list(frame.index)))[40 - length : 40]
+            net = by_hand(look_back=2).initialize(frame)
+            assert net.forecast(3, history=end).index.equals(frame.index[40:43])
+    one = by_hand(look_back=1).initialize(TENS[:50])
+    assert one.forecast(1, history=TENS[59:60]).index[0] == TENS.index[60]
+    with pytest.raises(ValueError, match="history has an index that begins at .* 07:00"):
+        one.forecast(1, history=TENS[59:60].shift(freq="7h"))
+    assert one.forecast(1, history=TENS.to_numpy()).index[0] == 100
+    counted = TENS.reset_index(drop=True)
+    net = by_hand().initialize(counted)
+    assert net.forecast(1, history=counted[20:60]).index[0] == 60
+
+
+def test_scores_of_known_columns_count_what_is_known():
+    rng = np.random.default_rng(0)
+    week = (np.arange(200) % 7 == 0).astype(float)
+    X = np.column_stack([20 * week + 0.3 * rng.normal(size=200), week])
+    net = KerasForecaster("mlp", target=0, known_future=1, look_back=7, horizon=7, random_state=0)
+    net.initialize(X[:120])
+    truth, forecasts, rows = net.pairs(X[120:134])
+    windows = [(t, h) for t in range(8) for h in range(7)]
+    assert rows.tolist() == [t + h for t, h in windows]
+    seen = net.predict(X[120:141])  # with the truth beyond row 134
+    np.testing.assert_allclose(forecasts, [seen[t, h] for t, h in windows])
+    np.testing.assert_array_equal(truth, [X[120 + t + h, 0] for t, h in windows])
+    with pytest.raises(ValueError, match="n_samples=6 rows, none.*the 7 rows to come"):
+        net.score(X[120:126])
 
 
 @functools.cache
@@ -465,6 +585,103 @@ def test_the_index_goes_on(index):
     )
 
 
+def test_rows_that_follow_are_found_by_their_index():
+    at_once = by_hand().initialize(TENS[:50]).update(TENS[50:60])
+    after_a_gap = by_hand().initialize(TENS[:50]).update(TENS[55:60])
+    bridged = by_hand().initialize(TENS[:50]).update(TENS[58:60])
+    for net in (at_once, after_a_gap, bridged):
+        np.testing.assert_allclose(net.predict(TENS[60:61]), [[591]])
+        assert net.forecast(1).index[0] == TENS.index[60]
+    np.testing.assert_allclose(by_hand(oldest).initialize(TENS[:50]).forecast(1), [[470]])
+    net = by_hand(oldest).initialize(TENS[:50]).update(TENS[58:60])
+    bridge = by_hand(oldest).initialize(TENS[:50]).forecast(8)
+    np.testing.assert_allclose(net.forecast(1), bridge[-1:])
+
+
+@pytest.mark.parametrize(
+    "X, message",
+    [
+        (TENS[40:60], "begins at 2024-02-10.*rows up to 2024-02-19.*Leave out"),
+        (TENS[10:20], "begins at 2024-01-11.*rows up to 2024-02-19"),
+        (TENS[50:60].shift(freq="7h"), "begins at 2024-02-20 07:00.*D apart"),
+        (dated(range(9), "2024-02-20", "h"), "in another frequency.*D apart"),
+        (TENS[50:60].to_period(), "index of period"),
+    ],
+    ids=["overlap", "before", "off the grid", "another frequency", "another kind"],
+)
+@pytest.mark.parametrize("method", ["update", "partial_fit", "X_val"])
+def test_rows_that_do_not_follow_are_an_error(method, X, message):
+    net = by_hand(epochs=1).initialize(TENS[:50])
+    uses = {"X_val": lambda X: net.fit(TENS[:50], X_val=X)}
+    with pytest.raises(ValueError, match=message):
+        uses.get(method, getattr(net, method, None))(X)
+    assert net.forecast(1).index[0] == TENS.index[50]
+
+
+def test_validation_rows_after_a_gap_are_those_with_their_own_history():
+    net = by_hand(optimizer="sgd", optimizer__learning_rate=0.0, loss="mae", epochs=1)
+    net.fit(TENS[:50], X_val=TENS[55:60])
+    assert net.history_["val_loss"] == [9]
+    with pytest.raises(ValueError, match="n_samples=3 rows.* 3 \\+ 1 = 4"):
+        net.fit(TENS[:50], X_val=TENS[55:58])
+
+
+def test_partial_fit_fills_a_gap_with_forecasts():
+    frozen = {"optimizer": "sgd", "optimizer__learning_rate": 0.0, "loss": "mae"}
+    net = by_hand(**frozen).partial_fit(TENS[:50]).partial_fit(TENS[55:60])
+    assert net.history_["loss"][-1] == pytest.approx((54 + 4 * 9) / 5)
+    assert net.forecast(1).index[0] == TENS.index[60]
+
+
+def test_updates_in_pieces_are_one_history():
+    frame = pd.DataFrame(walk(110), index=pd.date_range("2024-01-01", periods=110))
+    net = forecaster(horizon=3).initialize(frame[:60])
+    ends = [*range(63, 110, 7), 110]
+    for start, end in zip([60, *ends], ends, strict=False):
+        rows = frame[start:end]
+        net.update(rows if end % 2 else rows.reset_index(drop=True))
+        pd.testing.assert_frame_equal(net.forecast(5), net.forecast(5, history=frame[:end]))
+
+
+@pytest.mark.parametrize("form", ["array", "default index"])
+def test_rows_without_an_index_follow_and_move_the_labels(form):
+    for frame in (TENS, TENS.reset_index(drop=True)):
+        rows = frame[50:60].to_numpy() if form == "array" else frame[50:60].reset_index(drop=True)
+        net = by_hand().initialize(frame[:50]).update(rows)
+        assert net.forecast(2).index.equals(frame.index[60:62])
+        np.testing.assert_allclose(net.predict(frame[60:61]), [[591]])
+
+
+def test_an_index_of_y_goes_on_where_x_has_none():
+    scaled = make_pipeline(StandardScaler(), forecaster()).fit(TENS[:50], TENS[0].rename("v")[:50])
+    forecasts = scaled[-1].forecast(2)
+    assert forecasts.index.equals(TENS.index[50:52])
+    assert forecasts.name == "v"
+    both = by_hand().initialize(TENS[:50], TENS[0][:50].reset_index(drop=True))
+    assert both.forecast(1).index[0] == TENS.index[50]
+
+
+def test_labels_do_not_go_on():
+    frame = TENS.set_axis(TENS.index.astype(str))
+    net = by_hand().initialize(frame[:50])
+    np.testing.assert_allclose(net.predict(frame[50:51]), [[491]])
+    with pytest.raises(ValueError, match=r"'2024-02-19'.*pd.to_datetime"):
+        net.forecast(1)
+
+
+def test_rows_to_come_beyond_the_steps_are_seen():
+    X = np.column_stack([np.arange(60.0), np.arange(60) % 7])
+    net = forecaster(target=0, known_future=1, horizon=3).initialize(X[:40])
+    whole = net.forecast(3, X[40:43])
+    np.testing.assert_allclose(net.forecast(1, X[40:43]), whole[:1])
+    repeated = X[[40, 40, 40]]
+    np.testing.assert_allclose(net.forecast(1, X[40:41]), net.forecast(3, repeated)[:1])
+    unknown = np.column_stack([np.full(3, np.nan), X[40:43, 1]])
+    np.testing.assert_allclose(net.forecast(3, unknown), whole)
+    with pytest.raises(ValueError, match="X_future contains NaN"):
+        net.forecast(3, unknown[:, ::-1])
+
+
 def test_a_series_comes_in_and_goes_out():
     index = pd.period_range("1949-01", periods=144, freq="M")
     series = pd.Series(AIRLINE[:, 0], index=index, name="passengers")
@@ -534,6 +751,13 @@ def test_one_dimension_is_scikit_learns_error():
         ({"target": [0, 0]}, ValueError, "a column twice"),
         ({"target": 0.5}, TypeError, "expected a column's number"),
         ({"target": 0, "known_future": [0]}, ValueError, "a column in common"),
+        ({"look_back": True}, TypeError, "look_back=True; expected a number of rows"),
+        ({"normalize": "no"}, ValueError, "normalize='no'; expected one of"),
+        ({"target": []}, ValueError, "X has 2 columns; expected some to forecast"),
+        ({"known_future": [0, 1]}, ValueError, "X has 2 columns; expected some to forecast"),
+        ({"validation_split": 1.0}, ValueError, "validation_split=1.0; expected a fraction"),
+        ({"validation_split": 2.5}, ValueError, "validation_split=2.5; expected a fraction"),
+        ({"validation_split": 60}, ValueError, "validation_split=60 leaves 0 windows to train on"),
         ({"look_back": 59, "horizon": 2}, ValueError, "n_samples=60.*59 \\+ 2 = 61"),
         ({"validation_split": 2}, ValueError, None),
     ],
@@ -547,7 +771,51 @@ def test_a_wrong_parameter_is_an_error(parameters, error, message):
         net.fit(walk())
 
 
+def test_y_has_as_many_targets_as_are_named():
+    X = walk()
+    with pytest.raises(ValueError, match=r"target=\[0\], and y of shape \(60, 2\)"):
+        forecaster(target=[0]).fit(X, X)
+
+
+@pytest.mark.parametrize("weight", [np.ones(9), np.ones(15), -np.ones(10)])
+def test_weights_of_a_score_are_one_for_each_row(weight):
+    net = by_hand().initialize(TENS[:50])
+    with pytest.raises(ValueError, match="number.* of samples|negative"):
+        net.score(TENS[50:60], sample_weight=weight)
+
+
+def test_validation_targets_want_validation_rows():
+    X = walk()
+    with pytest.raises(ValueError, match="y_val and no X_val"):
+        forecaster().fit(X, X[:, 0], y_val=X[:9, 0])
+    with pytest.raises(ValueError, match="X_val and groups.*validation_split=0.2"):
+        forecaster().fit(X, groups=[0] * 60, X_val=X[:9])
+
+
 # Training on part of it, and going on.
+
+
+def test_a_splitter_is_asked_once():
+    asked = []
+
+    class Splitter(TimeSeriesSplit):
+        def split(self, *arguments):
+            asked.append(arguments)
+            return super().split(*arguments)
+
+    forecaster(validation_split=Splitter(3)).fit(walk())
+    assert len(asked) == 1
+
+
+def test_windows_held_out_are_forgotten_by_a_fit_that_holds_out_none():
+    X = walk()
+    net = forecaster(warm_start=True, validation_split=0.4).fit(X)
+    widths = np.ptp(net.predict_interval(X, 0.8), axis=0)
+    net.partial_fit(walk(9))
+    assert np.ptp(net.predict_interval(X, 0.8), axis=0).shape == widths.shape
+    net.set_params(validation_split=None).fit(X)
+    with pytest.raises(ValueError, match="no windows that the net wasn't trained on"):
+        net.predict_interval(X, 0.8)
 
 
 def test_the_last_rows_are_held_out():
@@ -678,6 +946,82 @@ def test_groups_have_to_be_as_many_as_rows():
         forecaster().fit(X, groups=groups[:-1])
 
 
+def test_a_panel_that_only_counts_its_rows_goes_on():
+    early = pd.DataFrame(np.r_[np.arange(50), 1000 + np.arange(50)].astype(float))
+    late = pd.DataFrame(np.r_[50, 51, 52, 1050, 1051, 1052].astype(float))
+    before, after = np.repeat(["A", "B"], 50), np.repeat(["A", "B"], 3)
+    net = by_hand().initialize(early, groups=before)
+    expected = [50, 51, 52, 1050, 1051, 1052]
+    np.testing.assert_allclose(net.predict(late, groups=after).ravel(), expected)
+    np.testing.assert_allclose(net.predict(late.to_numpy(), groups=after).ravel(), expected)
+    assert len(net.pairs(late, groups=after)[2]) == 6
+    assert net.forecast(1, group="B").index[0] == 50
+    net.update(late, groups=after)
+    assert net.forecast(2, group="A").index.tolist() == [53, 54]
+    np.testing.assert_allclose(net.forecast(1, group="B"), [[1053]])
+
+
+def test_a_panel_in_long_form_is_cut_by_an_index_that_goes_on():
+    long = pd.concat([TENS[:50], 1 + TENS[:40]])
+    later = pd.concat([TENS[50:52], 1 + TENS[45:47]])
+    net = by_hand().initialize(long, groups=np.repeat(["A", "B"], [50, 40]))
+    np.testing.assert_allclose(
+        net.predict(later, groups=list("AABB")).ravel(), [491, 501, 397, 452]
+    )
+    with pytest.raises(ValueError, match="begins at 2024-02-05.*rows up to 2024-02-09"):
+        net.update(TENS[35:45], groups=["B"] * 10)
+
+
+def test_a_short_series_grows_to_a_window_and_is_recognised():
+    X = np.r_[np.arange(50.0), 1000 + np.arange(22.0)][:, np.newaxis]
+    groups = np.repeat(["A", "B"], [50, 22])
+    net = by_hand(oldest, look_back=5).initialize(X[:52], groups=groups[:52])
+    net.update(X[52:], groups=groups[52:])
+    begun = X[50:57]
+    mean = X[:52].mean()
+    np.testing.assert_allclose(
+        net.predict(begun, groups=["B"] * 7).ravel(), [mean] * 5 + [1000, 1001], rtol=1e-6
+    )
+    assert net.pairs(begun, groups=["B"] * 7)[2].tolist() == [5, 6]
+
+
+@pytest.mark.parametrize("horizon", [1, 7])
+def test_a_gap_after_a_short_series_is_filled_from_the_means(horizon):
+    X = np.r_[np.arange(50.0), 1000, 1001][:, np.newaxis]
+    net = by_hand(oldest, look_back=5, gap=2, horizon=horizon)
+    net.initialize(X, groups=np.repeat(["A", "B"], [50, 2]))
+    predicted = net.predict(1004 + np.arange(5.0)[:, np.newaxis], groups=["B"] * 5)
+    first = predicted.reshape(5, horizon)[:, 0]
+    np.testing.assert_allclose(first, [X.mean(), 1000, 1001, X.mean(), X.mean()], rtol=1e-6)
+
+
+def test_groups_belong_to_a_net_that_was_trained_with_some():
+    X, groups = panel([20, 30])
+    net = forecaster().fit(X)
+    for use in (net.predict, net.update, net.partial_fit, net.score):
+        with pytest.raises(ValueError, match="Got groups, and the net was trained without"):
+            use(X, groups=groups)
+    with pytest.raises(ValueError, match="missing label, nan"):
+        forecaster().fit(X, groups=np.where(groups == 0, np.nan, 1))
+
+
+def test_an_unseen_series_begins_without_history():
+    X, groups = panel([20, 30])
+    net = by_hand().initialize(X, groups=groups)
+    assert net.pairs(X[:8], groups=[7] * 8)[2].tolist() == [3, 4, 5, 6, 7]
+    np.testing.assert_allclose(
+        net.predict(X[:2], groups=[7] * 2).ravel(), [X.mean() + 1, X[0, 0] + 1], rtol=1e-5
+    )
+
+
+def test_a_panel_is_evaluated_with_its_groups():
+    X, groups = panel([20, 30])
+    net = by_hand(loss="mse").initialize(X, groups=groups)
+    truth, forecasts, _ = net.pairs(X, groups=groups)
+    loss = net.evaluate(X, groups=groups)["loss"]
+    assert loss == pytest.approx(((truth - forecasts) ** 2).mean(), rel=1e-4)
+
+
 # Intervals and other metrics.
 
 
@@ -745,6 +1089,9 @@ def test_parameters_of_windows_can_not_change_under_a_net():
     net = forecaster().fit(X)
     with pytest.raises(ValueError, match="horizon was changed since"):
         net.set_params(horizon=2).predict(X)
+    for use in (net.update, net.partial_fit, net.evaluate):
+        with pytest.raises(ValueError, match="horizon was changed since"):
+            use(X)
 
 
 # What it costs, and what others say of it.
