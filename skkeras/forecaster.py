@@ -99,8 +99,8 @@ class KerasForecaster(RegressorMixin, BaseKerasEstimator):
     early_stopping : bool, default=False
         Stop when ``val_loss`` hasn't improved for 10 epochs, and restore the weights of the best
         epoch. Holds out the last tenth of the rows if nothing else is said.
-    loss, optimizer, metrics, epochs, batch_size, callbacks, shuffle, warm_start, random_state, \
-verbose, on_divergence, engine, **routed
+    loss, optimizer, metrics, epochs, batch_size, callbacks, shuffle, augment, warm_start, \
+random_state, verbose, on_divergence, engine, **routed
         As in `KerasRegressor`. Losses and metrics are in the net's units.
 
     Attributes
@@ -159,6 +159,7 @@ verbose, on_divergence, engine, **routed
         early_stopping=False,
         callbacks=None,
         shuffle=True,
+        augment=None,
         warm_start=False,
         random_state=None,
         verbose=0,
@@ -177,6 +178,7 @@ verbose, on_divergence, engine, **routed
             early_stopping=early_stopping,
             callbacks=callbacks,
             shuffle=shuffle,
+            augment=augment,
             warm_start=warm_start,
             random_state=random_state,
             verbose=verbose,

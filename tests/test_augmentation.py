@@ -8,7 +8,7 @@ from scipy import ndimage
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
-from skkeras import KerasClassifier, KerasRegressor, data
+from skkeras import KerasClassifier, KerasForecaster, KerasRegressor, data
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(64, 8, 8, 1)).astype("float32")
@@ -164,3 +164,23 @@ def test_an_error_in_a_function_ends_the_fit():
     for engine in ("compiled", "keras"):
         with pytest.raises(RuntimeError, match="no such rotation"):
             net(fail, engine=engine).fit(IMAGES, LABELS)
+
+
+def test_an_augmentation_that_makes_nan_is_told():
+    with pytest.raises(ValueError, match="augment returned NaN or infinity"):
+        KerasRegressor("linear", epochs=1, augment=lambda x: np.full_like(x, np.nan)).fit(
+            np.zeros((8, 2)) + 1.0, np.zeros(8)
+        )
+
+
+def test_forecasters_take_an_augmentation():
+    seen = []
+
+    def note(x):
+        seen.append(x.shape)
+        return x
+
+    wave = np.sin(np.arange(40) / 3).reshape(-1, 1)
+    KerasForecaster(look_back=6, epochs=1, augment=note).fit(wave)
+    assert sum(shape[0] for shape in seen) == 34
+    assert {shape[1:] for shape in seen} == {(6, 1)}

@@ -374,6 +374,8 @@ class LazyArray:
         bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
         name, number = self._storage.place(rows[np.flatnonzero(bad)[0]])
         kind = "NaN" if np.isnan(values[bad]).any() else "infinity"
+        is_mapped = any(not isinstance(step.function, _Columns) for step in self._steps)
+        name += ", as map has changed them," if is_mapped else ""
         raise ValueError(
             f"Input X contains {kind}: in row {number} (counted from 0) of {name}, and in "
             f"{bad.sum()} of the {len(bad)} rows of that block; expected finite numbers. Leave "

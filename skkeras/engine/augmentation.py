@@ -87,4 +87,9 @@ def _like(x, changed):
             f"augment returned shape {changed.shape} for a batch of shape {x.shape}; expected the "
             "same shape. It changes rows, and leaves their number and shape."
         )
+    if changed.dtype.kind == "f" and not np.isfinite(changed).all() and np.isfinite(x).all():
+        raise ValueError(
+            "augment returned NaN or infinity for a batch without; expected finite numbers. Look "
+            "at divisions and logarithms in it."
+        )
     return changed.astype(x.dtype, copy=False)
