@@ -43,7 +43,7 @@ from skkeras.engine.assembling import (
     output_shape,
 )
 from skkeras.engine.augmentation import check_augment, make_augmentation
-from skkeras.engine.building import make_seeded
+from skkeras.engine.blueprints import make_net
 from skkeras.engine.copying import pack
 from skkeras.engine.net import Net
 from skkeras.engine.rows import Rows, map_leaves
@@ -362,12 +362,19 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
         """Make a net for X and y; a builder that asks for X gets only the rows that are seen."""
         facts = builder_facts(X, y, self._target, self._source(self.model), seen)
         recipe = self._recipe(self._net_parameters(), self._target, facts, input_specs(X))
-        model = make_seeded(recipe, build_seed)
-        self._facts = _look_at(model, X, self._target)
-        check_method_names(model, self._routed)
-        self._net = Net(model, recipe, recipe.settings)
+        self._net, self._facts = make_net(recipe, build_seed, lambda model: self._look_at(model, X))
         self._made_with = self._net_parameters()
         self._builder_facts = recipe.without_data().facts
+
+    def _look_at(self, model, X):
+        """Collect the facts of a net, and check that it can learn the target."""
+        specs = input_specs(X)
+        shape = output_shape(model, specs)
+        loss = by_output(loss_facts(model.loss), shape)
+        self._target.check_net(shape, loss)
+        check_ending(model, loss)
+        check_method_names(model, self._routed)
+        return NetFacts(specs, input_dtypes(model, X), shape, float_dtype(model), loss)
 
     def _net_parameters(self):
         """Return the parameters that a net is made with, by name."""
@@ -520,6 +527,8 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
         rows = self._rows(X)
         outputs = running.predict(self._net, rows, split_routed(self._routed)["predict"])
         check_not_nan(outputs, self.on_divergence)
+        if not isinstance(outputs, list | tuple):
+            return outputs
         return by_output_name(self._net.structure, outputs)
 
     def _fit_argument(self, name):
@@ -608,13 +617,3 @@ def _joined(past, history, n_past):
         ]
         for name in {**past, **history}
     }
-
-
-def _look_at(model, X, target):
-    """Collect the facts of a net, and check that it can learn the target."""
-    specs = input_specs(X)
-    shape = output_shape(model, specs)
-    loss = by_output(loss_facts(model.loss), shape)
-    target.check_net(shape, loss)
-    check_ending(model, loss)
-    return NetFacts(specs, input_dtypes(model, X), shape, float_dtype(model), loss)

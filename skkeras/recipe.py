@@ -83,6 +83,22 @@ class Recipe:
         """What decides how the net is trained, besides itself and its optimizer."""
         return self.loss, self.metrics, self._routed["metrics"], self._routed["compile"]
 
+    @property
+    def key(self):
+        """All that decides a preset's net besides the seed and Keras's settings, as text.
+
+        None where that is more than plain values, and with users' builders, which may do anything.
+        """
+        if not isinstance(self.source, str):
+            return None
+        asked = {
+            name: self.facts.get(name) for name in builder_parameters(as_builder(self.source))[0]
+        }
+        target = type(self.target).__name__, self.target.kind, self.target.n_outputs
+        compiled = self.loss, self.optimizer or "adam", self.metrics
+        parts = (self.source, asked, self.x_specs, target, compiled, self.routed)
+        return repr(parts) if _is_plain(parts) else None
+
     def without_data(self):
         """Return the recipe without the training data that a builder may ask for."""
         return dataclasses.replace(self, facts={k: v for k, v in self.facts.items() if k != "X"})
@@ -141,6 +157,14 @@ class Recipe:
 
     def _metrics(self):
         return make_metrics(self.metrics, self._routed["metrics"])
+
+
+def _is_plain(value):
+    if isinstance(value, dict):
+        return all(map(_is_plain, [*value.keys(), *value.values()]))
+    if type(value) in (list, tuple):
+        return all(map(_is_plain, value))
+    return type(value) in (type(None), bool, int, float, str) or isinstance(value, np.generic)
 
 
 def _fresh(value):

@@ -101,6 +101,9 @@ class Table:
                 self._entries.popitem(last=False)
         return value
 
+    def __len__(self):
+        return len(self._entries)
+
     def clear(self):
         """Drop all."""
         with self._lock:
@@ -109,7 +112,8 @@ class Table:
 
 programs = Pool(MAX_ENTRIES, MAX_BYTES)
 predictors = Table(MAX_ENTRIES)
-# The nets inside of these two; when both have dropped one, it goes.
+blueprints = Table(MAX_ENTRIES)
+# The nets inside of the first two; when both have dropped one, it goes.
 workers: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
 
@@ -126,3 +130,4 @@ def clear_cache():
     programs.clear()
     workers.clear()
     predictors.clear()
+    blueprints.clear()

@@ -2,6 +2,7 @@
 
 import contextlib
 import operator
+import threading
 
 import numpy as np
 
@@ -31,25 +32,56 @@ class Net:
 
     Parameters
     ----------
-    model : keras.Model
+    model : keras.Model or None
         Built and compiled. Its optimizer gets its variables when somebody looks at the model:
-        next to a short fit, making them takes long.
+        next to a short fit, making them takes long. None with a blueprint.
     make : callable or None, default=None
         Makes such a model again, for a worker. None: the model has its own programs.
     settings : object, default=None
         What decides the compiled function besides the model and its optimizer: loss and metrics.
+    blueprint : skkeras.engine.blueprints.Blueprint or None, default=None
+        Makes the model when somebody looks at it.
     """
 
-    def __init__(self, model, make=None, settings=None):
-        self._model = model
+    def __init__(self, model, make=None, settings=None, blueprint=None):
+        self._made = model
         self._make = make
         self._settings = settings
+        self._blueprint = blueprint
         self._pending = None  # values newer than those in the model's variables
         self._own_programs = {}
         self._own_predictors = {}
         self._handed_over = None  # what the model was like when its user was last seen with it
-        self._shares = make is not None and _variable_bytes(model) <= MAX_SHARED_BYTES
-        self._fingerprint = self._fingerprint_of(model) if self._shares else None
+        self._looking = threading.RLock()
+        if blueprint is None:
+            self._shares = make is not None and self.n_bytes <= MAX_SHARED_BYTES
+            self._fingerprint = self._fingerprint_of(model) if self._shares else None
+        else:
+            self._shares, self._fingerprint = True, blueprint.fingerprint
+
+    @property
+    def _model(self):
+        if self._made is None:
+            with self._looking:
+                if self._made is None:
+                    self._made = self._blueprint.make()
+        return self._made
+
+    @property
+    def is_ordinary(self):
+        """Whether it is trained and predicts by shared programs."""
+        shares = self._shares and is_shareable(self._fingerprint)
+        return shares and not self.wants_keras and not self.needs_keras_to_predict
+
+    @property
+    def fingerprint(self):
+        """What tells which programs train it, see `skkeras.engine.fingerprint`."""
+        return self._fingerprint
+
+    @property
+    def n_bytes(self):
+        """How large its weights are."""
+        return sum(v.value.dtype.size * int(np.prod(v.shape)) for v in self._model.variables)
 
     def forget_recipe(self):
         """Let go of what the recipe holds (training data, perhaps); programs stay shared."""
@@ -58,11 +90,14 @@ class Net:
     @property
     def model(self):
         """The model, with a built optimizer and the newest values in its variables."""
-        _build_optimizer(self._model)
-        if self._pending is not None:
-            for variable, value in zip(state_variables(self._model), self._pending, strict=True):
-                variable.value.assign(value, read_value=False)
-            self._pending = None  # only now: other threads may predict meanwhile
+        with self._looking:
+            _build_optimizer(self._model)
+            if self._pending is not None:
+                for variable, value in zip(
+                    state_variables(self._model), self._pending, strict=True
+                ):
+                    variable.value.assign(value, read_value=False)
+                self._pending = None  # only now: other threads may predict meanwhile
         return self._model
 
     @property
@@ -74,14 +109,17 @@ class Net:
     def wants_keras(self):
         """Whether Keras has to train the model, by its own loop or the class's."""
         own = ("fit", "evaluate", "make_train_function", "make_test_function")
-        return self._model.run_eagerly or _overrides(self._model, own)
+        model = self._made
+        return model is not None and (model.run_eagerly or _overrides(model, own))
 
     @property
     def needs_keras_to_predict(self):
         """Whether its class predicts in its own way, or a batch depends on the one before."""
         own = ("predict", "predict_step", "make_predict_function")
-        layers = self._model.layers
-        return _overrides(self._model, own) or any(getattr(one, "stateful", 0) for one in layers)
+        model = self._made
+        return model is not None and (
+            _overrides(model, own) or any(getattr(one, "stateful", 0) for one in model.layers)
+        )
 
     def hand_over(self):
         """Return the model to somebody who may keep and change it.
@@ -109,17 +147,26 @@ class Net:
 
     def load_into(self, program):
         """Start a program from this net's values."""
-        if program.worker is not self._model:
+        if program.worker is not self._made:
             if not program.state_starts_at_zero:
                 _build_optimizer(self._model)
-            program.load(self._pending or [v.value for v in state_variables(self._model)])
+            program.load(self._newest())
 
     def take_from(self, program):
         """Take over a program's values; they reach the model's variables when it is looked at."""
-        if program.worker is not self._model:
+        if program.worker is not self._made:
             self._pending = program.dump()
             if self._handed_over is not None:
                 self.model  # noqa: B018  (the values reach the model's variables)
+
+    def _newest(self):
+        """Look up the values of all variables; those of its optimizer may be left out."""
+        pending = self._pending  # another thread may just be putting it into the model
+        if pending is not None:
+            return pending
+        if self._made is None:
+            return self._blueprint.start
+        return [variable.value for variable in state_variables(self._made)]
 
     @contextlib.contextmanager
     def training_program(self, example):
@@ -159,8 +206,9 @@ class Net:
 
         if self._handed_over is not None and not self._handed_over.is_current():
             self._notice_changes()
-        values = self._pending or [v.value for v in self._model.variables]
-        values = values[: len(self._model.variables)]
+        made = self._made is not None
+        n_variables = len(self._made.variables) if made else self._blueprint.n_variables
+        values = self._newest()[:n_variables]
         steady = batch_size is None and rows.is_table and rows.n_rows <= MAX_STEADY_ROWS
         large = max(1, min(8192, _PREDICT_BYTES // rows.row_bytes))
         block = BLOCK_ROWS if steady else batch_size or large
@@ -294,10 +342,6 @@ def _overrides(model, names):
     import keras
 
     return any(getattr(type(model), name) is not getattr(keras.Model, name) for name in names)
-
-
-def _variable_bytes(model):
-    return sum(v.value.dtype.size * int(np.prod(v.shape)) for v in model.variables)
 
 
 def _padded(array, n_rows):

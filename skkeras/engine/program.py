@@ -169,31 +169,33 @@ class Program:
         n_segments = tf.shape(segment_steps)[0]
 
         def run_step(i, row, logs):
-            next_row = row + batch_rows[i]
+            next_row = row + tf.gather(batch_rows, i)
             new_logs = step(_rows_between(batch, row, next_row))
-            return i + 1, next_row, logs if from_metrics else _stack(new_logs, log_keys)
+            return i + 1, next_row, logs if from_metrics else tf.stack(_scalars(new_logs, log_keys))
 
         def run_segment(k, i, row, values):
-            tf.cond(starts_epoch[k], lambda: _grouped(self.worker.reset_metrics), tf.no_op)
-            last = i + segment_steps[k]
+            starts = tf.gather(starts_epoch, k)
+            tf.cond(starts, lambda: _grouped(self.worker.reset_metrics), tf.no_op)
+            last = i + tf.gather(segment_steps, k)
             i, row, logs = tf.while_loop(
                 lambda i, row, logs: i < last,
                 run_step,
                 (i, row, tf.zeros((0 if from_metrics else len(log_keys),), tf.float64)),
             )
             if from_metrics:
-                logs = _stack(self.worker.get_metrics_result(), log_keys)
+                logs = _scalars(self.worker.get_metrics_result(), log_keys)
+            else:
+                logs = tf.unstack(logs, num=len(log_keys))
             # Not the other logs: a metric may be undefined for some data.
-            checks = [
-                tf.math.is_finite(logs[i]) for i in range(len(log_keys)) if log_keys[i] == "loss"
-            ]
+            named = zip(log_keys, logs, strict=True)
+            checks = [tf.math.is_finite(log) for name, log in named if name == "loss"]
             checks += [
                 tf.reduce_all(tf.math.is_finite(v.value))
                 for v in self.worker.weights  # moving statistics, too
                 if v.value.dtype.is_floating
             ]
-            finite = tf.cast(tf.reduce_all(tf.stack(checks)), tf.float64)
-            return k + 1, i, row, values.write(k, tf.concat([logs, [finite]], 0))
+            finite = tf.cast(tf.reduce_all(checks), tf.float64)
+            return k + 1, i, row, values.write(k, tf.stack([*logs, finite]))
 
         _, _, _, values = tf.while_loop(
             lambda k, *_: k < n_segments,
@@ -209,15 +211,15 @@ class Program:
         step, log_keys, from_metrics = self._step(self.worker.test_step, specs)
 
         def run_step(i, row, _):
-            next_row = row + batch_rows[i]
+            next_row = row + tf.gather(batch_rows, i)
             logs = step(_rows_between(batch, row, next_row))
-            return i + 1, next_row, _stack(logs, log_keys)
+            return i + 1, next_row, tf.stack(_scalars(logs, log_keys))
 
         n_steps = tf.shape(batch_rows)[0]
         start = (0, 0, tf.zeros((len(log_keys),), tf.float64))
         _, _, logs = tf.while_loop(lambda i, row, logs: i < n_steps, run_step, start)
         if from_metrics:
-            logs = _stack(self.worker.get_metrics_result(), log_keys)
+            logs = tf.stack(_scalars(self.worker.get_metrics_result(), log_keys))
         return tf.constant(log_keys), logs
 
     def _step(self, keras_step, specs):
@@ -349,12 +351,13 @@ def _rows_between(batch, start, stop):
     return tf.nest.map_structure(lambda rows: tf.gather(rows, numbers), batch)
 
 
-def _stack(logs, names):
+def _scalars(logs, names):
     import tensorflow as tf
 
     logs = _flat(logs)
     # As Python's floats, so that a float64 net's logs lose nothing.
-    return tf.stack([tf.cast(tf.reshape(logs[name], ()), tf.float64) for name in names])
+    scalars = [tf.cast(logs[name], tf.float64) for name in names]
+    return [one if one.shape.rank == 0 else tf.reshape(one, ()) for one in scalars]
 
 
 def _flat(logs):

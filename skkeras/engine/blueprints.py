@@ -1,0 +1,132 @@
+"""Blueprints: nets that needn't be made again before somebody looks at them.
+
+Keras takes 10 ms to make a small net, as long as 120 of its training steps. What a preset makes
+depends on plain values, Keras's settings and the seed alone. So the next fit with the same ones
+(the next fold of a search, the same search again) starts from the weights that were made then, and
+its net is made when somebody asks for it. What a user's builder makes isn't known until it is made.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+from skkeras.engine.building import make_seeded
+from skkeras.engine.cache import blueprints
+from skkeras.engine.net import Net, state_variables
+
+# Of the weights that are kept; next to the training of a larger net, making it is little.
+_MAX_BYTES = 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class _Settings:
+    """Keras's settings that decide what a net of Keras's own layers is like."""
+
+    floatx: str
+    epsilon: float
+    image_data_format: str
+    dtype_policy: str
+
+    @classmethod
+    def current(cls):
+        """Read them; None if these values don't tell."""
+        import keras
+
+        config, policy = keras.config, keras.config.dtype_policy()
+        if type(policy) is not keras.dtype_policies.DTypePolicy:
+            return None
+        return cls(config.floatx(), config.epsilon(), config.image_data_format(), policy.name)
+
+    def call(self, make):
+        """Call ``make()`` with these settings, in a thread that makes a net."""
+        before = self.current()
+        if before == self:
+            return make()
+        self._set()
+        try:
+            return make()
+        finally:
+            before._set()
+
+    def _set(self):
+        import keras
+
+        keras.config.set_floatx(self.floatx)
+        keras.config.set_epsilon(self.epsilon)
+        keras.config.set_image_data_format(self.image_data_format)
+        keras.config.set_dtype_policy(self.dtype_policy)
+
+
+def _key(recipe, seed):
+    """Tell what a net depends on, or None where that isn't known before it is made."""
+    import keras
+
+    settings = _Settings.current()
+    if recipe.key is None or settings is None:
+        return None
+    # A name may stand for a class of the user's.
+    if any(name.rpartition(">")[2] in recipe.key for name in keras.saving.get_custom_objects()):
+        return None
+    return recipe.key, seed, settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Blueprint:
+    """What is known of a net that was made before.
+
+    Parameters
+    ----------
+    make : callable
+        Makes such a net.
+    start : list of tensors
+        The values of its variables, then those that its optimizer has from the start.
+    n_variables : int
+        How many of them are the net's own.
+    fingerprint : str
+        Which programs train it.
+    facts : object
+        What was found out about it.
+    """
+
+    make: Any
+    start: list
+    n_variables: int
+    fingerprint: str
+    facts: Any
+
+
+def make_net(recipe, seed, look_at):
+    """Make the net of a recipe and a seed, or one that is made when somebody looks at it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its ``key`` tells what it depends on, if that is known.
+    seed : int
+        Of everything random about the net.
+    look_at : callable
+        ``look_at(model)`` checks a model and returns facts about it.
+
+    Returns
+    -------
+    net : Net
+    facts : object
+        As ``look_at`` returned them.
+    """
+    import tensorflow as tf
+
+    key = _key(recipe, seed)
+    if key is not None and (known := blueprints.get(key)) is not None:
+        return Net(None, recipe, recipe.settings, known), known.facts
+    model = make_seeded(recipe, seed)
+    facts = look_at(model)
+    net = Net(model, recipe, recipe.settings)
+    if key is not None and net.is_ordinary and net.n_bytes <= _MAX_BYTES:
+        settings = key[-1]
+        make = functools.partial(
+            make_seeded, functools.partial(settings.call, recipe.without_data()), seed
+        )
+        start = [tf.identity(variable.value) for variable in state_variables(model)]
+        known = Blueprint(make, start, len(model.variables), net.fingerprint, facts)
+        blueprints.put(key, known)
+    return net, facts

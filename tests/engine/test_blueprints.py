@@ -1,0 +1,219 @@
+"""A net that was made before is made again only when somebody looks at it."""
+
+import threading
+
+import cloudpickle
+import keras
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+import skkeras
+from skkeras import KerasClassifier, KerasRegressor
+from skkeras.engine import blueprints
+
+
+@pytest.fixture(autouse=True)
+def nothing_cached():
+    skkeras.clear_cache()
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The seeds of the nets that were made for users."""
+    seeds, make_seeded = [], blueprints.make_seeded
+
+    def noted(make, seed):
+        seeds.append(seed)
+        return make_seeded(make, seed)
+
+    monkeypatch.setattr(blueprints, "make_seeded", noted)
+    return seeds
+
+
+def net(**changes):
+    return KerasClassifier(**{"epochs": 2, "random_state": 0, "model__units": 5, **changes})
+
+
+def weights(estimator):
+    model = estimator.model_
+    return [variable.numpy() for variable in [*model.variables, *model.optimizer.variables]]
+
+
+def assert_same_bits(some, others):
+    for one, other in zip(some, others, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_next_fit_makes_no_net_and_predicts_the_same(X, labels, made):
+    first = net().fit(X, labels)
+    next_one = clone(first).fit(X, labels)
+    assert next_one.score(X, labels) == first.score(X, labels)
+    np.testing.assert_array_equal(next_one.predict_proba(X), first.predict_proba(X))
+    assert next_one.history_ == first.history_
+    assert len(made) == 1
+    assert_same_bits(weights(next_one), weights(first))
+    assert len(made) == 2  # model_ is made for who looks at it
+
+
+def test_a_net_that_is_made_later_is_the_one_that_is_made_at_once(X, labels):
+    first = net().fit(X, labels).model_
+    later = net().fit(X, labels).model_
+    assert later is not first
+    assert [layer.name for layer in later.layers] == [layer.name for layer in first.layers]
+    assert later.get_config() == first.get_config()
+    assert later.get_compile_config() == first.get_compile_config()
+    later.layers[-1].kernel.assign(later.layers[-1].kernel * 0)
+    assert np.any(first.layers[-1].kernel.numpy())
+    assert_same_bits(weights(net().fit(X, labels)), weights(net().fit(X, labels)))
+
+
+def test_initialize_gives_the_untrained_net(X, labels, made):
+    first = net().initialize(X, labels)
+    start = first.predict_proba(X)
+    weights_of_first = weights(first)
+    first.fit(X, labels)
+    again = net().initialize(X, labels)
+    assert len(made) == 1
+    np.testing.assert_array_equal(again.predict_proba(X), start)
+    assert_same_bits(weights(again), weights_of_first)
+
+
+@pytest.mark.parametrize("looks_first", [False, True])
+def test_training_goes_on(X, labels, looks_first):
+    def twice():
+        one = net(warm_start=True).fit(X, labels)
+        if looks_first:
+            one.model_.summary(print_fn=str)
+        return weights(one.set_params(epochs=3).fit(X, labels).partial_fit(X, labels))
+
+    assert_same_bits(twice(), twice())
+
+
+def test_it_goes_into_a_pickle(X, labels, made):
+    net().fit(X, labels)
+    fitted = net().fit(X, labels)
+    loaded = cloudpickle.loads(cloudpickle.dumps(fitted))
+    np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
+    assert_same_bits(weights(loaded), weights(fitted))
+
+
+def test_callbacks_see_a_model(X, labels):
+    class Look(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.optimizer.learning_rate = 0.5
+
+    plain = [weights(net(callbacks=[Look()]).fit(X, labels)) for _ in range(2)]
+    assert_same_bits(*plain)
+    assert plain[0][-1].shape == net().fit(X, labels).model_.optimizer.variables[-1].shape
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"random_state": 1},
+        {"model__units": 6},
+        {"model__units": [5, 5]},
+        {"model__activation": "tanh"},
+        {"optimizer": "sgd"},
+        {"optimizer__learning_rate": 0.5},
+        {"loss": "categorical_crossentropy"},
+        {"metrics": ["accuracy"]},
+        {"compile__jit_compile": False},
+    ],
+)
+def test_whatever_differs_makes_another_net(X, labels, made, change):
+    net().fit(X, labels)
+    other = net(**change).fit(X, labels)
+    assert len(made) == 2
+    skkeras.clear_cache()
+    assert_same_bits(weights(clone(other).fit(X, labels)), weights(other))
+
+
+def test_other_data_makes_another_net(X, labels, binary, values, made):
+    net().fit(X, labels)
+    net().fit(X[:, :3], labels)
+    net().fit(X, binary)
+    KerasRegressor(epochs=2, random_state=0, model__units=5).fit(X, values)
+    assert len(made) == 4
+    net().fit(X[:40], labels[:40])  # a fold
+    net().fit(X.astype("float32"), labels)
+    assert len(made) == 4
+
+
+def test_a_builder_is_called_for_every_fit(X, labels):
+    calls = []
+
+    def build(n_classes):
+        calls.append(n_classes)
+        return keras.Sequential([keras.layers.Dense(n_classes, activation="softmax")])
+
+    builder = KerasClassifier(build, epochs=1, random_state=0)
+    builder.fit(X, labels)
+    n_calls = len(calls)
+    clone(builder).fit(X, labels)
+    assert len(calls) > n_calls
+
+
+def test_an_object_among_the_parameters_makes_another_net(X, labels, made):
+    for _ in range(2):
+        net(optimizer=keras.optimizers.Adam()).fit(X, labels)
+    assert len(made) == 2
+
+
+def test_a_name_that_users_registered_is_looked_up_each_time(X, labels, made):
+    registered = keras.saving.get_custom_objects()
+    registered["package>lion"] = keras.optimizers.SGD
+    try:
+        for _ in range(2):
+            net(optimizer="lion").fit(X, labels)
+    finally:
+        del registered["package>lion"]
+    assert len(made) == 2
+
+
+def test_settings_of_keras_belong_to_the_net(X, labels, made):
+    net().fit(X, labels)
+    fitted = net().fit(X, labels)
+    assert len(made) == 1
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    keras.config.set_image_data_format("channels_first")
+    try:
+        assert fitted.model_.layers[0].dtype_policy.name == "float32"
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        assert keras.config.image_data_format() == "channels_first"
+        other = net().fit(X, labels)
+        assert len(made) == 3
+        assert other.model_.layers[0].dtype_policy.name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy(before)
+        keras.config.set_image_data_format("channels_last")
+
+
+def test_threads_that_look_at_it_see_one_model(X, labels):
+    net().fit(X, labels)
+    fitted = net().fit(X, labels)
+    models = []
+    threads = [threading.Thread(target=lambda: models.append(fitted.model_)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(models) == 4
+    assert all(model is models[0] for model in models)
+    np.testing.assert_array_equal(fitted.predict_proba(X), net().fit(X, labels).predict_proba(X))
+
+
+def test_what_is_kept_is_small_and_can_be_freed(X, labels, made):
+    net(model__units=[300, 1000]).fit(X, labels)
+    assert len(blueprints.blueprints) == 0
+    net().fit(X, labels)
+    assert len(blueprints.blueprints) == 1
+    skkeras.clear_cache()
+    assert len(blueprints.blueprints) == 0
+    fitted = net().fit(X, labels)
+    for seed in range(blueprints.blueprints.max_entries + 5):
+        net(random_state=seed, epochs=1).initialize(X, labels)
+    assert len(blueprints.blueprints) == blueprints.blueprints.max_entries
+    assert fitted.model_.built
