@@ -12,7 +12,8 @@ from typing import Any
 
 from skkeras.engine.building import make_seeded
 from skkeras.engine.cache import blueprints
-from skkeras.engine.net import Net, state_variables
+from skkeras.engine.fingerprint import is_shareable
+from skkeras.engine.net import Net, state_variables, variable_bytes
 
 # Of the weights that are kept; next to the training of a larger net, making it is little.
 _MAX_BYTES = 2**20
@@ -121,12 +122,18 @@ def make_net(recipe, seed, look_at):
     model = make_seeded(recipe, seed)
     facts = look_at(model)
     net = Net(model, recipe, recipe.settings)
-    if key is not None and net.is_ordinary and net.n_bytes <= _MAX_BYTES:
-        settings = key[-1]
-        make = functools.partial(
-            make_seeded, functools.partial(settings.call, recipe.without_data()), seed
-        )
-        start = [tf.identity(variable.value) for variable in state_variables(model)]
-        known = Blueprint(make, start, len(model.variables), net.fingerprint, facts)
-        blueprints.put(key, known)
-    return net, facts
+    if key is None or variable_bytes(model) > _MAX_BYTES or not _is_ordinary(net):
+        return net, facts
+    make = functools.partial(
+        make_seeded, functools.partial(key[-1].call, recipe.without_data()), seed
+    )
+    start = [tf.identity(variable.value) for variable in state_variables(model)]
+    known = Blueprint(make, start, len(model.variables), net.fingerprint, facts)
+    blueprints.put(key, known)
+    return Net(model, recipe, recipe.settings, known), facts
+
+
+def _is_ordinary(net):
+    """Tell whether shared programs train a net and predict with it."""
+    shares = is_shareable(net.fingerprint)
+    return shares and not net.wants_keras and not net.needs_keras_to_predict

@@ -34,13 +34,13 @@ class Net:
     ----------
     model : keras.Model or None
         Built and compiled. Its optimizer gets its variables when somebody looks at the model:
-        next to a short fit, making them takes long. None with a blueprint.
+        next to a short fit, making them takes long. None if a blueprint makes it.
     make : callable or None, default=None
         Makes such a model again, for a worker. None: the model has its own programs.
     settings : object, default=None
         What decides the compiled function besides the model and its optimizer: loss and metrics.
     blueprint : skkeras.engine.blueprints.Blueprint or None, default=None
-        Makes the model when somebody looks at it.
+        Makes the model when somebody looks at it, if it isn't there.
     """
 
     def __init__(self, model, make=None, settings=None, blueprint=None):
@@ -52,9 +52,10 @@ class Net:
         self._own_programs = {}
         self._own_predictors = {}
         self._handed_over = None  # what the model was like when its user was last seen with it
+        self._is_new = True  # nobody has looked at the model or trained it
         self._looking = threading.RLock()
         if blueprint is None:
-            self._shares = make is not None and self.n_bytes <= MAX_SHARED_BYTES
+            self._shares = make is not None and variable_bytes(model) <= MAX_SHARED_BYTES
             self._fingerprint = self._fingerprint_of(model) if self._shares else None
         else:
             self._shares, self._fingerprint = True, blueprint.fingerprint
@@ -68,20 +69,9 @@ class Net:
         return self._made
 
     @property
-    def is_ordinary(self):
-        """Whether it is trained and predicts by shared programs."""
-        shares = self._shares and is_shareable(self._fingerprint)
-        return shares and not self.wants_keras and not self.needs_keras_to_predict
-
-    @property
     def fingerprint(self):
-        """What tells which programs train it, see `skkeras.engine.fingerprint`."""
+        """What tells which programs may train it, see `skkeras.engine.fingerprint`."""
         return self._fingerprint
-
-    @property
-    def n_bytes(self):
-        """How large its weights are."""
-        return sum(v.value.dtype.size * int(np.prod(v.shape)) for v in self._model.variables)
 
     def forget_recipe(self):
         """Let go of what the recipe holds (training data, perhaps); programs stay shared."""
@@ -90,6 +80,7 @@ class Net:
     @property
     def model(self):
         """The model, with a built optimizer and the newest values in its variables."""
+        self._is_new = False
         with self._looking:
             _build_optimizer(self._model)
             if self._pending is not None:
@@ -154,6 +145,7 @@ class Net:
 
     def take_from(self, program):
         """Take over a program's values; they reach the model's variables when it is looked at."""
+        self._is_new = False
         if program.worker is not self._made:
             self._pending = program.dump()
             if self._handed_over is not None:
@@ -259,6 +251,9 @@ class Net:
         return program
 
     def _make_worker(self):
+        if self._blueprint is not None and self._is_new and self._made is not None:
+            worker, self._made = self._made, None
+            return worker
         try:
             return self._make and make_seeded(self._make, seed=0)
         except SharedVariablesError:
@@ -348,3 +343,8 @@ def _padded(array, n_rows):
     if not n_rows:
         return array
     return np.concatenate([array, np.zeros((n_rows, *array.shape[1:]), array.dtype)])
+
+
+def variable_bytes(model):
+    """Return how many bytes a model's weights take."""
+    return sum(v.value.dtype.size * int(np.prod(v.shape)) for v in model.variables)

@@ -53,7 +53,32 @@ def test_the_next_fit_makes_no_net_and_predicts_the_same(X, labels, made):
     assert next_one.history_ == first.history_
     assert len(made) == 1
     assert_same_bits(weights(next_one), weights(first))
-    assert len(made) == 2  # model_ is made for who looks at it
+    assert len(made) == 3  # model_ is made for who looks at it
+
+
+def test_the_first_net_is_what_the_program_runs_on(X, labels, made):
+    first = net().fit(X, labels)
+    model = first.model_
+    start = [variable.numpy() for variable in model.variables]
+    net(epochs=20).fit(X, labels)
+    assert_same_bits([variable.numpy() for variable in model.variables], start)
+    other = net(random_state=1).initialize(X, labels)  # the program is there: it keeps its net
+    n_made = len(made)
+    assert other.model_.built
+    assert len(made) == n_made
+    other.fit(X, labels)
+    assert_same_bits(weights(other), weights(net(random_state=1).fit(X, labels)))
+
+
+@pytest.mark.parametrize("method", ["evaluate", "fit", "partial_fit"])
+def test_a_net_that_was_looked_at_keeps_its_model(X, labels, method):
+    one = net(warm_start=True).initialize(X, labels)
+    model = one.model_
+    model.layers[0].kernel.assign(model.layers[0].kernel + 1)
+    getattr(one, method)(X, labels)
+    assert one.model_ is model
+    getattr(one, method)(X, labels, sample_weight=np.linspace(0.5, 1, 60))  # another program
+    assert one.model_ is model
 
 
 def test_a_net_that_is_made_later_is_the_one_that_is_made_at_once(X, labels):
