@@ -362,7 +362,9 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
         """Make a net for X and y; a builder that asks for X gets only the rows that are seen."""
         facts = builder_facts(X, y, self._target, self._source(self.model), seen)
         recipe = self._recipe(self._net_parameters(), self._target, facts, input_specs(X))
-        self._net, self._facts = make_net(recipe, build_seed, lambda model: self._look_at(model, X))
+        net, self._facts = make_net(recipe, build_seed, lambda model: self._look_at(model, X))
+        check_method_names(net, self._routed)
+        self._net = net
         self._made_with = self._net_parameters()
         self._builder_facts = recipe.without_data().facts
 
@@ -373,7 +375,6 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
         loss = by_output(loss_facts(model.loss), shape)
         self._target.check_net(shape, loss)
         check_ending(model, loss)
-        check_method_names(model, self._routed)
         return NetFacts(specs, input_dtypes(model, X), shape, float_dtype(model), loss)
 
     def _net_parameters(self):

@@ -222,13 +222,13 @@ def check_not_owned(routed):
             )
 
 
-def check_method_names(model, routed):
+def check_method_names(net, routed):
     """Raise if a routed parameter has a name that the model's own method doesn't take.
 
     Parameters
     ----------
-    model : keras.Model
-        A subclass may have methods with other parameters.
+    net : Net
+        The class of its model may have methods with other parameters.
     routed : dict
         Routed parameters.
 
@@ -238,7 +238,8 @@ def check_method_names(model, routed):
         The message names the nearest one.
     """
     for prefix in ("fit", "predict"):
-        check_keywords(prefix, getattr(model, prefix), split_routed(routed)[prefix], _OWNED)
+        if names := split_routed(routed)[prefix]:
+            check_keywords(prefix, getattr(net.structure, prefix), names, _OWNED)
 
 
 def builder_facts(X, y, target, source, seen=None):

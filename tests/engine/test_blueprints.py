@@ -11,6 +11,7 @@ from sklearn.base import clone
 import skkeras
 from skkeras import KerasClassifier, KerasRegressor
 from skkeras.engine import blueprints
+from skkeras.exceptions import ParameterNameError
 
 
 @pytest.fixture(autouse=True)
@@ -242,3 +243,16 @@ def test_what_is_kept_is_small_and_can_be_freed(X, labels, made):
         net(random_state=seed, epochs=1).initialize(X, labels)
     assert len(blueprints.blueprints) == blueprints.blueprints.max_entries
     assert fitted.model_.built
+
+
+def test_what_a_method_does_not_take_is_an_error_each_time(X, labels):
+    net().fit(X, labels)
+    for _ in range(2):
+        with pytest.raises(ParameterNameError, match="verbose"):
+            net(fit__verbos=1).fit(X, labels)
+
+
+def test_a_target_the_net_cannot_learn_is_an_error_each_time(X, values):
+    for _ in range(2):
+        with pytest.raises(ValueError, match="binary_crossentropy"):
+            KerasRegressor(epochs=1, random_state=0, loss="binary_crossentropy").fit(X, values)
