@@ -48,6 +48,8 @@ def main():
     print(f"Installing {requirement} (TensorFlow is large, so the first time takes minutes)")
     sys.stdout.flush()
     pip = [sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "--quiet"]
+    if not sys.dont_write_bytecode:
+        pip.append("--no-compile")  # Python compiles what is imported, a fraction of TensorFlow
     run = [str(PYTHON), "-m", *command, *arguments.options]
     for step in ([*pip, "--editable", requirement], run):
         if code := subprocess.run(step, cwd=ROOT).returncode:

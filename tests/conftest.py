@@ -1,6 +1,7 @@
 """Data that tests share. It can't be written to, so a fit that changes its arguments fails."""
 
 import contextlib
+import gc
 
 import numpy as np
 import pytest
@@ -11,6 +12,20 @@ with contextlib.suppress(ImportError):  # it isn't among the lowest versions tha
     # The same examples every time, however slow the machine.
     settings.register_profile("repeatable", deadline=None, derandomize=True)
     settings.load_profile("repeatable")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Import without collecting garbage, and leave what was imported out of later collections.
+
+    TensorFlow's modules are hundreds of thousands of objects that live as long as the process.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _read_only(array):

@@ -1285,6 +1285,8 @@ def test_nothing_is_drawn_or_named_or_changed():
 
 def test_the_first_call_in_a_process_draws_nothing():
     code = """
+        import gc
+        gc.disable()  # imports are faster
         import random, numpy, keras
         from skkeras.engine.fingerprint import fingerprint
         {call}

@@ -88,7 +88,8 @@ def learning_rate(epoch, rate):
 
 # Loads every file in a folder, and tells what each predicts and how those named train on.
 FRESH_PROCESS = """
-import pathlib, pickle, sys
+import gc, pathlib, pickle, sys
+gc.disable()  # imports are faster
 import joblib
 
 folder = pathlib.Path(sys.argv[1])
