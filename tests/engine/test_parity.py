@@ -21,6 +21,9 @@ from skkeras.engine.net import Net, state_variables
 from skkeras.engine.rows import Rows
 from skkeras.engine.training import Schedule
 
+# Measuring coverage takes a fifth of the time, and other tests reach the same lines.
+pytestmark = pytest.mark.no_cover
+
 keras = pytest.importorskip("keras")
 layers, optimizers = keras.layers, keras.optimizers
 schedules = optimizers.schedules
