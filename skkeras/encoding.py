@@ -4,6 +4,8 @@ Those of many rows are looked at block by block, and encoded when a batch of the
 training takes no more memory for more rows.
 """
 
+import collections
+
 import numpy as np
 
 # Up to this size encoding all rows at once is faster than some of them for every call; above it,
@@ -132,29 +134,69 @@ def blocks(array):
         yield np.asarray(block) if isinstance(block, Encoded) else block
 
 
-def few_labels(y):
-    """Find the distinct values of an array, if they are few.
+def few_rows(y):
+    """Find a few rows with the same labels as y, to sort and to compare as a whole.
 
     Parameters
     ----------
-    y : array
-        Any shape.
+    y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
+        Labels.
 
     Returns
     -------
-    labels : array of shape (n_labels,) or None
-        What `numpy.unique` returns; None if there are tens of thousands.
+    rows : array-like or sparse matrix
+        y itself, if it is small or most of its values come once or it isn't an array.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from skkeras.encoding import few_labels
-    >>> few_labels(np.array(["b", "a", "b"]))
-    array(['a', 'b'], dtype='<U1')
+    >>> from skkeras.encoding import few_rows
+    >>> few_rows(np.arange(2_000_000) % 2)
+    array([0, 1, 0, 1, 0, 1, 0, 1, 0, 1])
     """
+    if not isinstance(y, np.ndarray) or y.nbytes <= WHOLE_BYTES or y.ndim > 2:
+        return y
+    try:
+        labels = _few_labels(y)
+    except TypeError:  # they have no order, as others will say
+        return y
+    # scikit-learn warns where there are half as many labels as rows: they may be numbers.
+    if labels is None or len(labels) * 2 > len(y):
+        return y
+    return np.resize(labels, (5 * len(labels), *y.shape[1:]))
+
+
+def _few_labels(y):
     labels = np.unique(y[:0])
     for block in blocks(y):
         labels = np.union1d(labels, np.unique(block))
         if len(labels) > _MAX_LABELS:
             return None
     return labels
+
+
+def label_counts(parts):
+    """Count labels.
+
+    Parameters
+    ----------
+    parts : iterable of array of shape (n_rows,)
+        The labels, some after the others.
+
+    Returns
+    -------
+    counts : dict
+        How often each comes, in their order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.encoding import label_counts
+    >>> label_counts([np.array(["b", "a"]), np.array(["b"])])
+    {'a': 1, 'b': 2}
+    """
+    counter: collections.Counter = collections.Counter()
+    for part in parts:
+        labels, numbers = np.unique(part, return_counts=True)
+        counter.update(dict(zip(labels.tolist(), numbers.tolist(), strict=True)))
+    return {label: counter[label] for label in sorted(counter)}

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from skkeras.encoding import WHOLE_BYTES, blocks, encoded, few_labels
+from skkeras.encoding import blocks, encoded, few_rows
 
 # Of Keras's own losses, those that take class numbers where the net has a unit for each class.
 _SPARSE_LOSSES = {"sparse_categorical_crossentropy", "crossentropy", "ce"}
@@ -239,7 +239,7 @@ class OneHot(Labels):
 
     def strata(self, y):
         """The class of each sample, to stratify splits by."""
-        return np.asarray(y).argmax(axis=1)
+        return np.concatenate([_dense(rows).argmax(axis=1) for rows in blocks(y)])
 
     def _labels(self, codes):
         return np.eye(len(self.classes), dtype=self.dtype)[codes]
@@ -533,7 +533,7 @@ def classification_target(y, loss_name=None, classes=None):
     >>> classification_target(["b", "a", "c"]).kind
     'multiclass'
     """
-    some = _few_rows(y)
+    some = few_rows(y)
     check_classification_targets(some)
     kind = type_of_target(some, input_name="y")
     if kind == "multilabel-indicator":
@@ -548,20 +548,6 @@ def classification_target(y, loss_name=None, classes=None):
             "sklearn.multioutput.MultiOutputClassifier to learn several columns."
         )
     return Labels(np.asarray(some) if classes is None else classes)
-
-
-def _few_rows(y):
-    """Return rows with the same labels as a large y, few enough to sort and compare as a whole."""
-    if not isinstance(y, np.ndarray) or y.nbytes <= WHOLE_BYTES or y.ndim > 2 or not y.size:
-        return y
-    try:
-        labels = few_labels(y)
-    except TypeError:  # they can't be ordered, as is told elsewhere
-        return y
-    # Where most labels come once scikit-learn warns: these may be numbers.
-    if labels is None or len(labels) * 2 > len(y):
-        return y
-    return np.resize(labels, (5 * len(labels), *y.shape[1:]))
 
 
 def _dense(y):
