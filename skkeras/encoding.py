@@ -195,7 +195,7 @@ def label_counts(parts):
     >>> label_counts([np.array(["b", "a"]), np.array(["b"])])
     {'a': 1, 'b': 2}
     """
-    counter: collections.Counter = collections.Counter()
+    counter = collections.Counter()
     for part in parts:
         labels, numbers = np.unique(part, return_counts=True)
         counter.update(dict(zip(labels.tolist(), numbers.tolist(), strict=True)))

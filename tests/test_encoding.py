@@ -32,7 +32,7 @@ def weights(net):
         (KerasRegressor, X[:, 0].astype("float64")),
         (KerasRegressor, SEVERAL),
     ],
-    ids="classes binary strings objects one-hot sparse several sparse-several floats ints".split(),
+    ids=lambda value: getattr(value, "__name__", f"{type(value).__name__}-{value.dtype}"),
 )
 @pytest.mark.parametrize("is_weighted", [False, True], ids=["all", "some-weighted"])
 def test_many_targets_train_bit_for_bit_like_few(monkeypatch, make, y, is_weighted):
