@@ -2,10 +2,12 @@
 
 import concurrent.futures
 import contextlib
+import threading
 
 import numpy as np
 
 from skkeras.data.shuffling import block_order
+from skkeras.data.stopping import check_stopped, stoppable
 from skkeras.engine.rows import leaves, map_leaves
 
 
@@ -69,6 +71,7 @@ class Epoch:
             return
         n_rows = len(leaves(x)[0])
         for first in range(0, n_rows, self._batch_size):
+            check_stopped()
             step = slice(first, first + self._batch_size)
             batch = map_leaves(lambda leaf, step=step: leaf[step], x)
             seed = [self._seed, (start + first) // self._batch_size]
@@ -139,16 +142,24 @@ def read_ahead(take, plan, *, in_thread):
     Yields
     ------
     calls : iterator of (call, rows)
-        An error in the thread comes out of it. When the context ends so does the thread.
+        An error in the thread comes out of it. When the context ends so does the thread, after
+        the block of rows that it is reading.
     """
     if not in_thread:
         yield ((call, take(call)) for call in plan)
         return
+    stop = threading.Event()
+
+    def taken(call):
+        with stoppable(stop.is_set):
+            return take(call)
+
     with concurrent.futures.ThreadPoolExecutor(1, "skkeras-reader") as pool:
-        calls = _ahead(pool, take, plan)
+        calls = _ahead(pool, taken, plan)
         try:
             yield calls
         finally:
+            stop.set()
             calls.close()
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -322,3 +322,28 @@ def test_what_would_lose_something_is_refused(array):
 def test_sizes_are_checked(name):
     with pytest.raises(ValueError, match=f"{name} == 0, must be >= 1"):
         data.lazy(np.zeros(3)).with_sizes(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    "compare",
+    [
+        lambda X: X == 1,
+        lambda X: 1 != X,
+        lambda X: np.ones(3) == X,
+        lambda X: np.int64(1) == X,
+        lambda X: X == X,  # noqa: PLR0124
+        lambda X: X in [None],
+    ],
+)
+def test_values_are_not_compared_quietly(compare):
+    with pytest.raises(TypeError, match=r"== or !=.*LazyArray.*X\.map\(lambda rows: rows == value"):
+        compare(data.lazy(np.arange(3.0)))
+
+
+def test_what_is_not_compared_has_a_hash_and_may_be_asked_for_itself():
+    X = data.lazy(np.arange(3.0))
+    assert {X: "x"}[X] == "x"
+    assert X in [X]
+    assert hash(X) != hash(data.lazy(np.arange(3.0)))
+    assert np.asarray(X.map(lambda rows: rows == 1, dtype=bool)).tolist() == [False, True, False]
+    assert len(pickle.loads(pickle.dumps(X))) == 3

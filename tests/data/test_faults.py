@@ -294,3 +294,31 @@ def test_ctrl_c_does_not_wait_for_epochs_of_slow_rows():
     assert time.perf_counter() - begun[0] < 5
     assert net.n_iter_ > 0
     assert not readers()
+
+
+@pytest.mark.parametrize("reads_slowly", ["map", "augment"])
+def test_ctrl_c_does_not_wait_for_the_rest_of_a_shuffle_group(reads_slowly):
+    begun, seen = threading.Event(), []
+
+    def slow(x):
+        seen.append(len(x))
+        begun.set()
+        time.sleep(0.1)
+        return x
+
+    def interrupt():
+        begun.wait()
+        time.sleep(0.3)
+        _thread.interrupt_main()
+
+    X = data.lazy(np.zeros((6400, 1), "float32")).with_sizes(block_bytes=4 * 64)
+    options = {"augment": slow, "batch_size": 64} if reads_slowly == "augment" else {}
+    X = X.map(slow) if reads_slowly == "map" else np.zeros((6400, 1), "float32")
+    net = KerasRegressor("linear", epochs=2, **options)
+    threading.Thread(target=interrupt).start()
+    begin = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, np.zeros(6400))  # a group, or an epoch, takes 10 s
+    assert time.perf_counter() - begin < 5
+    assert len(seen) < 60
+    assert not readers()
