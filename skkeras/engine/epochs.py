@@ -8,6 +8,7 @@ import numpy as np
 
 from skkeras.data.shuffling import block_order
 from skkeras.data.stopping import check_stopped, stoppable
+from skkeras.data.streams import joined
 from skkeras.engine.rows import leaves, map_leaves
 
 
@@ -117,13 +118,6 @@ def take_stretches(stretches):
         epoch.change(map_leaves(lambda leaf, where=where: leaf[where], batch[0]), start)
         first = where.stop
     return batch
-
-
-def joined(batches):
-    """Join batches, tuples of arrays or structures of arrays, along their first axis."""
-    if len(batches) == 1:
-        return batches[0]
-    return map_leaves(lambda *parts: np.concatenate(parts), *batches)
 
 
 @contextlib.contextmanager

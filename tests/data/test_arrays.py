@@ -328,10 +328,10 @@ def test_sizes_are_checked(name):
     "compare",
     [
         lambda X: X == 1,
-        lambda X: 1 != X,
+        lambda X: X != 1,
         lambda X: np.ones(3) == X,
         lambda X: np.int64(1) == X,
-        lambda X: X == X,  # noqa: PLR0124
+        lambda X: X == X,
         lambda X: X in [None],
     ],
 )

@@ -23,6 +23,7 @@ NAMES = load_iris().target_names[Y]
 VALUES = X @ np.array([1.0, -2.0, 0.5, 3.0], "float32")
 # So that the last batch is a partial one, and the first lacks classes.
 SIZE = 32
+ONE_DIMENSION = "Input should have at least 1 dimension"
 
 
 class Batches(keras.utils.PyDataset):
@@ -594,20 +595,16 @@ def test_ctrl_c_ends_a_generator_that_never_ends(engine):
 @pytest.mark.parametrize(
     "split, make, message",
     [
-        (cross_val_score, dataset, "Input should have at least 1 dimension"),
-        (cross_val_score, function, "must be an array-like or a sparse array"),
-        (GridSearchCV, dataset, "Input should have at least 1 dimension"),
-        (GridSearchCV, function, "Input should have at least 1 dimension"),
+        (lambda X: cross_val_score(classifier(), X), dataset, ONE_DIMENSION),
+        (lambda X: cross_val_score(classifier(), X), function, "must be an array-like or a sparse"),
+        (lambda X: GridSearchCV(classifier(), {"epochs": [1]}).fit(X), dataset, ONE_DIMENSION),
+        (lambda X: GridSearchCV(classifier(), {"epochs": [1]}).fit(X), function, ONE_DIMENSION),
     ],
 )
 def test_scikit_learn_says_what_the_readme_quotes_when_it_should_split_a_stream(
     split, make, message
 ):
     """It looks at X before any estimator does, and offers no hook; should it, take it."""
-    stream = make(X, Y)
     with pytest.raises((TypeError, ValueError), match=message):
-        if split is cross_val_score:
-            cross_val_score(classifier(), stream)
-        else:
-            GridSearchCV(classifier(), {"epochs": [1]}).fit(stream)
+        split(make(X, Y))
     assert message in " ".join(README.read_text(encoding="utf-8").split())
