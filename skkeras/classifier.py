@@ -309,6 +309,11 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         if class_weights is None:
             return weight
         labels = self._target.strata(y)
+        if labels is None:
+            raise ValueError(
+                f"Got class_weight={class_weights!r} with a dataset or generator whose rows have "
+                "several labels or outputs; expected None. Let it yield weights."
+            )
         by_class = compute_sample_weight(self._known_weights(class_weights, labels), labels)
         return by_class if weight is None else weight * by_class
 

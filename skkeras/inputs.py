@@ -43,9 +43,10 @@ def check_inputs(estimator, X, *, reset):
         return _check_lazy(X, "X", min_ndim=2)
     if _is_text(X):
         return _check_text(X)
-    return validate_data(
+    X = validate_data(
         estimator, X, accept_sparse="csr", allow_nd=True, dtype=_dtype(X), reset=reset
     )
+    return _check_any_value(X, "X")
 
 
 def check_targets(estimator, X, y, *, reset, numeric=False):
@@ -243,7 +244,17 @@ def _check_lazy(X, name, min_ndim=1):
         )
     if not len(X):
         raise ValueError(f"Found array with 0 sample(s) in {name}; expected at least one.")
-    return X.finite()
+    return _check_any_value(X, name).finite()
+
+
+def _check_any_value(X, name):
+    """Raise if rows are empty, which would end the process: TensorFlow's kernels abort."""
+    if 0 in X.shape[1:]:
+        raise ValueError(
+            f"Found array with 0 feature(s) in {name}, whose shape is {X.shape}; expected rows "
+            "with at least one value."
+        )
+    return X
 
 
 def _check_named(value, name):
@@ -251,7 +262,7 @@ def _check_named(value, name):
         return _check_lazy(value, f"X[{name!r}]")
     if _is_text(value):
         return _check_text(value)
-    return check_array(
+    value = check_array(
         value,
         accept_sparse="csr",
         allow_nd=True,
@@ -259,6 +270,7 @@ def _check_named(value, name):
         dtype=_dtype(value),
         input_name=f"X[{name!r}]",
     )
+    return _check_any_value(value, f"X[{name!r}]")
 
 
 def _check_text(X):

@@ -523,9 +523,8 @@ def _parts_of(array):
         if array._is_whole and not array._steps and not array._must_be_finite:
             return array._storage.parts
         return [ArrayPart(array)]
-    needed = ("shape", "dtype", "__getitem__")
     is_unfit = issparse(array) or isinstance(array, np.ma.MaskedArray)
-    if is_unfit or not all(hasattr(array, name) for name in needed):
+    if is_unfit or not _is_array_like(array):
         raise TypeError(
             f"Got a {type(array).__name__}; expected something with a shape, a dtype and slices. "
             "Pass data.lazy(*a) for several arrays, or np.asarray(a)."
@@ -534,6 +533,14 @@ def _parts_of(array):
         raise ValueError("Got an array of shape (); expected one with rows.")
     part = memmap_part(array) if isinstance(array, np.ndarray) else None
     return [ArrayPart(array) if part is None else part]
+
+
+def _is_array_like(array):
+    try:
+        np.dtype(array.dtype)  # TensorFlow's and PyTorch's are others
+    except (AttributeError, TypeError):
+        return False
+    return hasattr(array, "shape") and hasattr(array, "__getitem__")
 
 
 def _check_alike(parts):

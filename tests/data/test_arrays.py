@@ -2,6 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
@@ -311,7 +312,12 @@ def test_a_memory_map_by_columns_is_pickled_as_a_path(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "array", [sparse.csr_array(np.eye(3)), np.ma.masked_array([1.0, 2.0], [True, False])]
+    "array",
+    [
+        sparse.csr_array(np.eye(3)),
+        np.ma.masked_array([1.0, 2.0], [True, False]),
+        tf.zeros((2, 3)),
+    ],
 )
 def test_what_would_lose_something_is_refused(array):
     with pytest.raises(TypeError, match="expected something with a shape, a dtype and slices"):

@@ -97,7 +97,7 @@ def test_rows_that_differ_are_named_with_the_file_they_differ_from(tmp_path, row
 @pytest.mark.parametrize(
     "paths, message",
     [
-        ("none.npy", "none.npy"),
+        ("none.npy", "none.npy doesn't exist; expected"),
         ("none_*.npy", "expected a pattern that files match"),
         ("folder", "expected .npy files in this folder"),
     ],
@@ -119,6 +119,11 @@ def test_inputs_and_labels_that_do_not_belong_together_are_named(tmp_path):
         data.open_npy_pairs(inputs, labels[:2])
     X, y = data.open_npy_pairs(inputs[::2], labels[::2])
     assert (X.shape, y.shape) == ((40, 3), (40,))
+
+
+def test_what_is_no_path_is_a_type_error():
+    with pytest.raises(TypeError, match="Got paths=3; expected the path of a folder"):
+        data.open_npy(3)
 
 
 def test_what_is_no_array_is_a_type_error():

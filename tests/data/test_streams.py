@@ -608,3 +608,21 @@ def test_scikit_learn_says_what_the_readme_quotes_when_it_should_split_a_stream(
     with pytest.raises((TypeError, ValueError), match=message):
         split(make(X, Y))
     assert message in " ".join(README.read_text(encoding="utf-8").split())
+
+
+@pytest.mark.parametrize("y", [np.c_[Y > 0, Y > 1].astype(int), {"a": Y, "b": Y}])
+def test_classes_of_rows_with_several_are_not_weighted(y):
+    def batches():
+        yield X, y
+
+    model = two_outputs if isinstance(y, dict) else None
+    with pytest.raises(ValueError, match="Got class_weight=.*expected None"):
+        KerasClassifier(model, epochs=1, class_weight={0: 2.0}).fit(batches)
+
+
+def two_outputs(input_shape):
+    inputs = keras.Input(input_shape)
+    return keras.Model(
+        inputs,
+        {name: keras.layers.Dense(3, activation="softmax", name=name)(inputs) for name in "ab"},
+    )
