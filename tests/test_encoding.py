@@ -32,7 +32,7 @@ def weights(net):
         (KerasRegressor, X[:, 0].astype("float64")),
         (KerasRegressor, SEVERAL),
     ],
-    ids=lambda value: getattr(value, "__name__", f"{type(value).__name__}-{value.dtype}"),
+    ids=lambda value: value.__name__ if isinstance(value, type) else type(value).__name__,
 )
 @pytest.mark.parametrize("is_weighted", [False, True], ids=["all", "some-weighted"])
 def test_many_targets_train_bit_for_bit_like_few(monkeypatch, make, y, is_weighted):
