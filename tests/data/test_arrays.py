@@ -1,4 +1,5 @@
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -328,6 +329,19 @@ def test_what_would_lose_something_is_refused(array):
 def test_sizes_are_checked(name):
     with pytest.raises(ValueError, match=f"{name} == 0, must be >= 1"):
         data.lazy(np.zeros(3)).with_sizes(**{name: 0})
+
+
+def test_picking_rows_takes_little_memory_beside_their_numbers():
+    X = data.lazy(np.zeros((3_000_000, 1), "int8"))
+    fold = np.concatenate([np.arange(1_000_000), np.arange(2_000_000, 3_000_000)])
+    tracemalloc.start()
+    try:
+        view = X[fold]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert view.shape == (2_000_000, 1)
+    assert peak < fold.nbytes / 2
 
 
 @pytest.mark.parametrize(
