@@ -310,7 +310,8 @@ def main():
                 continue
             figure, ours, theirs = measure()
             times = "" if ours is None else f"{ours:9.2f} {theirs:9.2f}"
-            print(f"{name:40} {against:14} {figure:8.2f} {asked:>8} {times}", flush=True)
+            shown = f"{figure:8.2f}" if figure == 0 or abs(figure) >= 0.005 else f"{figure:8.1e}"
+            print(f"{name:40} {against:14} {shown} {asked:>8} {times}", flush=True)
     finally:
         shutil.rmtree(ROOT)
 
