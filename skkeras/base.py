@@ -54,7 +54,7 @@ from skkeras.inputs import (
     check_any_weight,
     check_inputs,
     n_samples,
-    relative_weights,
+    training_weights,
 )
 from skkeras.models import PRESETS
 from skkeras.params import RoutedParamsMixin, changed_names, check_no_others, split_routed
@@ -296,7 +296,7 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
             rows = self._stream_rows(stream, trains=False)
         else:
             X, y = self._check_data(X, y, reset=False)
-            rows = self._rows(X, y, relative_weights(sample_weight, X))
+            rows = self._rows(X, y, training_weights(sample_weight, X))
         return running.evaluate(self._net, rows, self._fit_argument("batch_size"))
 
     @property
@@ -327,8 +327,8 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
             self._make_net(X, y, build_seed, seen=None if split is None else split[0])
         weight = self._training_weights(X, y, sample_weight)
         rows = self._rows(X, y, weight)
-        train, held_out = split if split is not None else (slice(None), None)
-        check_any_weight(None if weight is None else weight[train], self._weight_names)
+        train, held_out = split if split is not None else (None, None)
+        check_any_weight(weight, train, self._weight_names)
         if split is None:
             return rows, None, X, y
         return rows.only(train), dataclasses.replace(rows, weight=None).only(held_out), X, y
@@ -425,7 +425,7 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
     _weight_names = "sample_weight"
 
     def _training_weights(self, X, y, sample_weight):
-        return relative_weights(sample_weight, X)
+        return training_weights(sample_weight, X)
 
     def _hold_out(self, X_val, y_val, groups, X, y):
         """Return the numbers of training and validation rows; None if nothing is held out."""

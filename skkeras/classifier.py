@@ -8,6 +8,7 @@ from sklearn.utils.validation import column_or_1d
 
 from skkeras.base import BaseKerasEstimator
 from skkeras.data.streams import count_labels
+from skkeras.encoding import blocks, encoded, label_counts
 from skkeras.inputs import check_targets
 from skkeras.params import split_routed
 from skkeras.targets import Several, classification_target
@@ -274,11 +275,15 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
                 f"Got class_weight={self.class_weight!r} with several outputs; expected None. "
                 "Weight the samples (sample_weight) or the losses (compile__loss_weights) instead."
             )
-        labels = self._target.strata(y)
-        by_class = compute_sample_weight(
-            self._known_class_weight(labels), y if labels is None else labels
-        )
-        return by_class if weight is None else weight * by_class
+        if self._target.strata(y[:1]) is None:
+            by_class = compute_sample_weight(self.class_weight, y)
+            return by_class if weight is None else np.asarray(weight) * by_class
+        by_class = self._class_weights(label_counts(map(self._target.strata, blocks(y))))
+
+        def weigh(y, weight=None):
+            return self._times_class_weights(weight, y, by_class)
+
+        return encoded(weigh, y) if weight is None else encoded(weigh, y, weight)
 
     def _count_labels(self, stream, *, go_on):
         """Count the labels, in a pass before training, unless the classes are known."""
@@ -304,16 +309,18 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         if class_weights is None:
             return weight
         labels = self._target.strata(y)
+        if labels is None:
+            raise ValueError(
+                f"Got class_weight={class_weights!r} with a dataset or generator whose rows have "
+                "several labels or outputs; expected None. Let it yield weights."
+            )
         by_class = compute_sample_weight(self._known_weights(class_weights, labels), labels)
         return by_class if weight is None else weight * by_class
 
-    def _known_class_weight(self, labels):
-        """Leave out weights of classes that were learnt, but that this y happens to lack."""
-        if labels is None or not isinstance(self.class_weight, dict):
-            return self.class_weight
-        return self._known_weights(self.class_weight, labels)
-
     def _known_weights(self, class_weights, labels):
+        """Leave out weights of classes that were learnt, but that these rows happen to lack."""
+        if not isinstance(class_weights, dict):
+            return class_weights  # scikit-learn tells what is wrong
         lacking = set(self.classes_.tolist()) - set(np.unique(labels).tolist())
         return {label: w for label, w in class_weights.items() if label not in lacking}
 

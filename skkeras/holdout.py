@@ -53,14 +53,22 @@ def split_rows(split, n_rows, labels, groups, seed):
     (6, 2)
     """
     if hasattr(split, "split"):
-        return next(iter(split.split(np.arange(n_rows), labels, groups)))
+        return _row_numbers(next(iter(split.split(np.arange(n_rows), labels, groups))))
     shuffled = ShuffleSplit if labels is None else StratifiedShuffleSplit
     rows = np.broadcast_to(False, n_rows)  # it has a length, and takes no memory
     try:
-        parts = next(shuffled(1, test_size=split, random_state=seed).split(rows, labels))
-        return tuple(part.astype(np.int32 if n_rows < 2**31 else np.int64) for part in parts)
+        splits = shuffled(1, test_size=split, random_state=seed).split(rows, labels)
+        return _row_numbers(next(splits))
     except ValueError as error:
         raise ValueError(
             f"validation_split={split!r} can't be held out of {n_rows} samples: {error} Pass X_val "
             "and y_val, or a splitter, or turn early_stopping off."
         ) from error
+
+
+def _row_numbers(parts):
+    """Return row numbers, of splitters that give masks too; as int32 where they fit."""
+    parts = [np.asarray(part) for part in parts]
+    parts = [np.flatnonzero(part) if part.dtype == bool else part for part in parts]
+    fit = all(part.dtype.kind in "iu" and part.max(initial=0) < 2**31 for part in parts)
+    return tuple(part.astype(np.int32, copy=False) if fit else part for part in parts)

@@ -6,6 +6,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, valid
 
 from skkeras.data.arrays import LazyArray
 from skkeras.data.named import NamedArrays
+from skkeras.encoding import blocks, encoded
 
 
 def check_inputs(estimator, X, *, reset):
@@ -42,9 +43,10 @@ def check_inputs(estimator, X, *, reset):
         return _check_lazy(X, "X", min_ndim=2)
     if _is_text(X):
         return _check_text(X)
-    return validate_data(
+    X = validate_data(
         estimator, X, accept_sparse="csr", allow_nd=True, dtype=_dtype(X), reset=reset
     )
+    return _check_any_value(X, "X")
 
 
 def check_targets(estimator, X, y, *, reset, numeric=False):
@@ -117,11 +119,25 @@ def relative_weights(sample_weight, X):
     >>> relative_weights([1, 3], np.zeros((2, 1)))
     array([0.5, 1.5])
     """
-    if sample_weight is None:
+    weight = training_weights(sample_weight, X)
+    return None if weight is None else np.asarray(weight)
+
+
+def training_weights(sample_weight, X):
+    """Do what `relative_weights` does, for many samples when a batch is taken.
+
+    Parameters
+    ----------
+    sample_weight, X
+        As in `relative_weights`.
+
+    Returns
+    -------
+    weight : ndarray or Encoded of shape (n_samples,), or None
+    """
+    weight = _check_weights(sample_weight)
+    if weight is None:
         return None
-    weight = check_array(
-        sample_weight, ensure_2d=False, dtype="float64", input_name="sample_weight"
-    )
     if weight.ndim != 1:
         raise ValueError(
             f"Sample weights must be 1D array or scalar: sample_weight has shape {weight.shape}; "
@@ -133,8 +149,9 @@ def relative_weights(sample_weight, X):
             "sample_weight has negative values, or only zeros; expected values of at least 0, "
             "some of them above it."
         )
-    weight = weight / weight.max()  # the sum of large ones may overflow
-    return weight * (len(weight) / weight.sum())
+    most = np.float64(weight.max())  # the sum of large ones may overflow
+    to_mean = len(weight) / sum((block / most).sum() for block in blocks(weight))
+    return encoded(lambda rows: rows / most * to_mean, weight)
 
 
 def batch_weights(sample_weight, X):
@@ -152,34 +169,48 @@ def batch_weights(sample_weight, X):
     weight : ndarray of shape (n_samples,) or None
         None for None.
     """
-    if sample_weight is None:
+    weight = _check_weights(sample_weight)
+    if weight is None:
         return None
-    weight = check_array(
-        sample_weight, ensure_2d=False, dtype="float64", input_name="sample_weight"
-    )
     if weight.shape != (n_samples(X),) or weight.min() < 0:
         raise ValueError(
             f"X yields weights of shape {weight.shape}, the least of them {weight.min():g}; "
             f"expected one of at least 0 for each sample, shape ({n_samples(X)},)."
         )
-    return weight
+    return weight.astype("float64")
 
 
-def check_any_weight(weight, name):
+def check_any_weight(weight, rows, name):
     """Raise if all training rows have the weight 0, or some one below it.
 
     Parameters
     ----------
-    weight : ndarray or None
-        The weights that the rows of training have.
+    weight : ndarray, Encoded or None
+        The weights of all rows.
+    rows : int array or None
+        Those of training; None for all.
     name : str
-        The parameters they come from.
+        The parameters the weights come from.
     """
-    if weight is not None and (weight.min() < 0 or not weight.any()):
+    if weight is None:
+        return
+    parts = blocks(weight) if rows is None else (np.asarray(weight[r]) for r in blocks(rows))
+    extremes = [(part.min(), part.max()) for part in parts]
+    low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
+    if low < 0 or not high:
         raise ValueError(
-            f"{name} gives the rows to train on weights from {weight.min():g} to "
-            f"{weight.max():g}; expected weights of at least 0, some of them above it."
+            f"{name} gives the rows to train on weights from {low:g} to {high:g}; expected "
+            "weights of at least 0, some of them above it."
         )
+
+
+def _check_weights(sample_weight):
+    """Check what can be told of weights alone; numbers aren't copied."""
+    if sample_weight is None:
+        return None
+    is_plain = isinstance(sample_weight, np.ndarray) and sample_weight.dtype.kind in "fiub"
+    dtype = None if is_plain else "float64"
+    return check_array(sample_weight, ensure_2d=False, dtype=dtype, input_name="sample_weight")
 
 
 def _check_target(y, name, numeric):
@@ -213,7 +244,17 @@ def _check_lazy(X, name, min_ndim=1):
         )
     if not len(X):
         raise ValueError(f"Found array with 0 sample(s) in {name}; expected at least one.")
-    return X.finite()
+    return _check_any_value(X, name).finite()
+
+
+def _check_any_value(X, name):
+    """Raise if rows are empty, which would end the process: TensorFlow's kernels abort."""
+    if 0 in X.shape[1:]:
+        raise ValueError(
+            f"Found array with 0 feature(s) in {name}, whose shape is {X.shape}; expected rows "
+            "with at least one value."
+        )
+    return X
 
 
 def _check_named(value, name):
@@ -221,7 +262,7 @@ def _check_named(value, name):
         return _check_lazy(value, f"X[{name!r}]")
     if _is_text(value):
         return _check_text(value)
-    return check_array(
+    value = check_array(
         value,
         accept_sparse="csr",
         allow_nd=True,
@@ -229,6 +270,7 @@ def _check_named(value, name):
         dtype=_dtype(value),
         input_name=f"X[{name!r}]",
     )
+    return _check_any_value(value, f"X[{name!r}]")
 
 
 def _check_text(X):

@@ -5,10 +5,13 @@ out into what scikit-learn expects.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 from scipy.special import expit, softmax
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from skkeras.encoding import blocks, encoded, few_rows
 
 # Of Keras's own losses, those that take class numbers where the net has a unit for each class.
 _SPARSE_LOSSES = {"sparse_categorical_crossentropy", "crossentropy", "ce"}
@@ -59,7 +62,29 @@ class LossFacts:
         return self.name in _BINARY_LOSSES | _CATEGORICAL_LOSSES - {"categorical_hinge"}
 
 
-class Labels:
+class _Encoding:
+    """What the targets of one output share: rows are encoded whole, or when they are taken."""
+
+    def encode(self, y, output_shape, loss):
+        """Turn targets into what the loss takes.
+
+        Returns
+        -------
+        encoded : array or Encoded
+            Of the shape and dtype that `encode_rows` returns.
+
+        Raises
+        ------
+        ValueError
+            If they are of another kind than in the first fit, or the loss isn't defined for them.
+        """
+        y = y if hasattr(y, "toarray") else np.asarray(y)
+        self.check(y, loss)
+        encode = functools.partial(self.encode_rows, output_shape=output_shape, loss=loss)
+        return encoded(encode, y)
+
+
+class Labels(_Encoding):
     """One label for each sample, of any dtype.
 
     Parameters
@@ -124,7 +149,15 @@ class Labels:
                 f"{n_classes} units with softmax."
             )
 
-    def encode(self, y, output_shape, loss):
+    def check(self, y, loss):
+        """Raise unless y has the shape of labels."""
+        if y.ndim != 1 and y.shape[1:] != (1,):
+            raise ValueError(
+                f"y has shape {y.shape}; expected one label for each sample, shape (n_samples,), "
+                "as in the first fit."
+            )
+
+    def encode_rows(self, y, output_shape, loss):
         """Turn labels into what the loss takes.
 
         Returns
@@ -132,6 +165,11 @@ class Labels:
         encoded : array
             Class numbers of shape (n_samples,), a 0/1 column of shape (n_samples, 1), or one-hot
             rows of shape (n_samples, n_classes).
+
+        Raises
+        ------
+        ValueError
+            If there are labels that weren't seen.
         """
         codes = self._codes(y)
         if output_shape in ((), (1,)):
@@ -167,14 +205,7 @@ class Labels:
         return self.classes[codes]
 
     def _codes(self, y):
-        y = np.asarray(y)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = y[:, 0]
-        if y.ndim != 1:
-            raise ValueError(
-                f"y has shape {y.shape}; expected one label for each sample, shape (n_samples,), "
-                "as in the first fit."
-            )
+        y = y.reshape(len(y))
         codes = np.searchsorted(self.classes, y).clip(max=len(self.classes) - 1)
         unseen = self.classes[codes] != y
         if unseen.any():
@@ -208,22 +239,24 @@ class OneHot(Labels):
 
     def strata(self, y):
         """The class of each sample, to stratify splits by."""
-        return np.asarray(y).argmax(axis=1)
+        return np.concatenate([_dense(rows).argmax(axis=1) for rows in blocks(y)])
 
     def _labels(self, codes):
         return np.eye(len(self.classes), dtype=self.dtype)[codes]
 
-    def _codes(self, y):
-        y = np.asarray(y)
+    def check(self, y, loss):
+        """Raise unless y is one-hot rows."""
         if y.ndim != 2 or y.shape[1] != len(self.classes) or not _is_one_hot(y):
             raise ValueError(
                 f"y has shape {y.shape}; expected one-hot rows of shape (n_samples, "
                 f"{len(self.classes)}), each with a single 1, as in the first fit."
             )
-        return y.argmax(axis=1)
+
+    def _codes(self, y):
+        return _dense(y).argmax(axis=1)
 
 
-class Indicators:
+class Indicators(_Encoding):
     """Any number of labels for each sample: a 0/1 column for each class."""
 
     kind = "multilabel-indicator"
@@ -262,19 +295,19 @@ class Indicators:
                 "labels: it expects exactly one. Use loss='binary_crossentropy' and a sigmoid."
             )
 
-    def encode(self, y, output_shape, loss):
-        """Return 0/1 columns of shape (n_samples, n_classes)."""
-        if hasattr(y, "toarray"):
-            y = y.toarray()
-        y = np.asarray(y)
+    def check(self, y, loss):
+        """Raise unless y is 0/1 columns."""
         if y.ndim != 2 or y.shape[1] != self.n_outputs:
             raise ValueError(
                 f"y has shape {y.shape}; expected (n_samples, {self.n_outputs}), as in the first "
                 "fit."
             )
-        if not ((y == 0) | (y == 1)).all():
+        if not all(map(_is_binary, blocks(y))):
             raise ValueError("y has other values than in the first fit; expected 0 and 1.")
-        return y.astype("float32")
+
+    def encode_rows(self, y, output_shape, loss):
+        """Return 0/1 columns of shape (n_samples, n_classes)."""
+        return _dense(y).astype("float32")
 
     def strata(self, y):
         """None: rows with several labels can't be stratified by one."""
@@ -292,7 +325,7 @@ class Indicators:
         return (outputs > (0 if zero else 0.5)).astype(self.dtype)
 
 
-class Values:
+class Values(_Encoding):
     """Regression targets: numbers of shape (n_samples,) or (n_samples, ...)."""
 
     kind = "continuous"
@@ -326,10 +359,8 @@ class Values:
                 "numbers. Use loss='mean_squared_error', or a KerasClassifier."
             )
 
-    def encode(self, y, output_shape, loss):
-        """Return the values in the shape of the net's outputs."""
-        y = np.asarray(y)
-        y = y if y.dtype.kind == "f" else y.astype("float64")
+    def check(self, y, loss):
+        """Raise unless y has the shape of the first fit's, and numbers that the loss takes."""
         # A column is as good as a row of numbers, whichever came first.
         if y.shape[1:] != self.shape and {y.shape[1:], self.shape} != {(), (1,)}:
             raise ValueError(
@@ -337,12 +368,17 @@ class Values:
                 "first fit."
             )
         low, high = _RANGES.get(loss.name, (-np.inf, np.inf))
-        if y.min() < low or y.max() > high:
+        least, most = float(y.min()), float(y.max())
+        if least < low or most > high:
             span = f"between {low} and {high}" if high < np.inf else f"of at least {low}"
             raise ValueError(
-                f"loss={loss.name!r} doesn't fit y, which runs from {y.min():g} to {y.max():g}: "
+                f"loss={loss.name!r} doesn't fit y, which runs from {least:g} to {most:g}: "
                 f"it expects values {span}. Use loss='mean_squared_error', or scale y."
             )
+
+    def encode_rows(self, y, output_shape, loss):
+        """Return the values in the shape of the net's outputs."""
+        y = y if y.dtype.kind == "f" else y.astype("float64")
         return y.reshape(len(y), *output_shape)
 
     def strata(self, y):
@@ -497,24 +533,36 @@ def classification_target(y, loss_name=None, classes=None):
     >>> classification_target(["b", "a", "c"]).kind
     'multiclass'
     """
-    check_classification_targets(y)
-    kind = type_of_target(y, input_name="y")
+    some = few_rows(y)
+    check_classification_targets(some)
+    kind = type_of_target(some, input_name="y")
     if kind == "multilabel-indicator":
-        dense = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
-        if _is_one_hot(dense) and loss_name not in _BINARY_LOSSES:
-            return OneHot(dense)
-        return Indicators(dense)
+        y = y if hasattr(y, "toarray") else np.asarray(y)
+        if _is_one_hot(y) and loss_name not in _BINARY_LOSSES:
+            return OneHot(y)
+        return Indicators(y)
     if kind == "multiclass-multioutput":
         raise ValueError(
             f"y has {np.asarray(y).shape[1]} columns of classes; expected one column, one-hot "
             "rows, or a 0/1 indicator. Wrap the estimator in "
             "sklearn.multioutput.MultiOutputClassifier to learn several columns."
         )
-    return Labels(np.asarray(y) if classes is None else classes)
+    return Labels(np.asarray(some) if classes is None else classes)
+
+
+def _dense(y):
+    return y.toarray() if hasattr(y, "toarray") else y
+
+
+def _is_binary(y):
+    y = _dense(y)
+    return bool(((y == 0) | (y == 1)).all())
 
 
 def _is_one_hot(y):
-    return y.shape[1] > 1 and bool(((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all())
+    return y.shape[1] > 1 and all(
+        _is_binary(rows) and (_dense(rows).sum(axis=1) == 1).all() for rows in blocks(y)
+    )
 
 
 def _check_probabilities(scores, loss):

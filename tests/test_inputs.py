@@ -4,6 +4,7 @@ import pytest
 from scipy import sparse
 
 from skkeras import KerasRegressor
+from skkeras.data import lazy
 from skkeras.inputs import check_inputs, check_targets, relative_weights
 
 
@@ -58,6 +59,21 @@ def test_named_inputs_are_checked_each():
         check_inputs(KerasRegressor(), {**X, "a": np.zeros((4, 2))}, reset=True)
     with pytest.raises(ValueError, match="X\\['a'\\] contains NaN"):
         check_inputs(KerasRegressor(), {**X, "a": np.full((3, 2), np.nan)}, reset=True)
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.zeros((3, 2, 0)),
+        np.zeros((3, 0)),
+        lazy(np.zeros((3, 0))),
+        {"a": np.zeros((3, 0))},
+        {"a": lazy(np.zeros((3, 4, 0)))},
+    ],
+)
+def test_rows_without_values_are_refused(X):
+    with pytest.raises(ValueError, match="Found array with 0 feature"):
+        check_inputs(KerasRegressor(), X, reset=True)
 
 
 def test_numbers_in_one_dimension_get_scikit_learns_advice():

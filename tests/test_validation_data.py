@@ -6,11 +6,12 @@ import pytest
 import sklearn
 from sklearn.datasets import load_iris
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GridSearchCV, GroupKFold, PredefinedSplit
+from sklearn.model_selection import GridSearchCV, GroupKFold, PredefinedSplit, ShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skkeras import KerasClassifier, KerasRegressor
+from skkeras.holdout import split_rows
 
 X, Y = load_iris(return_X_y=True)
 NAMES = load_iris().target_names[Y]
@@ -264,3 +265,16 @@ def test_half_of_a_pair_is_refused():
 def test_labels_that_training_never_saw_are_refused():
     with pytest.raises(ValueError, match="not seen in training: \\[2\\]"):
         KerasClassifier(epochs=1).fit(X[:100], Y[:100], X_val=X, y_val=Y)
+
+
+class Masks:
+    def split(self, X, y=None, groups=None):
+        yield np.arange(len(X)) < 15, np.arange(len(X)) >= 15
+
+
+@pytest.mark.parametrize("split", [0.25, ShuffleSplit(1, test_size=5), Masks()])
+def test_numbers_of_held_out_rows_take_four_bytes_each_whatever_holds_them_out(split):
+    train, validation = split_rows(split, 20, None, None, seed=0)
+    assert (train.dtype, validation.dtype) == (np.int32, np.int32)
+    assert sorted([*train, *validation]) == list(range(20))
+    assert len(validation) == 5

@@ -15,6 +15,7 @@ from sklearn.utils import check_scalar
 from skkeras.data.npy import memmap_part, npy_part, npy_paths
 from skkeras.data.parts import ArrayPart, rows_of
 from skkeras.data.selection import all_rows, row_positions, stored_order
+from skkeras.data.stopping import check_stopped
 from skkeras.data.storage import Storage
 
 # What is read at once. Smaller blocks mix better and larger ones are read faster.
@@ -102,6 +103,7 @@ class LazyArray:
     """
 
     __array_ufunc__ = None  # X + 1 is a clear error rather than all of it in memory
+    __hash__ = object.__hash__
 
     def __init__(self, parts):
         parts = list(parts)
@@ -145,6 +147,14 @@ class LazyArray:
 
     def __len__(self):
         return len(self._rows)
+
+    def __eq__(self, other):
+        """Raise: an ndarray's == compares values, and these aren't read."""
+        raise TypeError(
+            f"Got == or != of a {self!r}, whose values aren't read before they are needed; "
+            "expected an ndarray, or a function of rows. Take numpy.asarray(X) == value, which "
+            "reads all of it, or X.map(lambda rows: rows == value, dtype=bool)."
+        )
 
     def __repr__(self):
         n_parts = len(self._storage.parts)
@@ -362,6 +372,7 @@ class LazyArray:
     def _read(self, rows):
         """Read rows (sorted numbers), and do with them what is to be done."""
         for where, values in self._storage.blocks(rows):
+            check_stopped()
             for step in self._steps:
                 values = step(values)
             if self._must_be_finite:
@@ -512,9 +523,8 @@ def _parts_of(array):
         if array._is_whole and not array._steps and not array._must_be_finite:
             return array._storage.parts
         return [ArrayPart(array)]
-    needed = ("shape", "dtype", "__getitem__")
     is_unfit = issparse(array) or isinstance(array, np.ma.MaskedArray)
-    if is_unfit or not all(hasattr(array, name) for name in needed):
+    if is_unfit or not _is_array_like(array):
         raise TypeError(
             f"Got a {type(array).__name__}; expected something with a shape, a dtype and slices. "
             "Pass data.lazy(*a) for several arrays, or np.asarray(a)."
@@ -523,6 +533,14 @@ def _parts_of(array):
         raise ValueError("Got an array of shape (); expected one with rows.")
     part = memmap_part(array) if isinstance(array, np.ndarray) else None
     return [ArrayPart(array) if part is None else part]
+
+
+def _is_array_like(array):
+    try:
+        np.dtype(array.dtype)  # TensorFlow's and PyTorch's are others
+    except (AttributeError, TypeError):
+        return False
+    return hasattr(array, "shape") and hasattr(array, "__getitem__")
 
 
 def _check_alike(parts):

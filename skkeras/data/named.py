@@ -9,7 +9,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skkeras.columns import column_numbers
-from skkeras.frames import kind_of
+from skkeras.frames import kind_of, names_of
 
 
 class NamedArrays:
@@ -158,6 +158,7 @@ class ColumnsToInputs(TransformerMixin, BaseEstimator):
         for an input of shape (n_samples,), such as text; a list of them for one of shape
         (n_samples, n_columns); or a callable such as `sklearn.compose.make_column_selector`, which
         gets X and returns the list. Other columns are left out; one may go to several inputs.
+        Columns that have names are found by them: `transform` needs no others, in any order.
 
     Attributes
     ----------
@@ -225,16 +226,25 @@ class ColumnsToInputs(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_columns)
-            A table like that of `fit`.
+            A table like that of `fit`; of a DataFrame only the columns that are used.
 
         Returns
         -------
         inputs : NamedArrays
             Copies of the columns.
+
+        Raises
+        ------
+        ValueError
+            If columns that are used are missing, or an array has another number of them.
         """
         check_is_fitted(self)
-        X = _check_table(self, X, reset=False)
-        return NamedArrays({name: _take(X, columns) for name, columns in self.inputs_.items()})
+        names, found, inputs = getattr(self, "feature_names_in_", None), names_of(X), self.inputs_
+        if names is None or found is None or found == [*names]:
+            X = _check_table(self, X, reset=False)
+        else:
+            inputs = _found_again(inputs, names, found)
+        return NamedArrays({name: _take(X, columns) for name, columns in inputs.items()})
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -250,6 +260,21 @@ def _check_table(estimator, X, *, reset):
     if len(X.shape) != 2:
         raise ValueError(f"X has shape {X.shape}; expected a table, (n_samples, n_columns).")
     return validate_data(estimator, X, reset=reset, skip_check_array=True)
+
+
+def _found_again(inputs, names, found):
+    """Return the numbers that columns have in a frame with other ones, or another order."""
+    used = {names[number] for columns in inputs.values() for number in np.atleast_1d(columns)}
+    if missing := sorted(used - set(found)):
+        raise ValueError(
+            f"X lacks the columns {missing}; expected all that inputs uses, as in fit. X has "
+            f"{found}."
+        )
+    again = [found.index(name) if name in used else None for name in names]
+    return {
+        name: [again[n] for n in columns] if isinstance(columns, list) else again[columns]
+        for name, columns in inputs.items()
+    }
 
 
 def _numbers(name, columns, X, n_columns, names):

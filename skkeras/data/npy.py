@@ -141,8 +141,14 @@ def npy_part(path, one_per_file=False):
         If it is missing, no `.npy` file, truncated, or holds Python objects.
     """
     path = os.path.abspath(path)
-    with open(path, "rb", buffering=0) as file:
-        begin, state = file.read(_HEADER_BYTES), _state(os.fstat(file.fileno()))
+    try:
+        with open(path, "rb", buffering=0) as file:
+            begin, state = file.read(_HEADER_BYTES), _state(os.fstat(file.fileno()))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{path} doesn't exist; expected a .npy file, a folder of such files, or a pattern "
+            "such as 'scans/*.npy'."
+        ) from error
     if not begin:
         raise ValueError(f"{path} is empty; expected a .npy file, as numpy.save writes.")
     if not begin.startswith(_MAGIC):
@@ -257,6 +263,11 @@ def npy_paths(paths):
     ['b.npy', 'a.npy']
     """
     if not isinstance(paths, str | os.PathLike):
+        if not np.iterable(paths):
+            raise TypeError(
+                f"Got paths={paths!r}; expected the path of a folder or a file, a pattern such as "
+                "'scans/*.npy', or several of these."
+            )
         files = [file for one in paths for file in npy_paths(one)]
         if not files:
             raise FileNotFoundError("Got no paths of .npy files; expected one at least.")

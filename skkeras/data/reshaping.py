@@ -6,10 +6,10 @@ import math
 import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skkeras.data.arrays import LazyArray
-from skkeras.data.streams import check_no_stream
+from skkeras.data.ranks import check_rank, check_rows
 
 
 def reshape_rows(X, shape):
@@ -69,16 +69,6 @@ def full_shape(shape, n_values):
 
 # Nothing is computed, so missing values and strings may pass.
 _ACCEPTED = {"dtype": None, "ensure_all_finite": False}
-
-
-def _check_rank(X):
-    if not isinstance(X, LazyArray):
-        return check_array(X, allow_nd=True, **_ACCEPTED)
-    if X.ndim < 2:
-        raise ValueError(
-            f"X is a LazyArray of shape {X.shape}; expected at least 2 axes, the samples first."
-        )
-    return X
 
 
 def _reshaped(X, before, after):
@@ -147,7 +137,7 @@ class ArrayReshaper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ValueError
             If rows don't fit ``shape``.
         """
-        X = self._check(X, reset=True)
+        X = check_rows(self, X, reset=True, **_ACCEPTED)
         self.shape_in_ = X.shape[1:]
         self.shape_out_ = full_shape(self.shape, math.prod(self.shape_in_))
         return self
@@ -166,7 +156,7 @@ class ArrayReshaper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             A view of X where that is possible; dtypes stay.
         """
         check_is_fitted(self)
-        X = self._check(X, reset=False)
+        X = check_rows(self, X, reset=False, **_ACCEPTED)
         return _reshaped(X, self.shape_in_, self.shape_out_)
 
     def inverse_transform(self, X):
@@ -183,7 +173,7 @@ class ArrayReshaper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             A view of X where that is possible.
         """
         check_is_fitted(self)
-        return _reshaped(_check_rank(X), self.shape_out_, self.shape_in_)
+        return _reshaped(check_rank(X, **_ACCEPTED), self.shape_out_, self.shape_in_)
 
     @available_if(_makes_table)
     def get_feature_names_out(self, input_features=None):
@@ -203,16 +193,6 @@ class ArrayReshaper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if self.shape_in_ == self.shape_out_:
             return super().get_feature_names_out(input_features)
         return np.array([f"x{i}" for i in range(self.shape_out_[0])], dtype=object)
-
-    def _check(self, X, *, reset):
-        check_no_stream(X, self)
-        if getattr(X, "ndim", 2) == 2 and not isinstance(X, LazyArray):
-            return validate_data(self, X, reset=reset, allow_nd=True, **_ACCEPTED)
-        X = _check_rank(X)
-        if reset:
-            vars(self).pop("feature_names_in_", None)
-            self.n_features_in_ = X.shape[1]
-        return X
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

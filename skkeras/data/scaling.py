@@ -7,10 +7,10 @@ import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skkeras.data.arrays import LazyArray
-from skkeras.data.streams import check_no_stream
+from skkeras.data.ranks import check_rank, check_rows
 
 
 def to_columns(X, axes):
@@ -109,16 +109,6 @@ def _apply(method, X, axes):
             "StandardScaler."
         )
     return np.ascontiguousarray(from_columns(scaled, X.shape, axes))
-
-
-def _with_features(X):
-    """Check what can be told of a lazy array without reading it."""
-    if X.ndim < 2 or X.dtype.kind not in "fiub":
-        raise ValueError(
-            f"X is a LazyArray of shape {X.shape} and dtype {X.dtype}; expected numbers with at "
-            "least 2 axes, the samples first. X[:, np.newaxis] makes one feature of single values."
-        )
-    return X
 
 
 def _scaler_has(name):
@@ -284,7 +274,7 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             A new array, in the units of `fit`.
         """
         check_is_fitted(self)
-        return self._applied("inverse_transform", self._check_finite(X))
+        return self._applied("inverse_transform", self._check_rank(X))
 
     @available_if(_is_table)
     def get_feature_names_out(self, input_features=None):
@@ -321,7 +311,7 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         axes = self._axes(X)
         for rows in X.blocks():
             try:
-                rows = self._check_finite(rows)
+                rows = self._check_rank(rows)
             except ValueError:
                 for _ in X.finite().blocks():
                     pass  # raises, and tells file and row
@@ -339,29 +329,21 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return X.map(function, dtype=function(np.ones((1, *X.shape[1:]), X.dtype)).dtype)
 
     def _check(self, X, *, reset):
-        """Check X; in two dimensions as scikit-learn does, with names and number of columns."""
-        check_no_stream(X, self)
-        n_dims = getattr(X, "ndim", 2)
-        if n_dims == 2 and (reset or self._n_dims == 2) and not isinstance(X, LazyArray):
-            X = validate_data(self, X, reset=reset, allow_nd=True, **self._accepted(X))
-        else:
-            X = self._check_finite(X)
+        X = check_rows(self, X, reset=reset, **self._accepted(X))
         axes = feature_axes(self.axis, X.ndim)
         if reset:
-            self.n_features_in_, self._n_dims = X.shape[1], X.ndim
             self._is_lazy = isinstance(X, LazyArray)
             self._features = tuple(X.shape[axis] for axis in axes)
         return X
 
-    def _check_finite(self, X):
-        if isinstance(X, LazyArray):
-            return _with_features(X)
-        return check_array(X, allow_nd=True, input_name="X", **self._accepted(X))
+    def _check_rank(self, X):
+        return check_rank(X, **self._accepted(X))
 
     def _accepted(self, X):
         is_float = getattr(getattr(X, "dtype", None), "kind", None) == "f"
         allow_nan = get_tags(self.scaler).input_tags.allow_nan
         return {
+            "kinds": "biuf",
             "dtype": None if is_float else "numeric",
             "ensure_all_finite": "allow-nan" if allow_nan else True,
         }

@@ -10,6 +10,8 @@ import numpy as np
 
 # Runs take 16 bytes each, row numbers 4: below so many rows a run, the numbers are smaller.
 _ROWS_PER_RUN = 4
+# Runs are looked for in so many row numbers at a time, which takes little memory.
+_ROWS_AT_ONCE = 2**18
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,7 +55,7 @@ class Runs:
             positions = np.arange(*positions.indices(len(self)))
         positions = np.asarray(positions, dtype=np.int64)
         if len(self.starts) == 1:
-            return positions + self.starts[0]
+            return positions + self.starts[0] if self.starts[0] else positions
         run = np.searchsorted(self.ends, positions, side="right")
         begins = np.concatenate([[0], self.ends])
         return positions - begins[run] + self.starts[run]
@@ -146,12 +148,25 @@ def selection(rows):
     """
     if not len(rows):
         return all_rows(0)
-    # Small unsigned numbers wrap: 0 follows none.
-    breaks = np.flatnonzero((rows[1:] != rows[:-1] + 1) | (rows[1:] == 0)) + 1
-    if (len(breaks) + 1) * _ROWS_PER_RUN <= len(rows) or len(rows) == 1:
+    breaks = _breaks(rows)
+    if breaks is not None:
         starts = np.concatenate([rows[:1], rows[breaks]]).astype(np.int64)
         return Runs(starts, np.append(breaks, len(rows)).astype(np.int64))
     return Numbers(rows.astype(np.min_scalar_type(int(rows.max()))))
+
+
+def _breaks(rows):
+    """Find where runs begin, but for the first; None if they would take more bytes than numbers."""
+    most = len(rows) // _ROWS_PER_RUN - 1 if len(rows) > 1 else 0
+    parts, n_breaks = [np.zeros(0, dtype=np.int64)], 0
+    for start in range(0, len(rows) - 1, _ROWS_AT_ONCE):
+        part = rows[start : start + _ROWS_AT_ONCE + 1]
+        # Small unsigned numbers wrap: 0 follows none.
+        parts.append(np.flatnonzero((part[1:] != part[:-1] + 1) | (part[1:] == 0)) + start + 1)
+        n_breaks += len(parts[-1])
+        if n_breaks > most:
+            return None
+    return np.concatenate(parts)
 
 
 def stored_order(rows):
@@ -176,7 +191,8 @@ def stored_order(rows):
     if not len(rows) or max(len(rows), int(rows.max())) >= 2**31:
         return np.argsort(rows, kind="stable")
     # The same, and six times as fast: NumPy sorts plain numbers by vector instructions.
-    keys = (rows << 32) | np.arange(len(rows))
+    keys = rows << 32
+    keys |= np.arange(len(rows), dtype=np.int32)
     keys.sort()
     keys &= 2**32 - 1
     return keys

@@ -12,8 +12,13 @@ import inspect
 import itertools
 
 import numpy as np
+from scipy.sparse import issparse
 
 _NO_TARGETS = "X yields inputs without targets; expected batches (x, y), or y beside arrays."
+_RAGGED = (
+    "X yields ragged tensors, whose rows have different lengths; expected rows of one shape. Pad "
+    "them: .to_tensor() in the dataset's map."
+)
 _INFINITE = -1  # what `tf.data.Dataset.cardinality` says
 
 
@@ -33,7 +38,8 @@ def as_stream(X):
     Raises
     ------
     TypeError
-        If X looks like batches that scikit-learn has picked from a `keras.utils.PyDataset`.
+        If X is a dataset of ragged tensors, or looks like batches that scikit-learn has picked
+        from a `keras.utils.PyDataset`.
 
     Examples
     --------
@@ -50,6 +56,8 @@ def as_stream(X):
     if isinstance(X, Stream):
         return X
     if hasattr(X, "as_numpy_iterator") and hasattr(X, "element_spec"):
+        if _is_ragged(X.element_spec):
+            raise TypeError(_RAGGED)
         return Stream(X, lambda: map(_without_bytes, X.as_numpy_iterator()), _size_of(X))
     if hasattr(X, "max_queue_size") and hasattr(X, "__getitem__"):
         return Stream(X, lambda: _items(X), X.num_batches, X)
@@ -360,7 +368,7 @@ def _batch(element):
     ValueError, TypeError
         If it is no batch.
     """
-    parts = element if isinstance(element, tuple) else (element,)
+    parts = element if isinstance(element, tuple) and not _is_sparse(element) else (element,)
     if not 1 <= len(parts) <= 3:
         raise ValueError(
             f"X yields tuples of length {len(parts)}; expected (x, y) or (x, y, sample_weight)."
@@ -386,12 +394,25 @@ def _arrays(part):
         return None
     if isinstance(part, dict):
         return {str(name): _arrays(leaf) for name, leaf in part.items()}
+    if issparse(part):
+        return part.toarray()
+    if _is_sparse(part):
+        dense = np.zeros(np.asarray(part.dense_shape), np.asarray(part.values).dtype)
+        dense[tuple(np.asarray(part.indices).T)] = part.values
+        return dense
+    if hasattr(part, "row_splits"):
+        raise TypeError(_RAGGED)
     if isinstance(part, list | tuple):
         raise TypeError(
             f"X yields batches with a {type(part).__name__} in them; expected an array, or a dict "
             "of arrays for several inputs or outputs."
         )
     return np.asarray(part)
+
+
+def _is_sparse(part):
+    """Tell whether this is one of TensorFlow's sparse tensors, or the tuple it becomes."""
+    return all(hasattr(part, name) for name in ("indices", "values", "dense_shape"))
 
 
 def _leaves(part):
@@ -404,6 +425,11 @@ def _is_batch(item):
     return isinstance(item, tuple) and 2 <= len(item) <= 3 and hasattr(item[0], "shape")
 
 
+def _is_ragged(spec):
+    parts = spec.values() if isinstance(spec, dict) else spec if isinstance(spec, tuple) else ()
+    return hasattr(spec, "row_splits_dtype") or any(map(_is_ragged, parts))
+
+
 def _size_of(dataset):
     size = int(dataset.cardinality())
     return size if size >= _INFINITE else None
@@ -413,7 +439,7 @@ def _without_bytes(element):
     """Turn the bytes that TensorFlow has for strings into strings."""
     if isinstance(element, dict):
         return {name: _without_bytes(part) for name, part in element.items()}
-    if isinstance(element, tuple):
+    if isinstance(element, tuple) and not _is_sparse(element):
         return tuple(map(_without_bytes, element))
     if isinstance(element, np.ndarray) and element.dtype == object:
         texts = [text.decode() if isinstance(text, bytes) else text for text in element.flat]

@@ -2,10 +2,13 @@
 
 import concurrent.futures
 import contextlib
+import threading
 
 import numpy as np
 
 from skkeras.data.shuffling import block_order
+from skkeras.data.stopping import check_stopped, stoppable
+from skkeras.data.streams import joined
 from skkeras.engine.rows import leaves, map_leaves
 
 
@@ -69,6 +72,7 @@ class Epoch:
             return
         n_rows = len(leaves(x)[0])
         for first in range(0, n_rows, self._batch_size):
+            check_stopped()
             step = slice(first, first + self._batch_size)
             batch = map_leaves(lambda leaf, step=step: leaf[step], x)
             seed = [self._seed, (start + first) // self._batch_size]
@@ -116,13 +120,6 @@ def take_stretches(stretches):
     return batch
 
 
-def joined(batches):
-    """Join batches, tuples of arrays or structures of arrays, along their first axis."""
-    if len(batches) == 1:
-        return batches[0]
-    return map_leaves(lambda *parts: np.concatenate(parts), *batches)
-
-
 @contextlib.contextmanager
 def read_ahead(take, plan, *, in_thread):
     """Take the rows of one call after the other; in a thread, those of the next call meanwhile.
@@ -139,16 +136,24 @@ def read_ahead(take, plan, *, in_thread):
     Yields
     ------
     calls : iterator of (call, rows)
-        An error in the thread comes out of it. When the context ends so does the thread.
+        An error in the thread comes out of it. When the context ends so does the thread, after
+        the block of rows that it is reading.
     """
     if not in_thread:
         yield ((call, take(call)) for call in plan)
         return
+    stop = threading.Event()
+
+    def taken(call):
+        with stoppable(stop.is_set):
+            return take(call)
+
     with concurrent.futures.ThreadPoolExecutor(1, "skkeras-reader") as pool:
-        calls = _ahead(pool, take, plan)
+        calls = _ahead(pool, taken, plan)
         try:
             yield calls
         finally:
+            stop.set()
             calls.close()
             pool.shutdown(wait=True, cancel_futures=True)
 

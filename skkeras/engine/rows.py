@@ -22,9 +22,9 @@ class Rows:
     ----------
     x : array, sparse matrix, LazyArray, or (nested) dict or list of them
         The inputs; every leaf has the samples along its first axis.
-    y : array, or dict or list of arrays, or None
+    y : array or Encoded, or dict or list of them, or None
         The targets as the loss wants them.
-    weight : array of shape (n_samples,), or dict or list like ``y``, or None
+    weight : array or Encoded of shape (n_samples,), or dict or list like ``y``, or None
         Sample weights.
     x_dtypes : str or structure like ``x``
         The dtypes of the net's inputs; ``"string"`` for text.

@@ -188,21 +188,38 @@ def as_dataset(rows):
     """
     import tensorflow as tf
 
+    n_steps = rows.n_steps or _count(rows.stream)
+
     def generate():
         try:
-            seed = rows.draw_seed()
-            for step, batch in enumerate(rows.epoch()):
-                yield rows.prepared([batch], seed, step)
+            seed, batches = rows.draw_seed(), rows.epoch()
+            batch, n_read = next(batches, None), 0
+            _check_length(n_read, n_steps, is_last=batch is None)
+            while batch is not None:
+                following = next(batches, None)
+                _check_length(n_read + 1, n_steps, is_last=following is None)
+                yield rows.prepared([batch], seed, n_read)
+                batch, n_read = following, n_read + 1
         except Exception as error:
             rows.error = error
             raise
 
     specs = batch_specs(rows.example.take(slice(None)))
     dataset = tf.data.Dataset.from_generator(generate, output_signature=specs)
-    if (n_steps := rows.n_steps or _count(rows.stream)) is not None:
+    if n_steps is not None:
         # Without it Keras warns, at the end of the first epoch, that data ran out.
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(n_steps))
     return dataset.prefetch(1)
+
+
+def _check_length(n_read, n_steps, *, is_last):
+    """Raise if a pass has another length than the first, by which Keras plans all epochs."""
+    if n_steps is not None and is_last != (n_read == n_steps):
+        raise ValueError(
+            f"X had {n_steps} batches at first, and now has {n_read if is_last else 'more'}; "
+            "expected as many in every pass, since this runs in Keras's own loop. Use "
+            "engine='compiled' without callbacks on batches, or set fit__steps_per_epoch."
+        )
 
 
 def _count(stream):

@@ -1,7 +1,9 @@
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
@@ -311,7 +313,12 @@ def test_a_memory_map_by_columns_is_pickled_as_a_path(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "array", [sparse.csr_array(np.eye(3)), np.ma.masked_array([1.0, 2.0], [True, False])]
+    "array",
+    [
+        sparse.csr_array(np.eye(3)),
+        np.ma.masked_array([1.0, 2.0], [True, False]),
+        tf.zeros((2, 3)),
+    ],
 )
 def test_what_would_lose_something_is_refused(array):
     with pytest.raises(TypeError, match="expected something with a shape, a dtype and slices"):
@@ -322,3 +329,41 @@ def test_what_would_lose_something_is_refused(array):
 def test_sizes_are_checked(name):
     with pytest.raises(ValueError, match=f"{name} == 0, must be >= 1"):
         data.lazy(np.zeros(3)).with_sizes(**{name: 0})
+
+
+def test_picking_rows_takes_little_memory_beside_their_numbers():
+    X = data.lazy(np.zeros((3_000_000, 1), "int8"))
+    fold = np.concatenate([np.arange(1_000_000), np.arange(2_000_000, 3_000_000)])
+    tracemalloc.start()
+    try:
+        view = X[fold]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert view.shape == (2_000_000, 1)
+    assert peak < fold.nbytes / 2
+
+
+@pytest.mark.parametrize(
+    "compare",
+    [
+        lambda X: X == 1,
+        lambda X: X != 1,
+        lambda X: np.ones(3) == X,
+        lambda X: np.int64(1) == X,
+        lambda X: X == X,
+        lambda X: X in [None],
+    ],
+)
+def test_values_are_not_compared_quietly(compare):
+    with pytest.raises(TypeError, match=r"== or !=.*LazyArray.*X\.map\(lambda rows: rows == value"):
+        compare(data.lazy(np.arange(3.0)))
+
+
+def test_what_is_not_compared_has_a_hash_and_may_be_asked_for_itself():
+    X = data.lazy(np.arange(3.0))
+    assert {X: "x"}[X] == "x"
+    assert X in [X]
+    assert hash(X) != hash(data.lazy(np.arange(3.0)))
+    assert np.asarray(X.map(lambda rows: rows == 1, dtype=bool)).tolist() == [False, True, False]
+    assert len(pickle.loads(pickle.dumps(X))) == 3

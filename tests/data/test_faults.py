@@ -2,6 +2,7 @@
 
 import _thread
 import os
+import signal
 import threading
 import time
 
@@ -97,7 +98,7 @@ def test_rows_that_differ_are_named_with_the_file_they_differ_from(tmp_path, row
 @pytest.mark.parametrize(
     "paths, message",
     [
-        ("none.npy", "none.npy"),
+        ("none.npy", "none.npy doesn't exist; expected"),
         ("none_*.npy", "expected a pattern that files match"),
         ("folder", "expected .npy files in this folder"),
     ],
@@ -119,6 +120,11 @@ def test_inputs_and_labels_that_do_not_belong_together_are_named(tmp_path):
         data.open_npy_pairs(inputs, labels[:2])
     X, y = data.open_npy_pairs(inputs[::2], labels[::2])
     assert (X.shape, y.shape) == ((40, 3), (40,))
+
+
+def test_what_is_no_path_is_a_type_error():
+    with pytest.raises(TypeError, match="Got paths=3; expected the path of a folder"):
+        data.open_npy(3)
 
 
 def test_what_is_no_array_is_a_type_error():
@@ -294,3 +300,33 @@ def test_ctrl_c_does_not_wait_for_epochs_of_slow_rows():
     assert time.perf_counter() - begun[0] < 5
     assert net.n_iter_ > 0
     assert not readers()
+
+
+@pytest.mark.parametrize("reads_slowly", ["map", "augment"])
+def test_ctrl_c_does_not_wait_for_the_rest_of_a_shuffle_group(reads_slowly):
+    seen, begun = [], []
+
+    def slow(x):
+        if threading.current_thread().name.startswith("skkeras-reader"):
+            if not begun:
+                begun.append(time.perf_counter())
+                threading.Timer(0.5, ctrl_c).start()
+            seen.append(len(x))
+            time.sleep(0.1)
+        return x
+
+    X, options = np.zeros((6400, 1), "float32"), {}
+    if reads_slowly == "map":
+        X = data.lazy(X).with_sizes(block_bytes=4 * 64).map(slow)
+    else:  # of the first call all steps are read at once
+        options = {"augment": slow, "batch_size": 1600}
+    net = KerasRegressor("linear", epochs=9, **options)
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, np.zeros(6400))  # a group of 100 blocks takes 10 s
+    assert time.perf_counter() - begun[0] < 5
+    assert len(seen) < 40
+    assert not readers()
+
+
+def ctrl_c():
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)

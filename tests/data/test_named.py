@@ -280,10 +280,22 @@ def test_columns_that_do_not_exist_are_refused(inputs, message):
         ColumnsToInputs(inputs).fit(frame())
 
 
-def test_columns_in_another_order_are_refused():
-    fitted = ColumnsToInputs({"numbers": ["age"]}).fit(frame())
-    with pytest.raises(ValueError, match="feature names should match"):
-        fitted.transform(frame()[["fare", "age", "title"]])
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame])
+def test_only_columns_that_are_used_are_wanted_and_found_by_their_names(make):
+    columns = frame().to_dict("list")
+    fitted = ColumnsToInputs({"age": "age", "both": ["title", "age"]}).fit(make(columns))
+    later = fitted.transform(make({name: columns[name] for name in ("title", "age")}))
+    expected = fitted.transform(make(columns))
+    assert np.array_equal(later["age"], expected["age"])
+    assert np.array_equal(later["both"], expected["both"])
+    with pytest.raises(ValueError, match=r"X lacks the columns \['title'\].*X has \['age'\]"):
+        fitted.transform(make({"age": columns["age"]}))
+
+
+def test_an_array_has_as_many_columns_as_before():
+    fitted = ColumnsToInputs({"first": [0]}).fit(np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="X has 2 features"):
+        fitted.transform(np.zeros((4, 2)))
 
 
 def build_with_text(X, n_outputs, output_activation, units=4):

@@ -1,9 +1,12 @@
+import _thread
 import itertools
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import sparse
 from sklearn.datasets import load_iris
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -13,12 +16,14 @@ from sklearn.preprocessing import StandardScaler
 from skkeras import KerasClassifier, KerasRegressor
 from skkeras.data import ArrayScaler
 
+README = Path(__file__).parent.parent.parent / "README.md"
 X = StandardScaler().fit_transform(load_iris().data).astype("float32")
 Y = load_iris().target
 NAMES = load_iris().target_names[Y]
 VALUES = X @ np.array([1.0, -2.0, 0.5, 3.0], "float32")
 # So that the last batch is a partial one, and the first lacks classes.
 SIZE = 32
+ONE_DIMENSION = "Input should have at least 1 dimension"
 
 
 class Batches(keras.utils.PyDataset):
@@ -354,6 +359,10 @@ def test_a_scaler_before_it_is_told_to_be_a_lazy_array():
         make_pipeline(ArrayScaler(StandardScaler()), classifier()).fit(dataset(X, NAMES))
 
 
+def ragged():
+    return tf.ragged.constant([[1.0, 2.0], [3.0]])
+
+
 def no_batches():
     yield from ()
 
@@ -372,6 +381,9 @@ def no_batches():
         (lambda: lambda: iter([([X, X], NAMES)]), "a list in them"),
         (lambda: function(np.full_like(X, np.nan), NAMES), "contains NaN"),
         (lambda: function(X, NAMES, np.full(150, -1.0)), "at least 0"),
+        (lambda: tf.data.Dataset.from_tensors((ragged(), NAMES[:2])), r"ragged.*\.to_tensor\(\)"),
+        (lambda: lambda: iter([(ragged(), NAMES[:2])]), r"ragged.*\.to_tensor\(\)"),
+        (lambda: tf.data.Dataset.from_tensors(ragged()), r"ragged.*\.to_tensor\(\)"),
     ],
 )
 def test_what_is_no_stream_of_batches_is_refused(given, message):
@@ -518,3 +530,99 @@ def test_an_error_in_a_function_is_its_own():
 
     with pytest.raises(TypeError, match="^the disk is asleep"):
         KerasRegressor("linear", epochs=1).fit(fails)
+
+
+def sparse_tensors():
+    return dataset(X, Y).map(lambda x, y: (tf.sparse.from_dense(x), y))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        sparse_tensors,
+        lambda: lambda: iter(sparse_tensors()),
+        lambda: lambda: ((sparse.csr_array(x), y) for x, y in function(X, Y)()),
+    ],
+    ids=["dataset", "tensors", "scipy"],
+)
+def test_sparse_batches_are_made_dense(make):
+    expected = classifier().fit(function(X, Y))
+    net = classifier().fit(make())
+    assert_same_training(net, expected)
+    assert np.array_equal(net.predict_proba(make()), expected.predict_proba(X))
+
+
+def test_sparse_tensors_without_targets_are_predicted():
+    net = classifier().fit(X, Y)
+    inputs = sparse_tensors().map(lambda x, y: x)
+    assert np.array_equal(net.predict(inputs), net.predict(X))
+
+
+@pytest.mark.parametrize("lengths", [(3, 3, 5), (3, 3, 2)])
+def test_passes_of_different_lengths_are_epochs_and_an_error_in_keras_own_loop(lengths):
+    passes = iter(lengths * 2)
+
+    def batches():
+        for start in range(next(passes)):
+            yield X[start * 10 : start * 10 + 10], VALUES[start * 10 : start * 10 + 10]
+
+    net = regressor().fit(batches)
+    assert len(net.history_["loss"]) == net.n_iter_
+    passes = iter(lengths * 2)
+    with pytest.raises(ValueError, match="X had 3 batches at first, and now has (more|2)"):
+        regressor(engine="keras", epochs=3).fit(batches)
+    passes = iter((5, 4) * 10)
+    net = regressor(engine="keras", epochs=3, fit__steps_per_epoch=4).fit(batches)
+    assert net.n_iter_ == 3
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_ctrl_c_ends_a_generator_that_never_ends(engine):
+    seen = []
+
+    def endless():
+        while True:
+            seen.append(0)
+            if len(seen) == 300:
+                _thread.interrupt_main()
+            yield X[:32], VALUES[:32]
+
+    with pytest.raises(KeyboardInterrupt):
+        regressor(engine=engine).fit(endless)
+    assert len(seen) < 100_000
+
+
+@pytest.mark.parametrize(
+    "split, make, message",
+    [
+        (lambda X: cross_val_score(classifier(), X), dataset, ONE_DIMENSION),
+        (lambda X: cross_val_score(classifier(), X), function, "must be an array-like or a sparse"),
+        (lambda X: GridSearchCV(classifier(), {"epochs": [1]}).fit(X), dataset, ONE_DIMENSION),
+        (lambda X: GridSearchCV(classifier(), {"epochs": [1]}).fit(X), function, ONE_DIMENSION),
+    ],
+)
+def test_scikit_learn_says_what_the_readme_quotes_when_it_should_split_a_stream(
+    split, make, message
+):
+    """It looks at X before any estimator does, and offers no hook; should it, take it."""
+    with pytest.raises((TypeError, ValueError), match=message):
+        split(make(X, Y))
+    assert message in " ".join(README.read_text(encoding="utf-8").split())
+
+
+@pytest.mark.parametrize("y", [np.c_[Y > 0, Y > 1].astype(int), {"a": Y, "b": Y}])
+def test_classes_of_rows_with_several_are_not_weighted(y):
+    def batches():
+        yield X, y
+
+    model = two_outputs if isinstance(y, dict) else None
+    with pytest.raises(ValueError, match="Got class_weight=.*expected None"):
+        KerasClassifier(model, epochs=1, class_weight={0: 2.0}).fit(batches)
+
+
+def two_outputs(input_shape):
+    inputs = keras.Input(input_shape)
+    return keras.Model(
+        inputs,
+        {name: keras.layers.Dense(3, activation="softmax", name=name)(inputs) for name in "ab"},
+    )
