@@ -1,5 +1,7 @@
 """Validation data: explicit, held out by fraction or splitter, and what early stopping does."""
 
+import tracemalloc
+
 import keras
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skkeras import KerasClassifier, KerasRegressor
-from skkeras.holdout import split_rows
+from skkeras.holdout import MANY_ROWS, split_rows
 
 X, Y = load_iris(return_X_y=True)
 NAMES = load_iris().target_names[Y]
@@ -278,3 +280,29 @@ def test_numbers_of_held_out_rows_take_four_bytes_each_whatever_holds_them_out(s
     assert (train.dtype, validation.dtype) == (np.int32, np.int32)
     assert sorted([*train, *validation]) == list(range(20))
     assert len(validation) == 5
+
+
+@pytest.mark.parametrize("split", [0.1, 100_000])
+@pytest.mark.parametrize("names", [np.array([0, 1, 2]), np.array(["a", "b", "c"])])
+def test_many_rows_are_stratified_in_little_memory(split, names):
+    n_rows = MANY_ROWS + 7
+    labels = names[np.random.default_rng(0).choice(3, p=[0.2, 0.7, 0.1], size=n_rows)]
+    tracemalloc.start()
+    train, held_out = split_rows(split, n_rows, labels, None, seed=0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 * n_rows  # of which the numbers themselves are four bytes each
+    np.testing.assert_array_equal(np.sort([*train, *held_out]), np.arange(n_rows))
+    share = len(held_out) / n_rows
+    assert share == pytest.approx(0.1 if split == 0.1 else 100_000 / n_rows, abs=1e-5)
+    for name in names:
+        assert np.mean(labels[held_out] == name) == pytest.approx(np.mean(labels == name), abs=1e-5)
+    np.testing.assert_array_equal(split_rows(split, n_rows, labels, None, seed=0)[1], held_out)
+    assert not np.array_equal(split_rows(split, n_rows, labels, None, seed=1)[1], held_out)
+
+
+def test_splits_of_many_rows_that_cannot_be_are_errors():
+    labels = np.arange(MANY_ROWS) % 2
+    for split in (1.5, MANY_ROWS, 0):
+        with pytest.raises(ValueError, match="can't be held out"):
+            split_rows(split, MANY_ROWS, labels, None, seed=0)
