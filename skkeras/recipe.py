@@ -94,10 +94,15 @@ class Recipe:
         asked = {
             name: self.facts.get(name) for name in builder_parameters(as_builder(self.source))[0]
         }
-        target = type(self.target).__name__, self.target.kind, self.target.n_outputs
+        target = (
+            type(self.target).__name__,
+            *(getattr(self.target, name, None) for name in ("kind", "n_outputs", "shape")),
+        )
         compiled = self.loss, self.optimizer or "adam", self.metrics
-        parts = (self.source, asked, self.x_specs, target, compiled, self.routed)
-        return repr(parts) if _is_plain(parts) else None
+        try:
+            return repr(_plain((self.source, asked, self.x_specs, target, compiled, self.routed)))
+        except TypeError:
+            return None
 
     def without_data(self):
         """Return the recipe without the training data that a builder may ask for."""
@@ -159,12 +164,19 @@ class Recipe:
         return make_metrics(self.metrics, self._routed["metrics"])
 
 
-def _is_plain(value):
-    if isinstance(value, dict):
-        return all(map(_is_plain, [*value.keys(), *value.values()]))
+def _plain(value):
+    """Turn plain values into what tells them apart as text; raise TypeError for others."""
+    if type(value) is dict:
+        return [(_plain(k), _plain(v)) for k, v in value.items()]
     if type(value) in (list, tuple):
-        return all(map(_is_plain, value))
-    return type(value) in (type(None), bool, int, float, str) or isinstance(value, np.generic)
+        return type(value).__name__, [*map(_plain, value)]
+    if type(value) in (type(None), bool, int, float, str):
+        return value
+    if isinstance(value, np.bool_ | np.integer | np.float16 | np.float32 | np.float64):
+        return value.dtype.str, value.item()
+    if isinstance(value, np.dtype):
+        return "dtype", value.str
+    raise TypeError(f"{value!r} is not plain.")
 
 
 def _fresh(value):

@@ -6,11 +6,12 @@ depends on plain values, Keras's settings and the seed alone. So the next fit wi
 its net is made when somebody asks for it. What a user's builder makes isn't known until it is made.
 """
 
+import copy
 import dataclasses
 import functools
 from typing import Any
 
-from skkeras.engine.building import make_seeded
+from skkeras.engine.building import is_in_builder, make_apart, make_seeded
 from skkeras.engine.cache import blueprints
 from skkeras.engine.fingerprint import is_shareable
 from skkeras.engine.net import Net, state_variables, variable_bytes
@@ -39,23 +40,29 @@ class _Settings:
         return cls(config.floatx(), config.epsilon(), config.image_data_format(), policy.name)
 
     def call(self, make):
-        """Call ``make()`` with these settings, in a thread that makes a net."""
-        before = self.current()
-        if before == self:
-            return make()
-        self._set()
+        """Call ``make()`` with these settings.
+
+        Raises
+        ------
+        RuntimeError
+            If those that all threads share are others by now, which is for the user to change.
+        """
+        import keras
+
+        for name in ("floatx", "epsilon", "image_data_format"):
+            then, now = getattr(self, name), getattr(keras.config, name)()
+            if then != now:
+                raise RuntimeError(
+                    f"Keras's {name} is {now!r}, and was {then!r} when this estimator was fitted; "
+                    "expected the same when its model_ is first looked at, or pickled. Call "
+                    f"keras.config.set_{name}({then!r}), or look at model_ before changing it."
+                )
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.dtype_policy)  # of this thread
         try:
             return make()
         finally:
-            before._set()
-
-    def _set(self):
-        import keras
-
-        keras.config.set_floatx(self.floatx)
-        keras.config.set_epsilon(self.epsilon)
-        keras.config.set_image_data_format(self.image_data_format)
-        keras.config.set_dtype_policy(self.dtype_policy)
+            keras.config.set_dtype_policy(before)
 
 
 def _key(recipe, seed):
@@ -63,11 +70,14 @@ def _key(recipe, seed):
     import keras
 
     settings = _Settings.current()
-    if recipe.key is None or settings is None:
+    # In a builder a net's names go on from those of the builder's own layers.
+    if recipe.key is None or settings is None or is_in_builder():
         return None
-    # A name may stand for a class of the user's.
-    if any(name.rpartition(">")[2] in recipe.key for name in keras.saving.get_custom_objects()):
-        return None
+    # A name may stand for a class of the user's; without a package even for Keras's defaults.
+    for name in keras.saving.get_custom_objects():
+        package, _, bare = name.rpartition(">")
+        if not package or bare in recipe.key:
+            return None
     return recipe.key, seed, settings
 
 
@@ -124,9 +134,8 @@ def make_net(recipe, seed, look_at):
     net = Net(model, recipe, recipe.settings)
     if key is None or variable_bytes(model) > _MAX_BYTES or not _is_ordinary(net):
         return net, facts
-    make = functools.partial(
-        make_seeded, functools.partial(key[-1].call, recipe.without_data()), seed
-    )
+    kept = copy.deepcopy(recipe.without_data())  # its user may change a list of the parameters
+    make = functools.partial(make_apart, functools.partial(key[-1].call, kept), seed)
     start = [tf.identity(variable.value) for variable in state_variables(model)]
     known = Blueprint(make, start, len(model.variables), net.fingerprint, facts)
     blueprints.put(key, known)

@@ -15,8 +15,18 @@ import threading
 import numpy as np
 
 # Python's and NumPy's global generators are shared by all threads: one net is made at a time.
-_lock = threading.Lock()
+_lock = threading.RLock()
 _making = threading.local()
+
+
+def is_in_builder():
+    """Tell whether this runs inside of a builder, which has fitted or looked at an estimator."""
+    return getattr(_making, "active", False)
+
+
+def one_at_a_time():
+    """Keep other threads from making nets for a block; in a builder they are kept off already."""
+    return contextlib.nullcontext() if is_in_builder() else _lock
 
 
 @contextlib.contextmanager
@@ -56,9 +66,14 @@ def make_seeded(make, seed):
     >>> first == make_seeded(random.random, seed=7), random.getstate() == before
     (True, True)
     """
-    if getattr(_making, "active", False):
-        # A builder that itself fits an estimator: it already runs under the lock and a seed.
+    if not is_in_builder():
+        return make_apart(make, seed)
+    with _seeded(seed):  # in the same thread: a builder may wrap it, and names have to differ
         return make()
+
+
+def make_apart(make, seed):
+    """Do what `make_seeded` does, in a builder too: with names that begin anew."""
     import keras
 
     dtype_policy = keras.config.dtype_policy()  # set per thread
@@ -72,7 +87,7 @@ def make_seeded(make, seed):
         except BaseException as error:  # it is raised again in the caller's thread
             outcome["error"] = error
 
-    with _lock, _seeded(seed):
+    with one_at_a_time(), _seeded(seed):
         thread = threading.Thread(
             target=contextvars.copy_context().run, args=(run,), name="skkeras-build", daemon=True
         )

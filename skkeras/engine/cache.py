@@ -37,7 +37,7 @@ class Pool:
 
         It comes back whatever a fit did to it or died of: the next fit loads every variable anew.
         """
-        program, generation = self._take(key), self._generation
+        generation, program = self._generation, self._take(key)
         if program is None:
             program = make()
         try:

@@ -2,12 +2,11 @@
 
 import contextlib
 import operator
-import threading
 
 import numpy as np
 
 from skkeras.engine.archiving import sublayers
-from skkeras.engine.building import make_seeded
+from skkeras.engine.building import make_seeded, one_at_a_time
 from skkeras.engine.cache import predictors, programs, workers
 from skkeras.engine.copying import compile_arguments
 from skkeras.engine.fingerprint import fingerprint, is_shareable, layer_settings
@@ -53,7 +52,6 @@ class Net:
         self._own_predictors = {}
         self._handed_over = None  # what the model was like when its user was last seen with it
         self._is_new = True  # nobody has looked at the model or trained it
-        self._looking = threading.RLock()
         if blueprint is None:
             self._shares = make is not None and variable_bytes(model) <= MAX_SHARED_BYTES
             self._fingerprint = self._fingerprint_of(model) if self._shares else None
@@ -63,7 +61,7 @@ class Net:
     @property
     def _model(self):
         if self._made is None:
-            with self._looking:
+            with one_at_a_time():
                 if self._made is None:
                     self._made = self._blueprint.make()
         return self._made
@@ -81,7 +79,7 @@ class Net:
     def model(self):
         """The model, with a built optimizer and the newest values in its variables."""
         self._is_new = False
-        with self._looking:
+        with one_at_a_time():
             _build_optimizer(self._model)
             if self._pending is not None:
                 for variable, value in zip(

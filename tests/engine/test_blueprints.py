@@ -1,5 +1,6 @@
 """A net that was made before is made again only when somebody looks at it."""
 
+import functools
 import threading
 
 import cloudpickle
@@ -22,13 +23,15 @@ def nothing_cached():
 @pytest.fixture
 def made(monkeypatch):
     """The seeds of the nets that were made for users."""
-    seeds, make_seeded = [], blueprints.make_seeded
+    seeds = []
 
-    def noted(make, seed):
+    def noted(method, make, seed):
         seeds.append(seed)
-        return make_seeded(make, seed)
+        return method(make, seed)
 
-    monkeypatch.setattr(blueprints, "make_seeded", noted)
+    for name in ("make_seeded", "make_apart"):
+        method = getattr(blueprints, name)
+        monkeypatch.setattr(blueprints, name, functools.partial(noted, method))
     return seeds
 
 
@@ -189,32 +192,130 @@ def test_an_object_among_the_parameters_makes_another_net(X, labels, made):
 
 def test_a_name_that_users_registered_is_looked_up_each_time(X, labels, made):
     registered = keras.saving.get_custom_objects()
-    registered["package>lion"] = keras.optimizers.SGD
-    try:
-        for _ in range(2):
-            net(optimizer="lion").fit(X, labels)
-    finally:
-        del registered["package>lion"]
-    assert len(made) == 2
+    for name in ("package>lion", "glorot_uniform"):
+        made.clear()
+        registered[name] = (
+            keras.optimizers.SGD if name == "package>lion" else keras.initializers.Ones
+        )
+        try:
+            for _ in range(2):
+                net(optimizer="lion").fit(X, labels)
+        finally:
+            del registered[name]
+        assert len(made) == 2
 
 
-def test_settings_of_keras_belong_to_the_net(X, labels, made):
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "int8_from_float32"])
+def test_a_net_has_the_dtypes_of_its_fit(X, labels, made, policy):
     net().fit(X, labels)
     fitted = net().fit(X, labels)
     assert len(made) == 1
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    keras.config.set_image_data_format("channels_first")
+    keras.config.set_dtype_policy(keras.dtype_policies.get(policy))
     try:
         assert fitted.model_.layers[0].dtype_policy.name == "float32"
-        assert keras.config.dtype_policy().name == "mixed_bfloat16"
-        assert keras.config.image_data_format() == "channels_first"
-        other = net().fit(X, labels)
-        assert len(made) == 3
-        assert other.model_.layers[0].dtype_policy.name == "mixed_bfloat16"
+        assert keras.config.dtype_policy().name == policy
+        if policy == "mixed_bfloat16":
+            other = net().fit(X, labels)
+            assert len(made) == 3
+            assert other.model_.layers[0].dtype_policy.name == policy
     finally:
         keras.config.set_dtype_policy(before)
-        keras.config.set_image_data_format("channels_last")
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("floatx", "float64"), ("epsilon", 0.1), ("image_data_format", "channels_first")],
+)
+def test_settings_that_changed_since_the_fit_are_said(X, labels, made, name, value):
+    net().fit(X, labels)
+    fitted = net().fit(X, labels)
+    before, set_it = getattr(keras.config, name)(), getattr(keras.config, f"set_{name}")
+    set_it(value)
+    try:
+        with pytest.raises(RuntimeError, match=name):
+            fitted.model_  # noqa: B018
+        assert getattr(keras.config, name)() == value
+        net().fit(X, labels)
+        assert len(made) == 3  # one that failed, one for the new setting
+    finally:
+        set_it(before)
+    assert fitted.model_.built
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_builder_may_look_at_a_model_while_another_thread_does(X, labels, looks):
+    net().fit(X, labels)
+    other = net().fit(X, labels)
+    inside, looking = threading.Event(), threading.Event()
+
+    def build(n_classes):
+        inside.set()
+        looking.wait(10)
+        other.model_.get_weights()
+        return keras.Sequential([keras.layers.Dense(n_classes, activation="softmax")])
+
+    def look():
+        inside.wait(10)
+        looking.set()
+        return other.model_ if looks else other.predict(X)
+
+    threads = [
+        threading.Thread(
+            target=KerasClassifier(build, epochs=1).fit, args=(X, labels), daemon=True
+        ),
+        threading.Thread(target=look, daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_list_that_is_changed_after_the_fit_changes_no_net(X, labels):
+    units = [5]
+    first = net(model__units=units).fit(X, labels)
+    units.append(3)
+    assert_same_bits(weights(first), weights(net(model__units=[5]).fit(X, labels)))
+    cloudpickle.dumps(net(model__units=[5]).fit(X, labels))
+
+
+def test_a_fit_inside_a_builder_is_as_any_other(X, labels):
+    expected = net().fit(X, labels).predict_proba(X)
+
+    def build(n_classes):
+        found.append(net().fit(X, labels).predict_proba(X))
+        return keras.Sequential([keras.layers.Dense(n_classes, activation="softmax")])
+
+    def outer():
+        return KerasClassifier(build, epochs=1, random_state=5).fit(X, labels)
+
+    found = []
+    first = outer()
+    skkeras.clear_cache()
+    second = outer()
+    net().fit(X, labels)
+    third = outer()
+    assert_same_bits(found, [expected] * len(found))
+    assert_same_bits(weights(first), weights(second))
+    assert_same_bits(weights(first), weights(third))
+    np.testing.assert_array_equal(net().fit(X, labels).predict_proba(X), expected)
+
+
+def test_targets_of_another_shape_make_another_net(X):
+    y = np.random.default_rng(0).normal(size=(60, 6))
+    regressor = KerasRegressor(epochs=1, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="shape"):
+        clone(regressor).fit(X, y.reshape(60, 2, 3))
+
+
+def test_numbers_of_another_type_make_another_net(X, labels):
+    with np.printoptions(legacy="1.25"):  # as NumPy 1 writes them
+        for rate in (0.9, np.float16(0.9), np.float32(0.9), np.float64(0.9)):
+            fitted = net(optimizer__beta_1=rate).fit(X, labels)
+            assert fitted.model_.optimizer.beta_1 == rate
+    assert len(blueprints.blueprints) == 4
 
 
 def test_threads_that_look_at_it_see_one_model(X, labels):
