@@ -2,6 +2,7 @@
 
 import contextlib
 import operator
+import threading
 
 import numpy as np
 
@@ -52,6 +53,8 @@ class Net:
         self._own_predictors = {}
         self._handed_over = None  # what the model was like when its user was last seen with it
         self._is_new = True  # nobody has looked at the model or trained it
+        self._built_optimizer = None
+        self._assigning = threading.Lock()
         if blueprint is None:
             self._shares = make is not None and variable_bytes(model) <= MAX_SHARED_BYTES
             self._fingerprint = self._fingerprint_of(model) if self._shares else None
@@ -79,15 +82,18 @@ class Net:
     def model(self):
         """The model, with a built optimizer and the newest values in its variables."""
         self._is_new = False
-        with one_at_a_time():
-            _build_optimizer(self._model)
+        model = self._model
+        # Keras calls an optimizer built before it has all its variables.
+        if model.optimizer is not self._built_optimizer:
+            with one_at_a_time():
+                _build_optimizer(model)
+                self._built_optimizer = model.optimizer
+        with self._assigning:
             if self._pending is not None:
-                for variable, value in zip(
-                    state_variables(self._model), self._pending, strict=True
-                ):
+                for variable, value in zip(state_variables(model), self._pending, strict=True):
                     variable.value.assign(value, read_value=False)
                 self._pending = None  # only now: other threads may predict meanwhile
-        return self._model
+        return model
 
     @property
     def structure(self):

@@ -21,7 +21,7 @@ from skkeras.recipe import Recipe
 PARTS = {
     "making a net": (Recipe, "__call__"),
     "tracing": (Program, "__init__"),
-    "the worker's net and tracing": (Net, "_shared"),
+    "optimizer, and tracing": (Net, "_shared"),
     "calls": (Program, "train"),
     "tracing predict": (Predictor, "__init__"),
 }

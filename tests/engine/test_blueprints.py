@@ -243,6 +243,26 @@ def test_settings_that_changed_since_the_fit_are_said(X, labels, made, name, val
     assert fitted.model_.built
 
 
+def test_a_model_that_is_there_is_had_while_a_builder_runs(X, labels):
+    fitted = net().fit(X, labels)
+    model, inside, done = fitted.model_, threading.Event(), threading.Event()
+
+    def build(n_classes):
+        inside.set()
+        assert done.wait(20)
+        return keras.Sequential([keras.layers.Dense(n_classes, activation="softmax")])
+
+    slow = KerasClassifier(build, epochs=1)
+    thread = threading.Thread(target=slow.fit, args=(X, labels))
+    thread.start()
+    assert inside.wait(20)
+    fitted.partial_fit(X, labels)
+    assert fitted.model_ is model
+    done.set()
+    thread.join()
+    assert slow.model_.built
+
+
 @pytest.mark.parametrize("looks", [True, False])
 def test_a_builder_may_look_at_a_model_while_another_thread_does(X, labels, looks):
     net().fit(X, labels)
