@@ -11,6 +11,8 @@ from skkeras.data.stopping import check_stopped, stoppable
 from skkeras.data.streams import joined
 from skkeras.engine.rows import leaves, map_leaves
 
+_SECONDS_BETWEEN_LOOKS = 0.2
+
 
 def begin_epoch(rows, generator):
     """Draw the order of an epoch.
@@ -163,7 +165,18 @@ def _ahead(pool, take, plan):
     for call in plan:
         following = call, pool.submit(take, call)
         if waiting is not None:
-            yield waiting[0], waiting[1].result()
+            yield waiting[0], _result(waiting[1])
         waiting = following
     if waiting is not None:
-        yield waiting[0], waiting[1].result()
+        yield waiting[0], _result(waiting[1])
+
+
+def _result(future):
+    """Wait for a result, and for Ctrl-C.
+
+    Python notices a signal when a wait ends, and it doesn't end by itself once somebody has called
+    `signal.siginterrupt`, as asyncio does.
+    """
+    while not future.done():
+        concurrent.futures.wait([future], timeout=_SECONDS_BETWEEN_LOOKS)
+    return future.result()

@@ -3,6 +3,7 @@
 import _thread
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -302,6 +303,16 @@ def test_ctrl_c_does_not_wait_for_epochs_of_slow_rows():
     assert not readers()
 
 
+@pytest.fixture(params=[True, False])
+def ends_waits(request):
+    """Whether a signal ends what Python waits for; asyncio, in notebooks, sees to it that not."""
+    signal.siginterrupt(signal.SIGINT, request.param)
+    yield
+    signal.siginterrupt(signal.SIGINT, True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no siginterrupt")
+@pytest.mark.usefixtures("ends_waits")
 @pytest.mark.parametrize("reads_slowly", ["map", "augment"])
 def test_ctrl_c_does_not_wait_for_the_rest_of_a_shuffle_group(reads_slowly):
     seen, begun = [], []
