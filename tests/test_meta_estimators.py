@@ -44,6 +44,9 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 
 from skkeras import KerasClassifier, KerasRegressor
 
+# Coverage is measured elsewhere, as in engine/test_parity.py.
+pytestmark = pytest.mark.no_cover
+
 IRIS_X, IRIS_Y = load_iris(return_X_y=True)
 IRIS_X = scale(IRIS_X)
 NAMES = np.array(["setosa", "versicolor", "virginica"])[IRIS_Y]

@@ -16,6 +16,9 @@ from skkeras import KerasClassifier, KerasRegressor
 from skkeras.engine import cache
 from skkeras.engine import net as net_module
 
+# Coverage is measured elsewhere, as in test_parity.py.
+pytestmark = pytest.mark.no_cover
+
 keras = pytest.importorskip("keras")
 layers, losses, metrics, optimizers = keras.layers, keras.losses, keras.metrics, keras.optimizers
 
