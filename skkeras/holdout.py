@@ -5,14 +5,13 @@ import reprlib
 import numpy as np
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 
-from skkeras.encoding import blocks, label_counts
+from skkeras.encoding import blocks, label_counts, spans
 
 # What early stopping holds out if nothing else is said; as scikit-learn's MLPs do.
 DEFAULT_FRACTION = 0.1
 # scikit-learn takes 75 bytes a row to stratify.
 MANY_ROWS = 2**20
 _FEW_LABELS = 100
-_BLOCK_ROWS = 2**16
 
 
 def check_validation_split(split):
@@ -62,7 +61,10 @@ def split_rows(split, n_rows, labels, groups, seed):
         return _row_numbers(next(iter(split.split(np.arange(n_rows), labels, groups))))
     if labels is not None and n_rows >= MANY_ROWS:
         counts = label_counts(blocks(labels))
-        if len(counts) <= _FEW_LABELS and (share := _share(split, n_rows)) is not None:
+        share = split if isinstance(split, float | np.floating) else split / n_rows
+        # With less than a row of each label on both sides scikit-learn tells what is wrong.
+        fewest = min(share, 1 - share) * min(counts.values())
+        if len(counts) <= _FEW_LABELS and fewest >= 1:
             return _stratified(share, labels, counts, seed)
     shuffled = ShuffleSplit if labels is None else StratifiedShuffleSplit
     rows = np.broadcast_to(False, n_rows)  # it has a length, and takes no memory
@@ -74,12 +76,6 @@ def split_rows(split, n_rows, labels, groups, seed):
             f"validation_split={split!r} can't be held out of {n_rows} samples: {error} Pass X_val "
             "and y_val, or a splitter, or turn early_stopping off."
         ) from error
-
-
-def _share(split, n_rows):
-    """Tell which share of the rows a fraction or a number of rows is; None for what is neither."""
-    share = split if isinstance(split, float | np.floating) else split / n_rows
-    return share if 0 < share < 1 else None
 
 
 def _stratified(share, labels, counts, seed):
@@ -97,9 +93,9 @@ def _numbers(is_chosen):
     """Return the numbers of the rows that are chosen, and take no memory beside them."""
     dtype = np.int32 if len(is_chosen) < 2**31 else np.int64
     numbers, filled = np.empty(np.count_nonzero(is_chosen), dtype), 0
-    for start in range(0, len(is_chosen), _BLOCK_ROWS):
-        found = np.flatnonzero(is_chosen[start : start + _BLOCK_ROWS])
-        numbers[filled : filled + len(found)] = found + start
+    for rows in spans(len(is_chosen), 8):
+        found = np.flatnonzero(is_chosen[rows])
+        numbers[filled : filled + len(found)] = found + rows.start
         filled += len(found)
     return numbers
 

@@ -303,6 +303,12 @@ def test_many_rows_are_stratified_in_little_memory(split, names):
 
 def test_splits_of_many_rows_that_cannot_be_are_errors():
     labels = np.arange(MANY_ROWS) % 2
-    for split in (1.5, MANY_ROWS, 0):
+    for split in (1.5, MANY_ROWS, 0, 1, MANY_ROWS - 1):
         with pytest.raises(ValueError, match="can't be held out"):
             split_rows(split, MANY_ROWS, labels, None, seed=0)
+
+
+def test_a_label_that_comes_once_cannot_be_stratified_among_many_rows():
+    labels = np.arange(MANY_ROWS) == 5
+    with pytest.raises(ValueError, match="least populated class"):
+        split_rows(0.1, MANY_ROWS, labels, None, seed=0)

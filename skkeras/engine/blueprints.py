@@ -69,16 +69,16 @@ def _key(recipe, seed):
     """Tell what a net depends on, or None where that isn't known before it is made."""
     import keras
 
-    settings = _Settings.current()
+    key, settings = recipe.key, _Settings.current()
     # In a builder a net's names go on from those of the builder's own layers.
-    if recipe.key is None or settings is None or is_in_builder():
+    if key is None or settings is None or is_in_builder():
         return None
     # A name may stand for a class of the user's; without a package even for Keras's defaults.
     for name in keras.saving.get_custom_objects():
         package, _, bare = name.rpartition(">")
-        if not package or bare in recipe.key:
+        if not package or bare in key:
             return None
-    return recipe.key, seed, settings
+    return key, seed, settings
 
 
 @dataclasses.dataclass(frozen=True)
