@@ -77,7 +77,7 @@ def make_apart(make, seed):
     import keras
 
     dtype_policy = keras.config.dtype_policy()  # set per thread
-    outcome = {}
+    outcome, done = {}, threading.Event()
 
     def run():
         _making.active = True
@@ -86,24 +86,30 @@ def make_apart(make, seed):
             outcome["made"] = make()
         except BaseException as error:  # it is raised again in the caller's thread
             outcome["error"] = error
+        finally:
+            done.set()
 
     with one_at_a_time(), _seeded(seed):
         thread = threading.Thread(
             target=contextvars.copy_context().run, args=(run,), name="skkeras-build", daemon=True
         )
         thread.start()
-        _wait_for(thread)
+        _wait_for(done)
     if "error" in outcome:
         raise outcome["error"]
     return outcome["made"]
 
 
-def _wait_for(thread):
-    """Wait for a thread to end, also if Ctrl-C comes: what it uses mustn't be put back before."""
+def _wait_for(done):
+    """Wait for a thread's event, also if Ctrl-C comes: what it uses mustn't be put back before.
+
+    `threading.Thread.join` takes a thread for ended when Ctrl-C ends the wait (CPython 3.11 and
+    3.12, https://github.com/python/cpython/issues/90882).
+    """
     interruption = None
-    while thread.is_alive():
+    while not done.is_set():
         try:
-            thread.join()
+            done.wait()
         except BaseException as error:
             interruption = error
     if interruption is not None:

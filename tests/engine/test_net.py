@@ -1,8 +1,10 @@
 """Nets whose models their users change, share or make in ways of their own."""
 
+import _thread
 import contextlib
 import random
 import signal
+import sys
 import threading
 import time
 
@@ -206,19 +208,25 @@ def slow_build():
     return small()
 
 
+def interrupt_at_once():
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+
 @contextlib.contextmanager
-def ctrl_c(seconds):
-    timer = threading.Timer(seconds, signal.raise_signal, [signal.SIGINT])
+def ctrl_c(seconds, interrupt):
+    timer = threading.Timer(seconds, interrupt)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         yield
     timer.join()
 
 
-def test_ctrl_c_while_a_builder_runs_leaves_estimator_and_random_state_as_they_were():
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals of threads")
+@pytest.mark.parametrize("interrupt", [interrupt_at_once, _thread.interrupt_main])
+def test_ctrl_c_while_a_builder_runs_leaves_estimator_and_random_state_as_they_were(interrupt):
     net = KerasClassifier(slow_build, epochs=1).fit(X, np.where(y > 0, "cat", "dog"))
     before, state = net.predict(X), random.getstate()
-    with ctrl_c(0.2):
+    with ctrl_c(0.2, interrupt):
         net.fit(X[:, :3], np.where(y > 0, "ham", "spam"))
     time.sleep(0.5)  # a builder left behind would draw numbers now
     assert random.getstate() == state
