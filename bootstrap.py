@@ -24,7 +24,7 @@ TASKS = {
     "demo": (".", ["skkeras"]),
     "test": (
         ".[tests,notebooks,plots]",
-        ["pytest", "--nbmake", "--cov", "-n=auto", "--dist=loadfile"],
+        ["pytest", "--nbmake", "--cov", "-n=auto", "--dist=loadfile", "--max-worker-restart=1"],
     ),
 }
 
