@@ -233,14 +233,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         score : float
             Between 0 and 1.
         """
-        predicted, y, sample_weight = self._predicted(X, y, sample_weight)
-        if not isinstance(y, dict):
-            return accuracy_score(y, predicted, sample_weight=sample_weight)
-        scores = [
-            accuracy_score(y[name], labels, sample_weight=sample_weight)
-            for name, labels in predicted.items()
-        ]
-        return float(np.mean(scores))
+        return self._score(accuracy_score, X, y, sample_weight)
 
     @property
     def classes_(self):

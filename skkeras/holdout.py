@@ -27,6 +27,11 @@ def check_validation_split(split):
             "fraction such as 0.1, a splitter such as GroupKFold(5), or None. Data goes to fit, as "
             "X_val=... and y_val=...."
         )
+    if is_number and split == 0:
+        raise ValueError(
+            f"validation_split={split!r} holds nothing out; expected None for that, or a fraction "
+            "such as 0.1."
+        )
 
 
 def split_rows(split, n_rows, labels, groups, seed):
@@ -73,8 +78,8 @@ def split_rows(split, n_rows, labels, groups, seed):
         return _row_numbers(next(splits))
     except ValueError as error:
         raise ValueError(
-            f"validation_split={split!r} can't be held out of {n_rows} samples: {error} Pass X_val "
-            "and y_val, or a splitter, or turn early_stopping off."
+            f"validation_split={split!r} can't be held out of {n_rows} samples: "
+            f"{str(error).rstrip('.')}. Pass X_val and y_val, or a splitter, or None."
         ) from error
 
 

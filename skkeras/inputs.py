@@ -1,5 +1,7 @@
 """Inputs: what X and y may be, and how they are checked."""
 
+import itertools
+
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
@@ -32,8 +34,7 @@ def check_inputs(estimator, X, *, reset):
     ValueError, TypeError
         As scikit-learn does: NaN, infinity, wrong number of features, no samples.
     """
-    if isinstance(X, NamedArrays):
-        X = dict(X.items())
+    X = by_name(X)
     if isinstance(X, dict) and not issparse(X):  # SciPy's DOK matrices are dicts
         checked = {str(name): _check_named(value, str(name)) for name, value in X.items()}
         check_consistent_length(*checked.values())
@@ -58,8 +59,8 @@ def check_targets(estimator, X, y, *, reset, numeric=False):
         As in `check_inputs`.
     X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
         As in `check_inputs`.
-    y : array-like, or dict of array-likes
-        Targets of any rank; finite. A dict for a net with several outputs, by their names.
+    y : array-like, dict of array-likes or NamedArrays
+        Targets of any rank; finite. By their names for a net with several outputs.
     reset : bool
         As in `check_inputs`.
     numeric : bool, default=False
@@ -80,7 +81,7 @@ def check_targets(estimator, X, y, *, reset, numeric=False):
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
             "is None."
         )
-    X = check_inputs(estimator, X, reset=reset)
+    X, y = check_inputs(estimator, X, reset=reset), by_name(y)
     if isinstance(y, dict):
         y = {str(k): _check_target(v, f"y[{k!r}]", numeric) for k, v in y.items()}
     else:
@@ -88,6 +89,11 @@ def check_targets(estimator, X, y, *, reset, numeric=False):
     parts = [part for v in (X, y) for part in (v.values() if isinstance(v, dict) else [v])]
     check_consistent_length(*parts)
     return X, y
+
+
+def by_name(arrays):
+    """Return NamedArrays as the dict they are, and all else as it is."""
+    return dict(arrays.items()) if isinstance(arrays, NamedArrays) else arrays
 
 
 def n_samples(X):
@@ -293,10 +299,20 @@ def _is_text(X):
         return all(_is_text(X.iloc[:, i]) for i in range(X.shape[1])) and X.shape[1] > 0
     if hasattr(X, "dtype") and getattr(X.dtype, "kind", "O") not in "OUST":
         return False
-    array = X if isinstance(X, np.ndarray) else np.asarray(list(X[:1]) if len(X) else [])
+    array = X if isinstance(X, np.ndarray) else np.asarray(_first_known(X))
     return array.dtype.kind in "UT" or (
-        array.dtype.kind == "O" and array.size > 0 and isinstance(array.flat[0], str)
+        array.dtype.kind == "O" and any(isinstance(one, str) for one in _first_known(array.flat))
     )
+
+
+def _first_known(values):
+    """Return the first value that isn't missing, in a list; an empty one if all are."""
+    return [*itertools.islice((one for one in values if not _is_missing(one)), 1)]
+
+
+def _is_missing(value):
+    is_nan = isinstance(value, float) and value != value
+    return value is None or is_nan or type(value).__name__ == "NAType"  # pandas's
 
 
 def _dtype(X):

@@ -38,9 +38,20 @@ def test_text_stays_text(texts):
     assert checked.ravel().tolist() == ["one", "two"]
 
 
-def test_text_with_missing_values_is_refused():
+@pytest.mark.parametrize(
+    "texts",
+    [
+        np.array(["one", None], dtype=object),
+        np.array([np.nan, "one"], dtype=object),
+        [None, "one"],
+        pd.Series([None, "one"]),
+        pd.Series([pd.NA, "one"], dtype="string"),
+        pd.DataFrame({"text": [np.nan, "one"]}),
+    ],
+)
+def test_text_with_missing_values_is_refused(texts):
     with pytest.raises(ValueError, match="mixes strings with other values"):
-        check_inputs(KerasRegressor(), np.array(["one", None], dtype=object), reset=True)
+        check_inputs(KerasRegressor(), texts, reset=True)
 
 
 @pytest.mark.parametrize("make", [sparse.csr_array, sparse.coo_matrix, sparse.dok_array])
