@@ -97,6 +97,7 @@ _LEARNT = {
     "best_epoch_",
     "n_features_in_",
     "feature_names_in_",
+    "_input_columns",
 }
 
 
@@ -328,13 +329,17 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
         split = hold_out(X, y) if hold_out is not None else None
         if not go_on:
             self._make_net(X, y, build_seed, seen=None if split is None else split[0])
-        weight = self._training_weights(X, y, sample_weight)
-        rows = self._rows(X, y, weight)
+        rows = self._rows(X, y)
         train, held_out = split if split is not None else (None, None)
+        weight = self._training_weights(X, y, sample_weight, train)
         check_any_weight(weight, train, self._weight_names)
+        training = dataclasses.replace(rows, weight=weight)
         if split is None:
-            return rows, None, X, y
-        return rows.only(train), dataclasses.replace(rows, weight=None).only(held_out), X, y
+            return training, None, X, y
+        weight = self._validation_weights(X, y, sample_weight, held_out)
+        check_any_weight(weight, held_out, "sample_weight", "hold out")
+        validation = dataclasses.replace(rows, weight=weight)
+        return training.only(train), validation.only(held_out), X, y
 
     def _learn(self, y):
         """Learn what y is, and draw the seeds; return the one of the net."""
@@ -427,8 +432,12 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
 
     _weight_names = "sample_weight"
 
-    def _training_weights(self, X, y, sample_weight):
-        return training_weights(sample_weight, X)
+    def _training_weights(self, X, y, sample_weight, rows=None):
+        """Return the weights of all samples, relative to those of ``rows``."""
+        return training_weights(sample_weight, X, rows)
+
+    def _validation_weights(self, X, y, sample_weight, rows):
+        return self._training_weights(X, y, sample_weight, rows)
 
     def _hold_out(self, X_val, y_val, groups, X, y):
         """Return the numbers of training and validation rows; None if nothing is held out."""

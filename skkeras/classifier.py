@@ -8,7 +8,7 @@ from sklearn.utils.validation import column_or_1d
 
 from skkeras.base import BaseKerasEstimator
 from skkeras.data.streams import count_labels
-from skkeras.encoding import blocks, encoded, label_counts
+from skkeras.encoding import blocks, encoded, label_counts, spans
 from skkeras.inputs import check_targets
 from skkeras.params import split_routed
 from skkeras.targets import Several, classification_target
@@ -259,8 +259,11 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
 
     _weight_names = "sample_weight, together with class_weight,"
 
-    def _training_weights(self, X, y, sample_weight):
-        weight = super()._training_weights(X, y, sample_weight)
+    def _validation_weights(self, X, y, sample_weight, rows):
+        return super()._training_weights(X, y, sample_weight, rows)  # as in Keras, not of classes
+
+    def _training_weights(self, X, y, sample_weight, rows=None):
+        weight = super()._training_weights(X, y, sample_weight, rows)
         if self.class_weight is None:
             return weight
         if isinstance(y, dict):
@@ -271,7 +274,13 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         if self._target.strata(y[:1]) is None:
             by_class = compute_sample_weight(self.class_weight, y)
             return by_class if weight is None else np.asarray(weight) * by_class
-        by_class = self._class_weights(label_counts(map(self._target.strata, blocks(y))))
+        labels = map(self._target.strata, blocks(y))
+        if weight is None or self.class_weight != "balanced":
+            by_class = self._class_weights(label_counts(labels))
+        else:  # as scikit-learn's linear models do: a row of weight 2 counts twice
+            rows = [*spans(len(weight), 8)]
+            labels = (self._target.strata(y[some]) for some in rows)
+            by_class = self._class_weights(label_counts(labels, (weight[some] for some in rows)))
 
         def weigh(y, weight=None):
             return self._times_class_weights(weight, y, by_class)
@@ -296,7 +305,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         if self.class_weight != "balanced":
             return self.class_weight
         total = sum(counts.values())
-        return {label: total / (len(counts) * n) for label, n in counts.items()}
+        return {label: total / (len(counts) * n) if n else 0.0 for label, n in counts.items()}
 
     def _times_class_weights(self, weight, y, class_weights):
         if class_weights is None:

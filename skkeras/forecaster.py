@@ -569,14 +569,14 @@ random_state, verbose, on_divergence, engine, **routed
     def _rows(self, X, y=None, weight=None):
         return _WindowRows(**vars(super()._rows(X, y, weight)))
 
-    def _training_weights(self, X, y, sample_weight):
+    def _training_weights(self, X, y, sample_weight, rows=None):
         """Weigh each window by the mean weight of the rows that it forecasts."""
         layout = X.source.layout
         weight = relative_weights(sample_weight, layout.positions)
         if weight is None:
             return None
         windows = outcomes(layout.spread(weight[:, np.newaxis]), X.origins, self.horizon)
-        return relative_weights(windows[:].mean(axis=1), X)
+        return relative_weights(windows[:].mean(axis=1), X, rows)
 
     def _validation_rows(self, X_val, y_val):
         given = _Given(X_val, y_val, follows="validates")

@@ -63,7 +63,15 @@ def split_rows(split, n_rows, labels, groups, seed):
     (6, 2)
     """
     if hasattr(split, "split"):
-        return _row_numbers(next(iter(split.split(np.arange(n_rows), labels, groups))))
+        first = next(iter(split.split(np.arange(n_rows), labels, groups)), None)
+        parts = ((), ()) if first is None else _row_numbers(first)
+        if not all(map(len, parts)):
+            sizes = "no split" if first is None else " and ".join(str(len(part)) for part in parts)
+            raise ValueError(
+                f"validation_split={split!r} gives {sizes} of {n_rows} rows to train on and to "
+                "hold out; expected some of both."
+            )
+        return parts
     if labels is not None and n_rows >= MANY_ROWS:
         counts = label_counts(blocks(labels))
         share = split if isinstance(split, float | np.floating) else split / n_rows
