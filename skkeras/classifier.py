@@ -8,7 +8,7 @@ from sklearn.utils.validation import column_or_1d
 
 from skkeras.base import BaseKerasEstimator
 from skkeras.data.streams import count_labels
-from skkeras.encoding import blocks, encoded, label_counts, spans
+from skkeras.encoding import encoded, label_counts, spans
 from skkeras.inputs import check_targets
 from skkeras.params import split_routed
 from skkeras.targets import Several, classification_target
@@ -274,13 +274,12 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         if self._target.strata(y[:1]) is None:
             by_class = compute_sample_weight(self.class_weight, y)
             return by_class if weight is None else np.asarray(weight) * by_class
-        labels = map(self._target.strata, blocks(y))
-        if weight is None or self.class_weight != "balanced":
-            by_class = self._class_weights(label_counts(labels))
-        else:  # as scikit-learn's linear models do: a row of weight 2 counts twice
-            rows = [*spans(len(weight), 8)]
-            labels = (self._target.strata(y[some]) for some in rows)
-            by_class = self._class_weights(label_counts(labels, (weight[some] for some in rows)))
+        # As in scikit-learn's linear models, a row of weight 2 counts twice.
+        rows = [*spans(y.shape[0], 8)]
+        weights = None if weight is None else (weight[some] for some in rows)
+        by_class = self._class_weights(
+            label_counts((self._target.strata(y[some]) for some in rows), weights)
+        )
 
         def weigh(y, weight=None):
             return self._times_class_weights(weight, y, by_class)
