@@ -391,3 +391,11 @@ def test_many_labels_that_are_times_are_stratified():
     _, held_out = split_rows(0.25, MANY_ROWS, labels, None, seed=0)
     counts = np.unique(labels[held_out], return_counts=True)[1]
     assert counts.tolist() == [MANY_ROWS * 3 // 16, MANY_ROWS // 16]
+
+
+def test_validation_has_a_batch_size_of_its_own():
+    rows = {"X_val": X[VALIDATION], "y_val": Y[VALIDATION]}
+    net = KerasClassifier(epochs=1, fit__validation_steps=1, fit__validation_batch_size=4)
+    told = net.fit(X[TRAIN], Y[TRAIN], **rows).history_["val_loss"][-1]
+    expected = weighted_loss(net, VALIDATION[:4], np.ones(4))
+    assert told == pytest.approx(expected, rel=1e-4)

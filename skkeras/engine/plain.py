@@ -43,7 +43,8 @@ def train(
             super().on_epoch_end(epoch, logs)
             history.update(self.history)
 
-    held_out = validation and _batches(validation.in_storage_order, schedule.batch_size)
+    held_out_size = fit_arguments.pop("validation_batch_size", None) or schedule.batch_size
+    held_out = validation and _batches(validation.in_storage_order, held_out_size)
     with _own_errors(batches, held_out, rows, validation):
         model.fit(
             batches,
