@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pickle
 import runpy
 import tracemalloc
 from pathlib import Path
@@ -13,10 +14,12 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.callback import ScoringMonitor
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.metrics import mean_absolute_error, r2_score
+from sklearn.exceptions import UndefinedMetricWarning, UnsetMetadataPassedError
+from sklearn.metrics import max_error, mean_absolute_error, r2_score
 from sklearn.model_selection import (
     GridSearchCV,
     TimeSeriesSplit,
@@ -26,6 +29,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.metadata_routing import get_routing_for_object
 
 from skkeras import KerasForecaster, forecast_scorer
 from skkeras import __main__ as airline
@@ -1138,3 +1142,59 @@ def test_small_series_are_forecast_better_than_by_their_last_season():
         predicted = net.fit(AIRLINE[:-36]).predict(AIRLINE[-36:])
         errors.append(np.abs(predicted[[0, 12, 24]].ravel() - AIRLINE[-36:, 0]).mean())
     assert np.mean(errors) < 25.8
+def test_weights_groups_and_history_reach_the_scorer():
+    scorer = forecast_scorer(mean_absolute_error)
+    X, groups = panel([40, 30])
+    net = forecaster(horizon=3, target=0, epochs=1).fit(X, groups=groups)
+    weight = np.random.default_rng(0).uniform(size=70)
+    truth, forecasts, rows = net.pairs(X, groups=groups)
+    expected = np.average(np.abs(truth - forecasts), weights=weight[rows])
+    assert scorer(net, X, groups=groups, sample_weight=weight) == pytest.approx(-expected)
+    furthest = forecast_scorer(max_error, greater_is_better=False)
+    with pytest.warns(
+        UserWarning, match=r"forecast_scorer\(max_error\) has a metric that takes no"
+    ):
+        assert furthest(net, X, groups=groups, sample_weight=weight) == -max_error(truth, forecasts)
+    truth, forecasts, _ = net.pairs(X[:9], history=X)
+    assert scorer(net, X[:9], history=X) == -mean_absolute_error(truth, forecasts)
+
+
+def panel_search(scorer, **parameters):
+    return GridSearchCV(
+        forecaster(horizon=3, target=0, epochs=1, **parameters).set_fit_request(groups=True),
+        {"look_back": [3, 4]},
+        scoring=scorer,
+        refit="mae" if isinstance(scorer, dict) else True,
+        cv=TimeSeriesSplit(2),
+        error_score="raise",
+    )
+
+
+def test_a_panel_is_searched_at_any_horizon():
+    X, groups = panel([60, 60])
+    with config_context(enable_metadata_routing=True):
+        scorer = forecast_scorer(mean_absolute_error).set_score_request(groups=True)
+        found = panel_search(scorer).fit(X, groups=groups)
+        both = panel_search({"mae": scorer, "r2": forecast_scorer(r2_score)})
+        with pytest.raises(UnsetMetadataPassedError, match=r"forecast_scorer\(r2_score\)"):
+            both.fit(X, groups=groups)
+    for i, (train, test) in enumerate(TimeSeriesSplit(2).split(X)):
+        net = forecaster(horizon=3, target=0, epochs=1, look_back=4)
+        net.fit(X[train], groups=groups[train])
+        score = scorer(net, X[test], groups=groups[test])
+        assert found.cv_results_[f"split{i}_test_score"][1] == pytest.approx(score)
+
+
+def test_a_scorer_keeps_what_was_asked_for():
+    scorer = forecast_scorer(mean_absolute_error)
+    with pytest.raises(RuntimeError, match="enable_metadata_routing=True"):
+        scorer.set_score_request(groups=True)
+    with config_context(enable_metadata_routing=True):
+        scorer.set_score_request(groups="store").set_score_request(sample_weight=True)
+        for one in (scorer, pickle.loads(pickle.dumps(scorer)), clone(scorer, safe=False)):
+            asked = get_routing_for_object(one).score.requests
+            assert asked == {"sample_weight": True, "groups": "store", "history": None}
+        with pytest.raises(TypeError, match="stores"):
+            scorer.set_score_request(stores=True)
+
+
