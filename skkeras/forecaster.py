@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, check_scalar, validate_dat
 from skkeras.base import BaseKerasEstimator
 from skkeras.engine import running
 from skkeras.engine.rows import Rows
-from skkeras.frames import as_frame, labelled
+from skkeras.frames import as_frame, check_columns, labelled
 from skkeras.history import beginning, hold_out
 from skkeras.holdout import DEFAULT_FRACTION
 from skkeras.horizon import Horizon
@@ -503,7 +503,7 @@ random_state, verbose, on_divergence, engine, **routed
             self._check_unchanged()
         table, index = self._table(given.X, reset=reset)
         if index is None and given.follows != "unknown":
-            index = index_of(y)  # as behind a scaler that returns arrays
+            index = index_of(y, "y")  # as behind a scaler that returns arrays
         parts = parts_of(table, index, given.groups)
         split = self._split() if given.is_split else None
         marks = None if split is None else hold_out(split, len(table), given.groups)
@@ -592,10 +592,12 @@ random_state, verbose, on_divergence, engine, **routed
 
     # What is known of the series.
 
-    def _table(self, X, *, reset):
+    def _table(self, X, *, reset, name="X"):
         """Check X as scikit-learn does; return it as float64, and its index."""
         frame = as_frame(X)
-        return validate_data(self, frame, dtype="float64", reset=reset), index_of(frame)
+        index = index_of(frame, name)
+        check_columns(frame, name)
+        return validate_data(self, frame, dtype="float64", reset=reset), index
 
     def _learn_series(self, given, table, marks):
         is_seen = np.ones(len(table), bool) if marks is None else marks[0]
@@ -693,7 +695,7 @@ random_state, verbose, on_divergence, engine, **routed
 
     def _past_of_history(self, history, group):
         """Check rows of history that a user gives."""
-        table, index = self._table(history, reset=False)
+        table, index = self._table(history, reset=False, name="history")
         return self._series.past_of_history(table, index, group, self.look_back)
 
     def _forecast_at(self, series, origins):
@@ -717,15 +719,16 @@ random_state, verbose, on_divergence, engine, **routed
         else:
             past = self._past_of_history(history, group)
         index = past.index_after(steps) if self._series.kind == "pandas" else None
+        names = getattr(self, "feature_names_in_", None)
         known = known_rows(
             X_future,
             self._series.known_future,
             steps,
             None if past.timeline is None else index,
             n_columns=self.n_features_in_,
-            names=getattr(self, "feature_names_in_", None),
+            names=names,
         )
-        self._series.check_goes_on(steps, self.horizon)
+        self._series.check_goes_on(steps, self.horizon, names)
         return self._roll(past.tail, steps, known)[0], index
 
     def _labelled(self, forecasts, index):

@@ -94,8 +94,8 @@ class Past:
         return self.timeline.after(steps)
 
 
-def keep(X, look_back, index=None):
-    """Keep what a forecaster needs of a series.
+def keep(X, look_back, index=None, name="X"):
+    """Keep what a forecaster needs of a series, which messages call by its name.
 
     Examples
     --------

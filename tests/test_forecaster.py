@@ -515,6 +515,18 @@ def test_forecast_goes_on_from_history():
     np.testing.assert_allclose(net.forecast(5, history=X), net.update(X[40:]).forecast(5))
 
 
+def test_columns_are_called_by_their_names():
+    X = pd.DataFrame(walk(), columns=["sales", "price"])
+    net = forecaster(horizon=2, target="sales").fit(X)
+    with pytest.raises(ValueError, match=r"X's columns \['price'\] have none"):
+        net.forecast(3)
+    net = forecaster(target="sales", known_future="price").initialize(X)
+    with pytest.raises(
+        ValueError, match=r"3 columns; expected those known in advance, \['price'\], or all 2 of X"
+    ):
+        net.forecast(2, walk(9, 3))
+
+
 def test_columns_that_nobody_forecasts_end_the_recursion():
     net = forecaster(horizon=2, target=0).fit(walk())
     assert net.forecast(2).shape == (2,)
@@ -706,6 +718,66 @@ def test_an_index_that_isnt_even_can_be_trained_on_but_does_not_go_on():
     assert net.predict(frame[55:]).shape == (5, 2)
     with pytest.raises(ValueError, match="evenly spaced.*asfreq"):
         net.forecast(3)
+
+
+DATE = "X's column 'date' holds .*2024.*, which is no number; expected numbers. .*"
+
+
+@pytest.mark.parametrize(
+    "name, values, message",
+    [
+        ("date", TENS.index[:60], DATE + r"X.set_index\('date'\)"),
+        ("date", TENS.index[:60].tz_localize("UTC"), DATE + r"X.set_index\('date'\)"),
+        ("date", TENS.index[:60].to_period(), DATE + r"X.set_index\('date'\)"),
+        ("date", TENS.index[:60].date, DATE + r"X.set_index\('date'\)"),
+        ("store", ["s1"] * 60, "X's column 'store' holds 's1', which is no number.*groups="),
+        ("store", pd.Categorical(["s1"] * 60), "X's column 'store' holds 's1'.*groups="),
+        ("n", ["1", "?"] * 30, r"X's column 'n' holds '\?'"),
+        ("age", TENS.index[:60] - TENS.index[0], "X's column 'age' holds .*, which is no number"),
+    ],
+    ids=["dates", "with a zone", "periods", "objects", "strings", "categories", "one", "durations"],
+)
+def test_columns_that_are_no_numbers_are_named(name, values, message):
+    X = pd.DataFrame({"v": np.arange(60.0), name: values})
+    for frame in (X, X[[name]]):
+        with pytest.raises(ValueError, match=message):
+            forecaster().fit(frame)
+    net = forecaster(target="v", known_future=name).initialize(X.assign(**{name: 1.0}))
+    with pytest.raises(ValueError, match=message):
+        net.predict(X)
+    with pytest.raises(ValueError, match=message.replace("X", "X_future")):
+        net.forecast(2, X.set_axis(range(60, 120)))
+
+
+@pytest.mark.parametrize(
+    "name, values, message",
+    [
+        ("date", TENS.index[:60].to_numpy(), DATE + r"X.drop\('date'\)"),
+        ("store", ["s1"] * 60, "X's column 'store' holds 's1', which is no number"),
+    ],
+)
+def test_columns_of_polars_that_are_no_numbers_are_named(name, values, message):
+    with pytest.raises(ValueError, match=message):
+        forecaster().fit(pl.DataFrame({"v": np.arange(60.0), name: values}))
+
+
+def test_numbers_may_be_of_any_type():
+    X = pd.DataFrame({"v": np.arange(60), "n": np.arange(60) % 7})
+    expected = forecaster(epochs=1).fit(X).predict(X)
+    for kind in ("Int64", "object", "string", "category", "Float64"):
+        np.testing.assert_array_equal(forecaster(epochs=1).fit(X.astype(kind)).predict(X), expected)
+    missing = X.astype("Int64").astype({"n": object})
+    missing.iloc[3, 0] = pd.NA
+    with pytest.raises(ValueError, match="contains NaN"):
+        forecaster().fit(missing)
+
+
+def test_rows_without_columns_are_what_forecast_is_for():
+    net = by_hand().initialize(TENS[:50])
+    empty = pd.DataFrame(index=TENS.index[50:62])
+    for use in (net.predict, net.fit, net.score):
+        with pytest.raises(ValueError, match=r"X has 12 rows and no columns.*forecast\(12\)"):
+            use(empty)
 
 
 @pytest.mark.parametrize("where", ["fit", "predict", "history"])
