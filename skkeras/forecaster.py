@@ -114,7 +114,8 @@ random_state, verbose, on_divergence, engine, **routed
     to follow the training data, whose last rows were kept; or, if X begins as the training data
     did, to be the training data: its first ``look_back`` rows, which have no history, are then
     forecast from the means of training, and left out of `score`. So are those of a series whose
-    label in ``groups`` is new.
+    label in ``groups`` is new, and those of an X that begins, as its index says, elsewhere in the
+    training data; `predict` then warns.
 
     Where both have a pandas index of dates, periods or integers, other than one that just counts
     rows from 0, that index decides whether X follows, and after which gap. An index of training
@@ -328,8 +329,13 @@ random_state, verbose, on_divergence, engine, **routed
             In the shape of y. If horizon is above 1, steps are a further axis: (n_rows, horizon) or
             (n_rows, horizon, n_targets), and row t holds the forecasts of t, t + 1 and so on. What
             is known in advance beyond the last row of X is taken to be as in that row.
+
+        Warns
+        -----
+        UserWarning
+            If X's index begins inside the training data, whose rows before X aren't kept.
         """
-        return self._shaped(self._forecasts(X, history, groups)[0])
+        return self._shaped(self._forecasts(X, history, groups, warns=True)[0])
 
     def score(self, X, y=None, sample_weight=None, *, history=None, groups=None):
         """Compute the coefficient of determination, R2, of the forecasts for X.
@@ -413,7 +419,7 @@ random_state, verbose, on_divergence, engine, **routed
         """
         check_is_fitted(self)
         widths = interval_widths(self._held_out_errors(), coverage)
-        forecasts = self._forecasts(X, history, groups)[0]
+        forecasts = self._forecasts(X, history, groups, warns=True)[0]
         return self._shaped(forecasts - widths), self._shaped(forecasts + widths)
 
     def forecast(self, steps, X_future=None, *, history=None, group=None):
@@ -674,7 +680,7 @@ random_state, verbose, on_divergence, engine, **routed
 
     # Forecasts.
 
-    def _forecasts(self, X, history, groups):
+    def _forecasts(self, X, history, groups, *, warns=False):
         """Return forecasts (n_rows, horizon, n_targets), and the layout they were made from."""
         check_is_fitted(self)
         self._check_unchanged()
@@ -682,6 +688,8 @@ random_state, verbose, on_divergence, engine, **routed
         parts = parts_of(table, index, groups)
         if history is None:
             befores = self._befores(parts, "unknown")
+            if warns:
+                self._series.warn_inside(parts, self.look_back)
         else:
             befores = self._befores_after(history, parts)
         layout = self._layout(parts, befores)

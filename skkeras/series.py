@@ -1,6 +1,7 @@
 """Series: what a forecaster learns of its training data besides weights."""
 
 import dataclasses
+import warnings
 from numbers import Integral
 from typing import Any
 
@@ -104,6 +105,22 @@ class Series:
                 "pass history= for rows of another series, or train with groups."
             )
         return self.pasts.get(group)
+
+    def warn_inside(self, parts, look_back):
+        """Warn of rows inside the training data, whose history nobody has kept."""
+        n_rows = sum(
+            min(len(part.X), look_back)
+            for group, part in parts.items()
+            if (past := self.pasts.get(group)) is not None and past.is_inside(part.index)
+        )
+        if n_rows:
+            warnings.warn(
+                f"{n_rows} rows of X have fewer than look_back={look_back} known rows before them, "
+                "for its index begins neither where the training data begin, nor after they end; "
+                "means of training stand for those that lack. Pass history=, the rows right before "
+                "X, or begin X where the training data begin.",
+                stacklevel=4,  # where predict is called
+            )
 
     def past(self, group, look_back):
         """Return the ends of one series that is long enough to go on."""

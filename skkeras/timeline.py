@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Timeline:
-    """The end of an index, and how it goes on.
+    """The ends of an index, and how it goes on.
 
     Parameters
     ----------
@@ -22,6 +22,7 @@ class Timeline:
         None if nobody knows.
     """
 
+    first: Any
     last: Any
     step: Any
 
@@ -227,7 +228,7 @@ def read_timeline(index, name="X"):
     _check_order(index, name)
     step = _step(index)
     is_even = step is not None and index.equals(_stretch(index[0], len(index), step))
-    return Timeline(index[-1], step if is_even else None)
+    return Timeline(index[0], index[-1], step if is_even else None)
 
 
 def _check_order(index, name):
