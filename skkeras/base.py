@@ -237,6 +237,8 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
     def partial_fit(self, X, y=None, sample_weight=None):
         """Train for one epoch more, from where the weights and the optimizer are.
 
+        Nothing is held out of these rows.
+
         Parameters
         ----------
         X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream

@@ -149,6 +149,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
     def partial_fit(self, X, y=None, classes=None, sample_weight=None):
         """Train for one epoch more, from where the weights and the optimizer are.
 
+        Nothing is held out of these rows, and ``class_weight="balanced"`` balances them alone.
+
         Parameters
         ----------
         X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
