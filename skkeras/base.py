@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
 )
 
 from skkeras import saving
+from skkeras.advice import check_no_others
 from skkeras.callbacks import (
     early_stopping_callback,
     make_callbacks,
@@ -51,13 +52,14 @@ from skkeras.engine.streaming import StreamedRows
 from skkeras.engine.training import Schedule, check_not_nan
 from skkeras.holdout import DEFAULT_FRACTION, check_validation_split, split_rows
 from skkeras.inputs import (
+    by_name,
     check_any_weight,
     check_inputs,
     n_samples,
     training_weights,
 )
 from skkeras.models import PRESETS
-from skkeras.params import RoutedParamsMixin, changed_names, check_no_others, split_routed
+from skkeras.params import RoutedParamsMixin, changed_names, split_routed
 from skkeras.recipe import (
     Recipe,
     builder_facts,
@@ -95,6 +97,7 @@ _LEARNT = {
     "best_epoch_",
     "n_features_in_",
     "feature_names_in_",
+    "_input_columns",
 }
 
 
@@ -215,7 +218,8 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
         DivergenceError
             If training turns to NaN, and ``on_divergence="raise"``.
         """
-        check_no_others("fit", others)
+        own = ("X", "y", "sample_weight", "X_val", "y_val", "groups")
+        check_no_others("fit", others, own, type(self).__signature__.parameters)
         go_on = self.warm_start and hasattr(self, "_net")
         with _undone_on_error(self, go_on=go_on):
             hold_out = functools.partial(self._hold_out, X_val, y_val, groups)
@@ -232,6 +236,8 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
     @with_callbacks
     def partial_fit(self, X, y=None, sample_weight=None):
         """Train for one epoch more, from where the weights and the optimizer are.
+
+        Nothing is held out of these rows.
 
         Parameters
         ----------
@@ -325,13 +331,17 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
         split = hold_out(X, y) if hold_out is not None else None
         if not go_on:
             self._make_net(X, y, build_seed, seen=None if split is None else split[0])
-        weight = self._training_weights(X, y, sample_weight)
-        rows = self._rows(X, y, weight)
+        rows = self._rows(X, y)
         train, held_out = split if split is not None else (None, None)
+        weight = self._training_weights(X, y, sample_weight, train)
         check_any_weight(weight, train, self._weight_names)
+        training = dataclasses.replace(rows, weight=weight)
         if split is None:
-            return rows, None, X, y
-        return rows.only(train), dataclasses.replace(rows, weight=None).only(held_out), X, y
+            return training, None, X, y
+        weight = self._validation_weights(X, y, sample_weight, held_out)
+        check_any_weight(weight, held_out, "sample_weight", "hold out")
+        validation = dataclasses.replace(rows, weight=weight)
+        return training.only(train), validation.only(held_out), X, y
 
     def _learn(self, y):
         """Learn what y is, and draw the seeds; return the one of the net."""
@@ -374,7 +384,7 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
         shape = output_shape(model, specs)
         loss = by_output(loss_facts(model.loss), shape)
         self._target.check_net(shape, loss)
-        check_ending(model, loss)
+        check_ending(model, loss, shape)
         return NetFacts(specs, input_dtypes(model, X), shape, float_dtype(model), loss)
 
     def _net_parameters(self):
@@ -424,8 +434,12 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
 
     _weight_names = "sample_weight"
 
-    def _training_weights(self, X, y, sample_weight):
-        return training_weights(sample_weight, X)
+    def _training_weights(self, X, y, sample_weight, rows=None):
+        """Return the weights of all samples, relative to those of ``rows``."""
+        return training_weights(sample_weight, X, rows)
+
+    def _validation_weights(self, X, y, sample_weight, rows):
+        return self._training_weights(X, y, sample_weight, rows)
 
     def _hold_out(self, X_val, y_val, groups, X, y):
         """Return the numbers of training and validation rows; None if nothing is held out."""
@@ -442,8 +456,9 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
                     "out, or set validation_split=None."
                 )
             return None
+        wanted = f"validation_split={split!r}"
         if split is None and self.early_stopping:
-            split = DEFAULT_FRACTION
+            split, wanted = DEFAULT_FRACTION, "early_stopping=True"
         if groups is not None and not hasattr(split, "split"):
             raise ValueError(
                 f"Got groups, and validation_split={split!r} doesn't look at them; expected a "
@@ -452,7 +467,7 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
             )
         if split is None:
             return None
-        check_sliceable(X, f"validation_split={split!r}")
+        check_sliceable(X, wanted)
         labels = self._target.strata(y)
         return split_rows(split, n_samples(X), labels, groups, self._split_seed)
 
@@ -516,6 +531,18 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
             on_divergence=self.on_divergence,
         )
 
+    def _score(self, metric, X, y, sample_weight):
+        """Compute a metric of what is predicted for X; for several outputs, the mean of theirs."""
+        predicted, y, sample_weight = self._predicted(X, y, sample_weight)
+        if not isinstance(predicted, dict):
+            return metric(y, predicted, sample_weight=sample_weight)
+        y = by_name(y)
+        self._target.check_names(y)
+        scores = [
+            metric(y[name], part, sample_weight=sample_weight) for name, part in predicted.items()
+        ]
+        return float(np.mean(scores))
+
     def _outputs(self, X):
         """Check X and return the net's outputs for it."""
         check_is_fitted(self)
@@ -548,10 +575,19 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {choices}.")
+        self._check_no_other_builder()
         check_augment(self.augment)
         check_validation_split(self.validation_split)
         check_source(self._source(self.model), self._routed)
         check_not_owned(self._routed)
+
+    def _check_no_other_builder(self):
+        own = self.model is not None or hasattr(self, "build_model")
+        if not own and hasattr(self, "_keras_build_fn"):
+            raise TypeError(
+                f"{type(self).__name__} makes its nets by _keras_build_fn, as with SciKeras; "
+                "expected build_model, or model=.... Rename the method."
+            )
 
     def _check_predict_batch_size(self):
         if (size := split_routed(self._routed)["predict"].get("batch_size")) is not None:

@@ -58,7 +58,7 @@ def make_callbacks(value, routed):
     """
     members = {address: member for address, member in leaves(value) if member is not None}
     accepted = {address: _accepted(member) for address, member in members.items()}
-    assigned = assign_routed("callbacks", accepted or {(): ()}, routed)
+    assigned = assign_routed("callbacks", accepted, routed)
     # One for all, so that copies share with each other what the originals shared.
     memo = {}
     made = [_make(member, assigned[address], memo) for address, member in members.items()]

@@ -8,7 +8,7 @@ from sklearn.utils.validation import column_or_1d
 
 from skkeras.base import BaseKerasEstimator
 from skkeras.data.streams import count_labels
-from skkeras.encoding import blocks, encoded, label_counts
+from skkeras.encoding import encoded, label_counts, spans
 from skkeras.inputs import check_targets
 from skkeras.params import split_routed
 from skkeras.targets import Several, classification_target
@@ -149,6 +149,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
     def partial_fit(self, X, y=None, classes=None, sample_weight=None):
         """Train for one epoch more, from where the weights and the optimizer are.
 
+        Nothing is held out of these rows, and ``class_weight="balanced"`` balances them alone.
+
         Parameters
         ----------
         X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
@@ -233,14 +235,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         score : float
             Between 0 and 1.
         """
-        predicted, y, sample_weight = self._predicted(X, y, sample_weight)
-        if not isinstance(y, dict):
-            return accuracy_score(y, predicted, sample_weight=sample_weight)
-        scores = [
-            accuracy_score(y[name], labels, sample_weight=sample_weight)
-            for name, labels in predicted.items()
-        ]
-        return float(np.mean(scores))
+        return self._score(accuracy_score, X, y, sample_weight)
 
     @property
     def classes_(self):
@@ -266,8 +261,11 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
 
     _weight_names = "sample_weight, together with class_weight,"
 
-    def _training_weights(self, X, y, sample_weight):
-        weight = super()._training_weights(X, y, sample_weight)
+    def _validation_weights(self, X, y, sample_weight, rows):
+        return super()._training_weights(X, y, sample_weight, rows)  # as in Keras, not of classes
+
+    def _training_weights(self, X, y, sample_weight, rows=None):
+        weight = super()._training_weights(X, y, sample_weight, rows)
         if self.class_weight is None:
             return weight
         if isinstance(y, dict):
@@ -278,7 +276,12 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         if self._target.strata(y[:1]) is None:
             by_class = compute_sample_weight(self.class_weight, y)
             return by_class if weight is None else np.asarray(weight) * by_class
-        by_class = self._class_weights(label_counts(map(self._target.strata, blocks(y))))
+        # As in scikit-learn's linear models, a row of weight 2 counts twice.
+        rows = [*spans(y.shape[0], 8)]
+        weights = None if weight is None else (weight[some] for some in rows)
+        by_class = self._class_weights(
+            label_counts((self._target.strata(y[some]) for some in rows), weights)
+        )
 
         def weigh(y, weight=None):
             return self._times_class_weights(weight, y, by_class)
@@ -303,7 +306,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         if self.class_weight != "balanced":
             return self.class_weight
         total = sum(counts.values())
-        return {label: total / (len(counts) * n) for label, n in counts.items()}
+        return {label: total / (len(counts) * n) if n else 0.0 for label, n in counts.items()}
 
     def _times_class_weights(self, weight, y, class_weights):
         if class_weights is None:

@@ -4,7 +4,7 @@ from numbers import Integral
 
 import numpy as np
 
-from skkeras.params import suggestion
+from skkeras.advice import suggestion
 
 
 def column_numbers(name, given, n_columns, names=None):

@@ -5,6 +5,7 @@ training takes no more memory for more rows.
 """
 
 import collections
+import itertools
 
 import numpy as np
 
@@ -175,13 +176,15 @@ def _few_labels(y):
     return labels
 
 
-def label_counts(parts):
+def label_counts(parts, weights=None):
     """Count labels.
 
     Parameters
     ----------
     parts : iterable of array of shape (n_rows,)
         The labels, some after the others.
+    weights : iterable of array of shape (n_rows,) or None, default=None
+        How much each counts.
 
     Returns
     -------
@@ -196,7 +199,15 @@ def label_counts(parts):
     {'a': 1, 'b': 2}
     """
     counter = collections.Counter()
-    for part in parts:
-        labels, numbers = np.unique(part, return_counts=True)
-        counter.update(dict(zip(labels.tolist(), numbers.tolist(), strict=True)))
+    if weights is None:
+        weights = itertools.repeat(None)
+    for part, weight in zip(parts, weights, strict=False):
+        if weight is None:
+            labels, counts = np.unique(part, return_counts=True)
+        else:
+            labels, numbers = np.unique(part, return_inverse=True)
+            counts = np.bincount(numbers.ravel(), np.asarray(weight))
+        # Python's objects, but for times: those are other numbers than the labels they stand for.
+        keys = list(labels) if labels.dtype.kind in "mM" else labels.tolist()
+        counter.update(dict(zip(keys, counts.tolist(), strict=True)))
     return {label: counter[label] for label in sorted(counter)}

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, check_scalar, validate_dat
 from skkeras.base import BaseKerasEstimator
 from skkeras.engine import running
 from skkeras.engine.rows import Rows
-from skkeras.frames import as_frame, labelled
+from skkeras.frames import as_frame, check_columns, labelled
 from skkeras.history import beginning, hold_out
 from skkeras.holdout import DEFAULT_FRACTION
 from skkeras.horizon import Horizon
@@ -114,7 +114,8 @@ random_state, verbose, on_divergence, engine, **routed
     to follow the training data, whose last rows were kept; or, if X begins as the training data
     did, to be the training data: its first ``look_back`` rows, which have no history, are then
     forecast from the means of training, and left out of `score`. So are those of a series whose
-    label in ``groups`` is new.
+    label in ``groups`` is new, and those of an X that begins, as its index says, elsewhere in the
+    training data; `predict` then warns.
 
     Where both have a pandas index of dates, periods or integers, other than one that just counts
     rows from 0, that index decides whether X follows, and after which gap. An index of training
@@ -328,8 +329,13 @@ random_state, verbose, on_divergence, engine, **routed
             In the shape of y. If horizon is above 1, steps are a further axis: (n_rows, horizon) or
             (n_rows, horizon, n_targets), and row t holds the forecasts of t, t + 1 and so on. What
             is known in advance beyond the last row of X is taken to be as in that row.
+
+        Warns
+        -----
+        UserWarning
+            If X's index begins inside the training data, whose rows before X aren't kept.
         """
-        return self._shaped(self._forecasts(X, history, groups)[0])
+        return self._shaped(self._forecasts(X, history, groups, warns=True)[0])
 
     def score(self, X, y=None, sample_weight=None, *, history=None, groups=None):
         """Compute the coefficient of determination, R2, of the forecasts for X.
@@ -413,7 +419,7 @@ random_state, verbose, on_divergence, engine, **routed
         """
         check_is_fitted(self)
         widths = interval_widths(self._held_out_errors(), coverage)
-        forecasts = self._forecasts(X, history, groups)[0]
+        forecasts = self._forecasts(X, history, groups, warns=True)[0]
         return self._shaped(forecasts - widths), self._shaped(forecasts + widths)
 
     def forecast(self, steps, X_future=None, *, history=None, group=None):
@@ -503,7 +509,7 @@ random_state, verbose, on_divergence, engine, **routed
             self._check_unchanged()
         table, index = self._table(given.X, reset=reset)
         if index is None and given.follows != "unknown":
-            index = index_of(y)  # as behind a scaler that returns arrays
+            index = index_of(y, "y")  # as behind a scaler that returns arrays
         parts = parts_of(table, index, given.groups)
         split = self._split() if given.is_split else None
         marks = None if split is None else hold_out(split, len(table), given.groups)
@@ -569,14 +575,14 @@ random_state, verbose, on_divergence, engine, **routed
     def _rows(self, X, y=None, weight=None):
         return _WindowRows(**vars(super()._rows(X, y, weight)))
 
-    def _training_weights(self, X, y, sample_weight):
+    def _training_weights(self, X, y, sample_weight, rows=None):
         """Weigh each window by the mean weight of the rows that it forecasts."""
         layout = X.source.layout
         weight = relative_weights(sample_weight, layout.positions)
         if weight is None:
             return None
         windows = outcomes(layout.spread(weight[:, np.newaxis]), X.origins, self.horizon)
-        return relative_weights(windows[:].mean(axis=1), X)
+        return relative_weights(windows[:].mean(axis=1), X, rows)
 
     def _validation_rows(self, X_val, y_val):
         given = _Given(X_val, y_val, follows="validates")
@@ -592,10 +598,12 @@ random_state, verbose, on_divergence, engine, **routed
 
     # What is known of the series.
 
-    def _table(self, X, *, reset):
+    def _table(self, X, *, reset, name="X"):
         """Check X as scikit-learn does; return it as float64, and its index."""
         frame = as_frame(X)
-        return validate_data(self, frame, dtype="float64", reset=reset), index_of(frame)
+        index = index_of(frame, name)
+        check_columns(frame, name)
+        return validate_data(self, frame, dtype="float64", reset=reset), index
 
     def _learn_series(self, given, table, marks):
         is_seen = np.ones(len(table), bool) if marks is None else marks[0]
@@ -672,7 +680,7 @@ random_state, verbose, on_divergence, engine, **routed
 
     # Forecasts.
 
-    def _forecasts(self, X, history, groups):
+    def _forecasts(self, X, history, groups, *, warns=False):
         """Return forecasts (n_rows, horizon, n_targets), and the layout they were made from."""
         check_is_fitted(self)
         self._check_unchanged()
@@ -680,6 +688,8 @@ random_state, verbose, on_divergence, engine, **routed
         parts = parts_of(table, index, groups)
         if history is None:
             befores = self._befores(parts, "unknown")
+            if warns:
+                self._series.warn_inside(parts, self.look_back)
         else:
             befores = self._befores_after(history, parts)
         layout = self._layout(parts, befores)
@@ -693,7 +703,7 @@ random_state, verbose, on_divergence, engine, **routed
 
     def _past_of_history(self, history, group):
         """Check rows of history that a user gives."""
-        table, index = self._table(history, reset=False)
+        table, index = self._table(history, reset=False, name="history")
         return self._series.past_of_history(table, index, group, self.look_back)
 
     def _forecast_at(self, series, origins):
@@ -717,15 +727,16 @@ random_state, verbose, on_divergence, engine, **routed
         else:
             past = self._past_of_history(history, group)
         index = past.index_after(steps) if self._series.kind == "pandas" else None
+        names = getattr(self, "feature_names_in_", None)
         known = known_rows(
             X_future,
             self._series.known_future,
             steps,
             None if past.timeline is None else index,
             n_columns=self.n_features_in_,
-            names=getattr(self, "feature_names_in_", None),
+            names=names,
         )
-        self._series.check_goes_on(steps, self.horizon)
+        self._series.check_goes_on(steps, self.horizon, names)
         return self._roll(past.tail, steps, known)[0], index
 
     def _labelled(self, forecasts, index):

@@ -36,6 +36,76 @@ def names_of(data):
     return [data.name] if is_series(data) else list(data.columns)
 
 
+def check_columns(X, name="X"):
+    """Check that a frame has columns, of numbers alone.
+
+    Parameters
+    ----------
+    X : DataFrame, or anything else
+        Only frames are checked.
+    name : str, default="X"
+        What it is called, for messages.
+
+    Raises
+    ------
+    ValueError
+        If there are no columns, or one has dates or what is no number; its name is told.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skkeras.frames import check_columns
+    >>> check_columns(pd.DataFrame({"sales": [1.5, 2.5], "store": ["s1", "s1"]}))
+    Traceback (most recent call last):
+    ...
+    ValueError: X's column 'store' holds 's1', which is no number; expected numbers. ...
+    """
+    if kind_of(X) == "pandas" and not len(X.columns):
+        raise ValueError(
+            f"{name} has {len(X)} rows and no columns; expected the values of the rows, for each "
+            "is forecast from those before it. What comes after the end is forecast by "
+            f"forecast({len(X)})."
+        )
+    for column in _unsure_columns(X):
+        _check_numbers(column, name)
+
+
+def _unsure_columns(X):
+    """List the columns whose type doesn't say that they hold numbers; others are many, at times."""
+    if kind_of(X) == "pandas":
+        kinds = [dtype.kind for dtype in X.dtypes]
+        return [X.iloc[:, i] for i, kind in enumerate(kinds) if kind not in "biufc"]
+    if hasattr(X, "get_columns"):
+        return [column for column in X.get_columns() if not column.dtype.is_numeric()]
+    return []
+
+
+def _check_numbers(column, name):
+    is_pandas = hasattr(column, "iloc")
+    present = column.dropna() if is_pandas else column.drop_nulls()
+    odd = next((entry for entry in present if not _is_number(entry)), None)
+    if odd is None:
+        return
+    held = f"{name}'s column {column.name!r} holds {odd!r}, which is no number; expected numbers."
+    if not hasattr(odd, "year"):
+        raise ValueError(
+            f"{held} Encode it. If it says which series a row is of, leave it out, and pass it as "
+            "groups=. If these are dates, turn them into such with to_datetime, and make them "
+            "the index."
+        )
+    if not is_pandas:
+        raise ValueError(f"{held} Leave it out, {name}.drop({column.name!r}).")
+    raise ValueError(f"{held} Make it the index, {name}.set_index({column.name!r}).")
+
+
+def _is_number(entry):
+    try:
+        float(entry)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def labelled(values, kind, names, index):
     """Give forecasts the form of what was trained on.
 

@@ -59,6 +59,11 @@ class Past:
         tail = np.concatenate([before, X[-look_back:]])[-look_back:]
         return Past(head, tail, n_rows, timeline, has_moved=True)
 
+    def is_inside(self, index):
+        """Tell whether an index says that it begins before the end, but not at the beginning."""
+        missing = self.missing(index)
+        return missing is not None and missing < 0 and index[0] != self.timeline.first
+
     def missing(self, index, name="X"):
         """Count the rows that an index says are missing before it; None if it doesn't tell.
 
@@ -94,8 +99,8 @@ class Past:
         return self.timeline.after(steps)
 
 
-def keep(X, look_back, index=None):
-    """Keep what a forecaster needs of a series.
+def keep(X, look_back, index=None, name="X"):
+    """Keep what a forecaster needs of a series, which messages call by its name.
 
     Examples
     --------
@@ -105,7 +110,8 @@ def keep(X, look_back, index=None):
     >>> past.head[:, 0], past.tail[:, 0]
     (array([0., 1.]), array([7., 8.]))
     """
-    return Past(X[:look_back].copy(), X[-look_back:].copy(), len(X), read_timeline(index))
+    timeline = read_timeline(index, name)
+    return Past(X[:look_back].copy(), X[-look_back:].copy(), len(X), timeline)
 
 
 def rows_in_common(head, X, scale):

@@ -27,6 +27,11 @@ def check_validation_split(split):
             "fraction such as 0.1, a splitter such as GroupKFold(5), or None. Data goes to fit, as "
             "X_val=... and y_val=...."
         )
+    if is_number and split == 0:
+        raise ValueError(
+            f"validation_split={split!r} holds nothing out; expected None for that, or a fraction "
+            "such as 0.1."
+        )
 
 
 def split_rows(split, n_rows, labels, groups, seed):
@@ -58,7 +63,15 @@ def split_rows(split, n_rows, labels, groups, seed):
     (6, 2)
     """
     if hasattr(split, "split"):
-        return _row_numbers(next(iter(split.split(np.arange(n_rows), labels, groups))))
+        first = next(iter(split.split(np.arange(n_rows), labels, groups)), None)
+        parts = ((), ()) if first is None else _row_numbers(first)
+        if not all(map(len, parts)):
+            sizes = "no split" if first is None else " and ".join(str(len(part)) for part in parts)
+            raise ValueError(
+                f"validation_split={split!r} gives {sizes} of {n_rows} rows to train on and to "
+                "hold out; expected some of both."
+            )
+        return parts
     if labels is not None and n_rows >= MANY_ROWS:
         counts = label_counts(blocks(labels))
         share = split if isinstance(split, float | np.floating) else split / n_rows
@@ -73,8 +86,8 @@ def split_rows(split, n_rows, labels, groups, seed):
         return _row_numbers(next(splits))
     except ValueError as error:
         raise ValueError(
-            f"validation_split={split!r} can't be held out of {n_rows} samples: {error} Pass X_val "
-            "and y_val, or a splitter, or turn early_stopping off."
+            f"validation_split={split!r} can't be held out of {n_rows} samples: "
+            f"{str(error).rstrip('.')}. Pass X_val and y_val, or a splitter, or None."
         ) from error
 
 

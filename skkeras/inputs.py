@@ -1,5 +1,8 @@
 """Inputs: what X and y may be, and how they are checked."""
 
+import itertools
+from numbers import Real
+
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
@@ -7,6 +10,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, valid
 from skkeras.data.arrays import LazyArray
 from skkeras.data.named import NamedArrays
 from skkeras.encoding import blocks, encoded
+from skkeras.frames import names_of
 
 
 def check_inputs(estimator, X, *, reset):
@@ -32,9 +36,12 @@ def check_inputs(estimator, X, *, reset):
     ValueError, TypeError
         As scikit-learn does: NaN, infinity, wrong number of features, no samples.
     """
-    if isinstance(X, NamedArrays):
-        X = dict(X.items())
+    X = by_name(X)
+    if reset:  # of an earlier X, of another kind
+        for name in ("n_features_in_", "feature_names_in_", "_input_columns"):
+            vars(estimator).pop(name, None)
     if isinstance(X, dict) and not issparse(X):  # SciPy's DOK matrices are dicts
+        _check_columns(estimator, X, reset=reset)
         checked = {str(name): _check_named(value, str(name)) for name, value in X.items()}
         check_consistent_length(*checked.values())
         return checked
@@ -42,11 +49,12 @@ def check_inputs(estimator, X, *, reset):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return _check_lazy(X, "X", min_ndim=2)
     if _is_text(X):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
         return _check_text(X)
     X = validate_data(
         estimator, X, accept_sparse="csr", allow_nd=True, dtype=_dtype(X), reset=reset
     )
-    return _check_any_value(X, "X")
+    return _check_any_value(_as_numbers(X, "X"), "X")
 
 
 def check_targets(estimator, X, y, *, reset, numeric=False):
@@ -58,8 +66,8 @@ def check_targets(estimator, X, y, *, reset, numeric=False):
         As in `check_inputs`.
     X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
         As in `check_inputs`.
-    y : array-like, or dict of array-likes
-        Targets of any rank; finite. A dict for a net with several outputs, by their names.
+    y : array-like, dict of array-likes or NamedArrays
+        Targets of any rank; finite. By their names for a net with several outputs.
     reset : bool
         As in `check_inputs`.
     numeric : bool, default=False
@@ -80,7 +88,7 @@ def check_targets(estimator, X, y, *, reset, numeric=False):
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
             "is None."
         )
-    X = check_inputs(estimator, X, reset=reset)
+    X, y = check_inputs(estimator, X, reset=reset), by_name(y)
     if isinstance(y, dict):
         y = {str(k): _check_target(v, f"y[{k!r}]", numeric) for k, v in y.items()}
     else:
@@ -90,22 +98,29 @@ def check_targets(estimator, X, y, *, reset, numeric=False):
     return X, y
 
 
+def by_name(arrays):
+    """Return NamedArrays as the dict they are, and all else as it is."""
+    return dict(arrays.items()) if isinstance(arrays, NamedArrays) else arrays
+
+
 def n_samples(X):
     """Count the samples of checked inputs."""
     return next(iter(X.values())).shape[0] if isinstance(X, dict) else X.shape[0]
 
 
-def relative_weights(sample_weight, X):
+def relative_weights(sample_weight, X, rows=None):
     """Check sample weights, and scale them to a mean of 1.
 
     Weights are relative, as in scikit-learn: doubling all of them changes nothing.
 
     Parameters
     ----------
-    sample_weight : array-like of shape (n_samples,) or None
+    sample_weight : array-like of shape (n_samples,), float or None
         At least 0.
     X : ndarray, sparse matrix or dict of ndarray
         Checked inputs.
+    rows : int array or None, default=None
+        The samples whose mean is to be 1; None for all.
 
     Returns
     -------
@@ -119,22 +134,24 @@ def relative_weights(sample_weight, X):
     >>> relative_weights([1, 3], np.zeros((2, 1)))
     array([0.5, 1.5])
     """
-    weight = training_weights(sample_weight, X)
+    weight = training_weights(sample_weight, X, rows)
     return None if weight is None else np.asarray(weight)
 
 
-def training_weights(sample_weight, X):
+def training_weights(sample_weight, X, rows=None):
     """Do what `relative_weights` does, for many samples when a batch is taken.
 
     Parameters
     ----------
-    sample_weight, X
+    sample_weight, X, rows
         As in `relative_weights`.
 
     Returns
     -------
     weight : ndarray or Encoded of shape (n_samples,), or None
     """
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(n_samples(X), float(sample_weight))
     weight = _check_weights(sample_weight)
     if weight is None:
         return None
@@ -150,8 +167,10 @@ def training_weights(sample_weight, X):
             "some of them above it."
         )
     most = np.float64(weight.max())  # the sum of large ones may overflow
-    to_mean = len(weight) / sum((block / most).sum() for block in blocks(weight))
-    return encoded(lambda rows: rows / most * to_mean, weight)
+    counted = blocks(weight) if rows is None else (weight[part] for part in blocks(rows))
+    total = sum((block / most).sum() for block in counted)
+    to_mean = len(weight if rows is None else rows) / total if total else 1.0
+    return encoded(lambda some: some / most * to_mean, weight)
 
 
 def batch_weights(sample_weight, X):
@@ -180,17 +199,19 @@ def batch_weights(sample_weight, X):
     return weight.astype("float64")
 
 
-def check_any_weight(weight, rows, name):
-    """Raise if all training rows have the weight 0, or some one below it.
+def check_any_weight(weight, rows, name, use="train on"):
+    """Raise if all rows of training, or of validation, have the weight 0, or some one below it.
 
     Parameters
     ----------
     weight : ndarray, Encoded or None
         The weights of all rows.
     rows : int array or None
-        Those of training; None for all.
+        Which of them; None for all.
     name : str
         The parameters the weights come from.
+    use : str, default="train on"
+        What the rows are for.
     """
     if weight is None:
         return
@@ -199,7 +220,7 @@ def check_any_weight(weight, rows, name):
     low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
     if low < 0 or not high:
         raise ValueError(
-            f"{name} gives the rows to train on weights from {low:g} to {high:g}; expected "
+            f"{name} gives the rows to {use} weights from {low:g} to {high:g}; expected "
             "weights of at least 0, some of them above it."
         )
 
@@ -228,7 +249,7 @@ def _check_target(y, name, numeric):
     )
     if y.dtype == object and y.ndim == 2:
         y = np.array(y.tolist())  # as of a DataFrame with a dtype of its own for integers
-    return y
+    return _as_numbers(y, name) if numeric else y
 
 
 def _check_lazy(X, name, min_ndim=1):
@@ -270,7 +291,28 @@ def _check_named(value, name):
         dtype=_dtype(value),
         input_name=f"X[{name!r}]",
     )
-    return _check_any_value(value, f"X[{name!r}]")
+    return _check_any_value(_as_numbers(value, f"X[{name!r}]"), f"X[{name!r}]")
+
+
+def _check_columns(estimator, X, *, reset):
+    """Check that frames among named inputs have the columns of training, in their order."""
+    columns = {str(name): names_of(value) for name, value in X.items()}
+    if reset:
+        estimator._input_columns = columns
+    for name, expected in getattr(estimator, "_input_columns", {}).items():
+        got = columns.get(name)
+        if got is not None and expected is not None and got != expected:
+            raise ValueError(
+                f"X[{name!r}] has the columns {got}; expected {expected}, as in training. Choose "
+                "them by name, in this order."
+            )
+
+
+def _as_numbers(X, name):
+    """Turn what scikit-learn leaves as objects, lists with None in them, into numbers."""
+    if not isinstance(X, np.ndarray) or X.dtype.kind != "O":
+        return X
+    return check_array(X, allow_nd=True, ensure_2d=False, dtype="float64", input_name=name)
 
 
 def _check_text(X):
@@ -293,10 +335,20 @@ def _is_text(X):
         return all(_is_text(X.iloc[:, i]) for i in range(X.shape[1])) and X.shape[1] > 0
     if hasattr(X, "dtype") and getattr(X.dtype, "kind", "O") not in "OUST":
         return False
-    array = X if isinstance(X, np.ndarray) else np.asarray(list(X[:1]) if len(X) else [])
+    array = X if isinstance(X, np.ndarray) else np.asarray(_first_known(X))
     return array.dtype.kind in "UT" or (
-        array.dtype.kind == "O" and array.size > 0 and isinstance(array.flat[0], str)
+        array.dtype.kind == "O" and any(isinstance(one, str) for one in _first_known(array.flat))
     )
+
+
+def _first_known(values):
+    """Return the first value that isn't missing, in a list; an empty one if all are."""
+    return [*itertools.islice((one for one in values if not _is_missing(one)), 1)]
+
+
+def _is_missing(value):
+    is_nan = isinstance(value, float) and value != value
+    return value is None or is_nan or type(value).__name__ == "NAType"  # pandas's
 
 
 def _dtype(X):

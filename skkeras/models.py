@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from skkeras.params import suggestion
+from skkeras.advice import suggestion
 
 
 def mlp(

@@ -5,7 +5,6 @@ of them has to be declared first: which names are right depends on the builder, 
 the loss that is set at the time, so names are checked against those.
 """
 
-import difflib
 import functools
 import inspect
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from skkeras.advice import advice, suggestion
 from skkeras.exceptions import BuilderError, ParameterNameError
 
 PREFIXES = ("model", "optimizer", "loss", "metrics", "callbacks", "fit", "predict", "compile")
@@ -27,80 +27,6 @@ FACTS = (
     "compile_kwargs",
     "X",
 )
-
-
-def suggestion(name, accepted):
-    """Say which accepted name is nearest to a wrong one, and list all of them.
-
-    Parameters
-    ----------
-    name : str
-        The name that nothing takes.
-    accepted : iterable of str
-        The names that would have been right.
-
-    Returns
-    -------
-    text : str
-        One or two sentences, for the end of an error message.
-
-    Examples
-    --------
-    >>> from skkeras.params import suggestion
-    >>> suggestion("unitz", ["units", "dropout"])
-    "Did you mean 'units'? Accepted: 'dropout', 'units'."
-    """
-    accepted = sorted(accepted)
-    if not accepted:
-        return "Nothing is accepted here: leave it out."
-    lowered = {option.lower(): option for option in accepted}
-    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
-    question = f"Did you mean {lowered[near[0]]!r}? " if near else ""
-    return f"{question}Accepted: {', '.join(map(repr, accepted))}."
-
-
-# What other libraries call it.
-_ALSO_CALLED = {
-    "build_fn": "model",
-    "hidden_layer_sizes": "model__units",
-    "learning_rate": "optimizer__learning_rate",
-    "learning_rate_init": "optimizer__learning_rate",
-    "max_iter": "epochs",
-    "n_epochs": "epochs",
-    "patience": "callbacks__patience",
-    "solver": "optimizer",
-}
-
-
-def advice(name, declared, model=None):
-    """Say what to write instead of a parameter that an estimator doesn't have.
-
-    Parameters
-    ----------
-    name : str
-        The parameter.
-    declared : iterable of str
-        Those that it has.
-    model : object, default=None
-        What it makes nets of: the parameter may be one of this builder.
-
-    Returns
-    -------
-    text : str
-
-    Examples
-    --------
-    >>> from skkeras.params import advice
-    >>> advice("learning_rate", ["epochs"])
-    'Write optimizer__learning_rate=....'
-    >>> advice("width", ["epochs"], lambda width: ...)
-    'Write model__width=....'
-    """
-    if callable(model) and name in builder_parameters(model)[0]:
-        return f"Write model__{name}=...."
-    if name in _ALSO_CALLED:
-        return f"Write {_ALSO_CALLED[name]}=...."
-    return suggestion(name, declared)
 
 
 def check_routed_name(name, declared, model=None):
@@ -124,9 +50,10 @@ def check_routed_name(name, declared, model=None):
     """
     prefix, delimiter, rest = name.partition("__")
     if not delimiter:
+        instead = advice(name, declared, PREFIXES, _hyperparameters(model))
         raise TypeError(
             f"Got an unexpected keyword argument {name!r}; expected a parameter of the estimator "
-            f"or a routed one, such as model__units=64. {advice(name, declared, model)}"
+            f"or a routed one, such as model__units=64. {instead}"
         )
     if prefix not in PREFIXES:
         raise ParameterNameError(
@@ -233,6 +160,11 @@ def assign_routed(prefix, members, routed):
     >>> assign_routed("callbacks", members, {"1__patience": 9, "patience": 3, "factor": 0.5})
     {('0',): {'patience': 3}, ('1',): {'patience': 9, 'factor': 0.5}}
     """
+    if routed and not members:
+        raise ParameterNameError(
+            f"Got the parameter '{prefix}__{next(iter(routed))}', and no {prefix}; expected "
+            f"{prefix}=... with one that takes it."
+        )
     assigned = {address: {} for address in members}
     for route in sorted(routed, key=lambda route: route.count("__")):
         *start, name = route.split("__")
@@ -284,53 +216,6 @@ def _is_same(before, after, name):
         return one is other or (type(one) is type(other) and np.array_equal(one, other))
     except (TypeError, ValueError):
         return False
-
-
-# Where the arguments of `keras.Model.fit` go.
-_ARGUMENTS_OF_KERAS = {
-    "validation_data": "X_val=... and y_val=... of fit",
-    "initial_epoch": "fit__initial_epoch=... of the constructor",
-    **{
-        name: f"{name}=... of the constructor"
-        for name in (
-            *("epochs", "batch_size", "verbose", "callbacks", "validation_split", "shuffle"),
-            *("class_weight", "loss", "optimizer", "metrics"),
-        )
-    },
-}
-
-
-def check_no_others(method, others):
-    """Raise if a method is given an argument that goes elsewhere.
-
-    Parameters
-    ----------
-    method : str
-        Its name.
-    others : dict
-        The arguments that it doesn't take.
-
-    Raises
-    ------
-    TypeError
-        It tells where the argument goes.
-
-    Examples
-    --------
-    >>> from skkeras.params import check_no_others
-    >>> check_no_others("fit", {"epochs": 3})
-    Traceback (most recent call last):
-    ...
-    TypeError: fit() got an unexpected keyword argument 'epochs'; expected epochs=... of the \
-constructor.
-    """
-    for name in others:
-        place = _ARGUMENTS_OF_KERAS.get(
-            name, f"fit__{name}=... of the constructor, if keras.Model.fit takes it"
-        )
-        raise TypeError(
-            f"{method}() got an unexpected keyword argument {name!r}; expected {place}."
-        )
 
 
 def describe(target):
@@ -392,6 +277,10 @@ def builder_parameters(builder):
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     }
     return named, inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def _hyperparameters(builder):
+    return builder_parameters(builder)[0].keys() if callable(builder) else ()
 
 
 def check_builder_names(builder, names, facts=FACTS):
@@ -668,7 +557,7 @@ or a routed one, such as model__units=64. Did you mean 'epochs'? Accepted: 'epoc
             if "__" not in name:
                 raise ParameterNameError(
                     f"Invalid parameter {name!r} for estimator {self}. "
-                    f"{advice(name, known, self._builder())}"
+                    f"{advice(name, known, PREFIXES, _hyperparameters(self._builder()))}"
                 )
         before = dict(vars(self))
         try:

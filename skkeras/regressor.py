@@ -1,6 +1,5 @@
 """KerasRegressor: a Keras network as a scikit-learn regressor."""
 
-import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
@@ -107,14 +106,7 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         score : float
             At most 1; 0 for predicting the mean.
         """
-        predicted, y, sample_weight = self._predicted(X, y, sample_weight)
-        if not isinstance(y, dict):
-            return r2_score(y, predicted, sample_weight=sample_weight)
-        scores = [
-            r2_score(y[name], values, sample_weight=sample_weight)
-            for name, values in predicted.items()
-        ]
-        return float(np.mean(scores))
+        return self._score(r2_score, X, y, sample_weight)
 
     def _check_data(self, X, y, *, reset):
         return check_targets(self, X, y, reset=reset, numeric=True)

@@ -1,8 +1,14 @@
 """Scoring: any metric for forecasts of several steps."""
 
+import inspect
+import warnings
+
+import sklearn
 from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import UNCHANGED, MetadataRequest
 
 from skkeras.forecaster import KerasForecaster
+from skkeras.inputs import relative_weights
 
 
 def forecast_scorer(metric, *, greater_is_better=None, **arguments):
@@ -25,7 +31,10 @@ def forecast_scorer(metric, *, greater_is_better=None, **arguments):
     Returns
     -------
     scorer : callable
-        ``scorer(estimator, X, y=None)``, for a `KerasForecaster` or a Pipeline that ends in one.
+        ``scorer(estimator, X, y=None, *, sample_weight=None, groups=None, history=None)``, for a
+        `KerasForecaster` or a Pipeline that ends in one; arguments are as in its ``score``. With
+        scikit-learn's metadata routing, ``scorer.set_score_request(groups=True)`` asks for groups,
+        as it does of an estimator.
 
     Raises
     ------
@@ -52,8 +61,9 @@ class _ForecastScorer:
         self.metric = metric
         self.sign = sign
         self.arguments = arguments
+        self.requests = dict.fromkeys(("sample_weight", "groups", "history"))
 
-    def __call__(self, estimator, X, y=None):
+    def __call__(self, estimator, X, y=None, *, sample_weight=None, groups=None, history=None):
         if isinstance(estimator, Pipeline):
             X, estimator = estimator[:-1].transform(X), estimator[-1]
         if not isinstance(estimator, KerasForecaster):
@@ -61,11 +71,60 @@ class _ForecastScorer:
                 f"Got a {type(estimator).__name__}; expected a KerasForecaster, or a Pipeline that "
                 "ends in one."
             )
-        truth, forecasts, _ = estimator.pairs(X, y)
-        return self.sign * self.metric(truth, forecasts, **self.arguments)
+        truth, forecasts, rows = estimator.pairs(X, y, history=history, groups=groups)
+        arguments, weight = dict(self.arguments), relative_weights(sample_weight, X)
+        if weight is not None and not _takes_weights(self.metric):
+            warnings.warn(
+                f"Got sample_weight, and {self!r} has a metric that takes none; every forecast "
+                "counts alike. Choose another metric, or leave sample_weight out.",
+                stacklevel=2,
+            )
+        elif weight is not None:
+            arguments["sample_weight"] = weight[rows]
+        return self.sign * self.metric(truth, forecasts, **arguments)
+
+    def set_score_request(self, *, sample_weight=UNCHANGED, groups=UNCHANGED, history=UNCHANGED):
+        """Say what a search is to pass on to the scorer, as scikit-learn's scorers have it.
+
+        Parameters
+        ----------
+        sample_weight, groups, history : bool, None or str
+            True to pass it, False to leave it out, None to raise if it is given, or the name under
+            which it is given.
+
+        Returns
+        -------
+        self : object
+            The scorer.
+
+        Raises
+        ------
+        RuntimeError
+            If metadata routing isn't enabled.
+        """
+        if not sklearn.get_config()["enable_metadata_routing"]:
+            raise RuntimeError(
+                "Got set_score_request, and metadata routing is off; expected it on. Enable it "
+                "with sklearn.set_config(enable_metadata_routing=True)."
+            )
+        asked = {"sample_weight": sample_weight, "groups": groups, "history": history}
+        self.requests.update({name: to for name, to in asked.items() if to != UNCHANGED})
+        return self
+
+    def get_metadata_routing(self):
+        """Return what is asked for, a `sklearn.utils.metadata_routing.MetadataRequest`."""
+        routing = MetadataRequest(owner=repr(self))
+        for name, to in self.requests.items():
+            routing.score.add_request(param=name, alias=to)
+        return routing
 
     def __repr__(self):
         return f"forecast_scorer({getattr(self.metric, '__name__', self.metric)})"
+
+
+def _takes_weights(metric):
+    parameters = inspect.signature(metric).parameters.values()
+    return any(one.name == "sample_weight" or one.kind is one.VAR_KEYWORD for one in parameters)
 
 
 def _sign(metric, greater_is_better):

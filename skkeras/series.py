@@ -1,13 +1,14 @@
 """Series: what a forecaster learns of its training data besides weights."""
 
 import dataclasses
+import warnings
 from numbers import Integral
 from typing import Any
 
 from sklearn.utils.validation import check_array, check_consistent_length
 
 from skkeras.columns import column_numbers
-from skkeras.frames import as_frame, is_series, kind_of, names_of
+from skkeras.frames import as_frame, check_columns, is_series, kind_of, names_of
 from skkeras.history import keep
 from skkeras.timeline import index_of
 from skkeras.units import learn_units
@@ -105,6 +106,22 @@ class Series:
             )
         return self.pasts.get(group)
 
+    def warn_inside(self, parts, look_back):
+        """Warn of rows inside the training data, whose history nobody has kept."""
+        n_rows = sum(
+            min(len(part.X), look_back)
+            for group, part in parts.items()
+            if (past := self.pasts.get(group)) is not None and past.is_inside(part.index)
+        )
+        if n_rows:
+            warnings.warn(
+                f"{n_rows} rows of X have fewer than look_back={look_back} known rows before them, "
+                "for its index begins neither where the training data begin, nor after they end; "
+                "means of training stand for those that lack. Pass history=, the rows right before "
+                "X, or begin X where the training data begin.",
+                stacklevel=4,  # where predict is called
+            )
+
     def past(self, group, look_back):
         """Return the ends of one series that is long enough to go on."""
         group = next(iter(self.pasts)) if group is None and len(self.pasts) == 1 else group
@@ -141,19 +158,20 @@ class Series:
             )
         only = next(iter(self.pasts)) if len(self.pasts) == 1 else group
         known = self.pasts.get(only if group is None else group)
-        past = keep(X, look_back, index)
+        past = keep(X, look_back, index, "history")
         if known is None or known.missing(index, "history") is None or known.timeline.step is None:
             return past
         return dataclasses.replace(past, timeline=known.timeline.moved(len(X), index))
 
-    def check_goes_on(self, steps, horizon):
+    def check_goes_on(self, steps, horizon, names=None):
         """Raise if forecasts beyond the horizon would need columns that nobody forecasts."""
         n_columns = len(self.units.center)
         unforecast = sorted({*range(n_columns)} - {*self.units.own} - {*self.known_future})
+        labels = unforecast if names is None else [names[i] for i in unforecast]
         if steps > horizon and unforecast:
             raise ValueError(
                 f"Got steps={steps}, beyond horizon={horizon}: the forecasts go on from "
-                f"forecasts, and X's columns {unforecast} have none; expected targets and "
+                f"forecasts, and X's columns {labels} have none; expected targets and "
                 "known_future columns alone. Forecast those columns too, declare them "
                 f"known_future, or train with horizon={steps}."
             )
@@ -276,7 +294,9 @@ def known_rows(X_future, known_future, steps, index, *, n_columns, names=None):
         missing = [label for label in labels if label not in given]
         if missing:
             raise ValueError(f"X_future lacks the columns {missing}; expected {labels}.")
-        known = check_array(as_frame(X_future)[labels], dtype="float64", input_name="X_future")
+        frame = as_frame(X_future)[labels]
+        check_columns(frame, "X_future")
+        known = check_array(frame, dtype="float64", input_name="X_future")
     else:
         known = check_array(X_future, dtype=None, ensure_all_finite=False, input_name="X_future")
         if known.shape[1] == n_columns:
@@ -284,8 +304,8 @@ def known_rows(X_future, known_future, steps, index, *, n_columns, names=None):
         known = check_array(known, dtype="float64", input_name="X_future")
     if known.shape[1] != len(known_future):
         raise ValueError(
-            f"X_future has {known.shape[1]} columns; expected the {len(known_future)} known in "
-            f"advance, or all {n_columns}."
+            f"X_future has {known.shape[1]} columns; expected those known in advance, {labels}, or "
+            f"all {n_columns} of X."
         )
     if len(known) < steps:
         raise ValueError(f"X_future has {len(known)} rows; expected steps={steps} of them.")

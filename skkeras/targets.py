@@ -430,28 +430,36 @@ class Several:
 
     def default_loss(self, output_shape):
         """Name the loss of each output."""
+        self._check_outputs(output_shape)
         return {
             name: target.default_loss(output_shape[name]) for name, target in self.targets.items()
         }
 
     def check_net(self, output_shape, loss):
         """Raise if the net lacks an output, or one can't learn its target."""
+        self._check_outputs(output_shape)
+        for name, target in self.targets.items():
+            target.check_net(output_shape[name], loss[name])
+
+    def _check_outputs(self, output_shape):
         if not isinstance(output_shape, dict) or set(output_shape) != set(self.targets):
             names = list(output_shape) if isinstance(output_shape, dict) else output_shape
             raise ValueError(
                 f"The net's outputs are {names}; y has {list(self.targets)}. Let the net return a "
                 "dict with these keys, or name its output layers so."
             )
-        for name, target in self.targets.items():
-            target.check_net(output_shape[name], loss[name])
 
-    def encode(self, y, output_shape, loss):
-        """Encode the target of each output."""
+    def check_names(self, y):
+        """Raise unless y has targets for the outputs that were learnt."""
         if not isinstance(y, dict) or set(y) != set(self.targets):
             raise ValueError(
                 f"y has {list(y) if isinstance(y, dict) else type(y).__name__}; expected a dict "
                 f"with the keys {list(self.targets)}, as in the first fit."
             )
+
+    def encode(self, y, output_shape, loss):
+        """Encode the target of each output."""
+        self.check_names(y)
         return {
             name: target.encode(y[name], output_shape[name], loss[name])
             for name, target in self.targets.items()
@@ -545,7 +553,8 @@ def classification_target(y, loss_name=None, classes=None):
         raise ValueError(
             f"y has {np.asarray(y).shape[1]} columns of classes; expected one column, one-hot "
             "rows, or a 0/1 indicator. Wrap the estimator in "
-            "sklearn.multioutput.MultiOutputClassifier to learn several columns."
+            "sklearn.multioutput.MultiOutputClassifier to learn several columns, or give y as a "
+            "dict of them, for a net with an output of each name."
         )
     return Labels(np.asarray(some) if classes is None else classes)
 

@@ -9,10 +9,12 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Timeline:
-    """The end of an index, and how it goes on.
+    """The ends of an index, and how it goes on.
 
     Parameters
     ----------
+    first : timestamp, period, number or any other label
+        The first entry.
     last : timestamp, period, number or any other label
         The last entry.
     step : str, offset, int or None
@@ -20,6 +22,7 @@ class Timeline:
         None if nobody knows.
     """
 
+    first: Any
     last: Any
     step: Any
 
@@ -73,7 +76,7 @@ class Timeline:
         Raises
         ------
         ValueError
-            If the index isn't of this kind and step, or not on its grid.
+            If the index isn't of this kind and step, not on its grid, or has an entry twice.
         """
         apart = "" if self.step is None else f"entries {self._words()} apart, "
         expected = f"expected {apart}on from {self.last}, as in training"
@@ -128,9 +131,29 @@ class Timeline:
         return getattr(step, "freqstr", step)
 
 
-def index_of(X):
-    """Return the pandas index of X; None if it has none."""
-    return getattr(X, "index", None) if hasattr(X, "iloc") else None
+def index_of(X, name="X"):
+    """Return the pandas index of X; None if it has none.
+
+    Parameters
+    ----------
+    X : array-like, DataFrame or Series
+        Rows.
+    name : str, default="X"
+        What they are called, for messages.
+
+    Raises
+    ------
+    ValueError
+        If the index has several levels.
+    """
+    index = getattr(X, "index", None) if hasattr(X, "iloc") else None
+    if getattr(index, "nlevels", 1) > 1:
+        raise ValueError(
+            f"{name} has an index of {index.nlevels} levels, {list(index.names)}; expected one, "
+            "that of time. If the first says which series a row is of, pass "
+            f"{name}.droplevel(0) and groups={name}.index.get_level_values(0)."
+        )
+    return index
 
 
 def is_default(index):
@@ -170,13 +193,15 @@ def counted(n_rows, steps):
     return pd.RangeIndex(n_rows, n_rows + steps)
 
 
-def read_timeline(index):
-    """Read an index of the training data.
+def read_timeline(index, name="X"):
+    """Read an index of the training data, or of a history.
 
     Parameters
     ----------
     index : pandas.Index or None
         Timestamps, periods, integers or labels.
+    name : str, default="X"
+        What the rows are called, for messages.
 
     Returns
     -------
@@ -186,7 +211,7 @@ def read_timeline(index):
     Raises
     ------
     ValueError
-        If it isn't in order.
+        If it isn't in order, or has an entry twice.
 
     Examples
     --------
@@ -200,14 +225,22 @@ def read_timeline(index):
     """
     if index is None:
         return None
-    _check_order(index, "X")
+    _check_order(index, name)
     step = _step(index)
     is_even = step is not None and index.equals(_stretch(index[0], len(index), step))
-    return Timeline(index[-1], step if is_even else None)
+    return Timeline(index[0], index[-1], step if is_even else None)
 
 
 def _check_order(index, name):
-    if _kind(index) != "labels" and not index.is_monotonic_increasing:
+    if _kind(index) == "labels":
+        return
+    if not index.is_unique:
+        raise ValueError(
+            f"{name} has an index with {index[index.duplicated()][0]} more than once; expected "
+            "each entry once in a series. If these are several series, pass groups=, which of them "
+            f"each row is of; if it is one, leave rows out with {name}[~{name}.index.duplicated()]."
+        )
+    if not index.is_monotonic_increasing:
         raise ValueError(
             f"{name} has an index from {index[0]} to {index[-1]} that isn't in order; expected "
             f"rows in the order of time. Sort them with {name}.sort_index()."

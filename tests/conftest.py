@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import signal
 
 import numpy as np
 import pytest
@@ -26,6 +27,13 @@ def pytest_collection():
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """Let Ctrl-C be one: shells have what they run in the background ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _read_only(array):

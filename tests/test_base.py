@@ -7,8 +7,10 @@ import keras
 import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import KFold, cross_val_score
 
 from skkeras import KerasClassifier, KerasRegressor
+from skkeras.data import NamedArrays
 from skkeras.exceptions import BuilderError, DivergenceError
 
 RNG = np.random.default_rng(0)
@@ -187,6 +189,37 @@ def test_several_regression_outputs_keep_their_shapes():
     assert net.score(X, y) > 0.5
 
 
+def test_several_outputs_are_cross_validated():
+    y = {"one": VALUES, "two": X[:, :2]}
+    net = KerasRegressor(two_heads, epochs=60, optimizer__learning_rate=0.02, random_state=0)
+    np.testing.assert_array_equal(
+        net.fit(X, NamedArrays(y)).predict(X)["two"], net.fit(X, y).predict(X)["two"]
+    )
+    folds = KFold(3)
+    scores = cross_val_score(net, X, NamedArrays(y), cv=folds)
+    for (train, test), score in zip(folds.split(X), scores, strict=True):
+        parts = [{name: part[rows] for name, part in y.items()} for rows in (train, test)]
+        assert net.fit(X[train], parts[0]).score(X[test], parts[1]) == score
+
+
+@pytest.mark.parametrize("y", [{"one": VALUES}, {"one": VALUES, "to": VALUES}, VALUES])
+def test_outputs_that_are_not_those_of_training_are_an_error(y):
+    net = KerasRegressor(two_heads, epochs=1).fit(X, {"one": VALUES, "two": X[:, :2]})
+    with pytest.raises(ValueError, match=r"expected a dict with the keys \['one', 'two'\]"):
+        net.score(X, y)
+
+
+def test_an_output_that_the_net_lacks_is_an_error():
+    with pytest.raises(ValueError, match=r"outputs are \['one', 'two'\]; y has \['one', 'to'\]"):
+        KerasRegressor(two_outputs, epochs=1).fit(X, {"one": VALUES, "to": VALUES})
+
+
+def two_outputs():
+    inputs = keras.Input((4,))
+    heads = {name: keras.layers.Dense(1)(inputs) for name in ("one", "two")}
+    return keras.Model(inputs, heads)
+
+
 @pytest.mark.parametrize("loss", ["mse", ["mse", "mae"]])
 def test_several_outputs_may_share_a_loss_or_have_them_in_order(loss):
     y = {"one": VALUES, "two": X[:, :2]}
@@ -278,6 +311,16 @@ def test_a_subclass_can_bring_its_own_builder():
     net = TinyRegressor(epochs=1, model__width=5).fit(X, VALUES)
     assert net.model_.layers[0].units == 5
     assert net.get_params()["model"] is None
+
+
+def test_a_builder_by_the_name_that_scikeras_gives_it_is_an_error():
+    class Ported(KerasRegressor):
+        def _keras_build_fn(self, compile_kwargs):
+            raise AssertionError("this is never called")
+
+    with pytest.raises(TypeError, match="makes its nets by _keras_build_fn.*expected build_model"):
+        Ported(epochs=1).fit(X, VALUES)
+    assert Ported("linear", epochs=1).fit(X, VALUES).n_iter_ == 1
 
 
 def test_a_first_fit_that_fails_leaves_the_estimator_unfitted():

@@ -55,7 +55,7 @@ def fit(*callbacks):
 def test_none_makes_none():
     assert make_callbacks(None, {}) == []
     assert make_callbacks([], {}) == []
-    with pytest.raises(ParameterNameError, match="Nothing is accepted"):
+    with pytest.raises(ParameterNameError, match="no callbacks; expected callbacks="):
         make_callbacks(None, {"patience": 3})
 
 

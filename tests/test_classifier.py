@@ -86,3 +86,24 @@ def test_classes_can_be_declared_once():
 def test_labels_without_an_order_are_told_by_their_types():
     with pytest.raises((TypeError, ValueError), match="str"):
         KerasClassifier().fit(X, np.array(["a", None] * 30, dtype=object))
+
+
+def test_balanced_classes_are_those_of_the_weighted_rows():
+    weight = (np.arange(60) % 3 > 0) * 2.0
+    options = {"batch_size": 60, "epochs": 30, "optimizer": "sgd", "random_state": 0}
+    net = KerasClassifier(linear, class_weight="balanced", shuffle=False, **options)
+    shifted = (X[:, 0] > 0.8).astype(int)
+    kept = weight > 0
+    weighted, fewer = (
+        net.fit(X, shifted, sample_weight=weight).model_.get_weights(),
+        net.fit(X[kept], shifted[kept]).model_.get_weights(),
+    )
+    for one, other in zip(weighted, fewer, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_one_weight_for_all_rows_is_as_none():
+    net = KerasClassifier(linear, epochs=2, random_state=0)
+    weights = [net.fit(X, y, sample_weight=w).model_.get_weights() for w in (2.0, None)]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -221,6 +221,16 @@ WRONG_LOSS = {
         "takes probabilities, and the net's last layer has no activation. Add "
         "loss__from_logits=True, or",
     ),
+    "probabilities for what relu leaves": (
+        classifier(fixed(n_outputs=3, output_activation="relu")),
+        CLASSES,
+        "takes probabilities, and the net's last layer has the activation relu",
+    ),
+    "softmax over one unit": (
+        classifier(fixed(output_activation="softmax")),
+        BINARY,
+        "The net ends in softmax over one unit, which is always 1",
+    ),
     "compiled in, probabilities for logits": (
         classifier(fixed(loss="binary_crossentropy")),
         BINARY,
@@ -418,6 +428,7 @@ PARAMETERS = [
     ("metrics", ["accuracyy"], ValueError, "metrics='accuracyy'.*Did you mean 'accuracy'?"),
     ("callbacks", "EarlyStopping", TypeError, "callbacks='EarlyStopping'"),
     ("callbacks", [3], TypeError, "callbacks=3"),
+    ("validation_split", 0.0, ValueError, "validation_split=0.0 holds nothing out; expected None"),
     ("epochs", 0, ValueError, "epochs == 0, must be >= 1"),
     ("epochs", -1, ValueError, "epochs == -1, must be >= 1"),
     ("epochs", 1.5, TypeError, "epochs must be an instance of int"),

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pickle
 import runpy
 import tracemalloc
 from pathlib import Path
@@ -13,10 +14,12 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.callback import ScoringMonitor
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.metrics import mean_absolute_error, r2_score
+from sklearn.exceptions import UndefinedMetricWarning, UnsetMetadataPassedError
+from sklearn.metrics import max_error, mean_absolute_error, r2_score
 from sklearn.model_selection import (
     GridSearchCV,
     TimeSeriesSplit,
@@ -26,6 +29,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.metadata_routing import get_routing_for_object
 
 from skkeras import KerasForecaster, forecast_scorer
 from skkeras import __main__ as airline
@@ -276,7 +280,8 @@ def test_x_after_an_uneven_index_follows_at_once_and_else_has_no_history():
     np.testing.assert_allclose(net.predict(TENS[60:62]).ravel(), [491, 601])
     net = by_hand().initialize(TENS.drop(TENS.index[30:60]))
     mean = TENS.drop(TENS.index[30:60]).to_numpy().mean()
-    inside = net.predict(TENS[30:35])[:, 0]
+    with pytest.warns(UserWarning, match="3 rows of X"):
+        inside = net.predict(TENS[30:35])[:, 0]
     np.testing.assert_allclose(inside, [mean + 1, 301, 311, 321, 331], rtol=1e-6)
     assert net.pairs(TENS[30:35])[2].tolist() == [3, 4]
     np.testing.assert_allclose(by_hand(gap=2).initialize(holed[:49]).predict(TENS[60:61]), [[493]])
@@ -285,6 +290,103 @@ def test_x_after_an_uneven_index_follows_at_once_and_else_has_no_history():
 def test_rows_out_of_order_are_not_a_series():
     with pytest.raises(ValueError, match=r"isn't in order.*X.sort_index\(\)"):
         by_hand().initialize(TENS[::-1])
+
+
+@pytest.mark.parametrize("use", ["fit", "partial_fit", "initialize"])
+def test_several_series_are_not_one(use):
+    long = pd.concat([TENS[:40], 1 + TENS[:40]])
+    for X in (long, long.sort_index()):
+        with pytest.raises(ValueError, match="with 2024-01-01 00:00:00 more than once.*groups="):
+            getattr(by_hand(), use)(X)
+    with pytest.raises(ValueError, match="with 2024-01-01 00:00:00 more than once"):
+        make_pipeline(StandardScaler(), forecaster()).fit(long, long[0])
+    net = by_hand().initialize(long, groups=np.repeat(["A", "B"], 40))
+    with pytest.raises(ValueError, match="with 2024-01-01 00:00:00 more than once"):
+        net.predict(long, groups=["A"] * 80)
+    with pytest.raises(ValueError, match="history has an index with 2024-01-01 00:00:00"):
+        net.forecast(1, history=long)
+
+
+def test_several_levels_of_an_index_are_an_error_wherever_x_comes_in():
+    index = pd.MultiIndex.from_product([["s1", "s2"], TENS.index[:30]], names=["store", "date"])
+    long = pd.DataFrame({"sales": np.arange(60.0)}, index=index)
+    message = "X has an index of 2 levels.*X.droplevel.*groups=X.index.get_level_values"
+    net = by_hand().initialize(long.droplevel(0), groups=long.index.get_level_values(0))
+    assert net.forecast(1, group="s2").index[0] == TENS.index[30]
+    for use in (net.fit, net.partial_fit, net.initialize, net.update, net.predict, net.score):
+        with pytest.raises(ValueError, match=message):
+            use(long)
+    with pytest.raises(ValueError, match="X has an index of 2 levels"):
+        net.fit(TENS[:30], X_val=long)
+    with pytest.raises(ValueError, match="history has an index of 2 levels"):
+        net.forecast(1, history=long)
+    with pytest.raises(ValueError, match="y has an index of 2 levels"):
+        make_pipeline(StandardScaler(), forecaster()).fit(long, long["sales"])
+
+
+INSIDE = "rows of X have fewer than look_back=3 known rows before them.*history="
+
+
+def test_rows_inside_the_training_data_warn_that_their_history_is_made_up():
+    net = by_hand(validation_split=0.2, epochs=1).fit(TENS[:50])
+    with pytest.warns(UserWarning, match=f"3 {INSIDE}") as caught:
+        inside = net.predict(TENS[20:30])
+    assert caught[0].filename == __file__
+    assert np.isfinite(inside).all()
+    with pytest.warns(UserWarning, match=f"2 {INSIDE}"):
+        net.predict(TENS[20:22])
+    with pytest.warns(UserWarning, match=f"3 {INSIDE}") as caught:
+        net.predict_interval(TENS[20:30], 0.5)
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match=f"3 {INSIDE}"):
+        net.update(TENS[50:60]).predict(TENS[50:55])
+
+
+def test_rows_whose_history_is_known_do_not_warn():  # warnings are errors here
+    net = by_hand().initialize(TENS[:50])
+    for X in (TENS[:50], TENS[:20], TENS[:60], TENS[:2], TENS[50:60], TENS[55:60]):
+        net.predict(X)
+    net.predict(TENS[20:30], history=TENS[:20])
+    net.predict(TENS[20:30].to_numpy())
+    net.score(TENS[20:30])
+    counted = TENS.reset_index(drop=True)
+    by_hand().initialize(counted[:50]).predict(counted[:20])
+    berlin = TENS.tz_localize("Europe/Berlin")
+    by_hand().initialize(berlin[:50]).predict(berlin[:20].tz_convert("UTC"))
+
+
+@pytest.mark.parametrize("scoring", [None, "neg_mean_absolute_error"])
+def test_a_search_along_time_does_not_warn_of_history(scoring):
+    found = GridSearchCV(
+        forecaster(epochs=1, target=0),
+        {"look_back": [3, 4]},
+        cv=TimeSeriesSplit(3),
+        scoring=scoring,
+        return_train_score=scoring is None,
+    ).fit(TENS[:60], TENS[0][:60])
+    assert np.isfinite(found.cv_results_["mean_test_score"]).all()
+
+
+def test_rows_of_a_panel_inside_the_training_data_are_counted_together():
+    long, groups = pd.concat([TENS[:40], 1 + TENS[:40]]), np.repeat(["A", "B"], 40)
+    net = by_hand().initialize(long, groups=groups)
+    some = np.r_[10:15, 60:62]
+    with pytest.warns(UserWarning, match=f"5 {INSIDE}"):
+        net.predict(long.iloc[some], groups=groups[some])
+    some = np.r_[0:15, 60:62]
+    with pytest.warns(UserWarning, match=f"2 {INSIDE}"):
+        net.predict(long.iloc[some], groups=groups[some])
+    net.predict(long, groups=groups)
+
+
+def test_a_score_of_rows_inside_the_training_data_is_of_those_with_history():
+    net = by_hand(target=0).initialize(TENS[:50])
+    known = r2_score(10 * np.arange(23, 30), 10 * np.arange(22, 29) + 1)
+    assert net.score(TENS[20:30]) == pytest.approx(known)
+    with pytest.raises(ValueError, match="n_samples=3 rows, none of which.*history="):
+        net.score(TENS[20:23])
+    with pytest.warns(UndefinedMetricWarning, match="less than two samples"):
+        assert np.isnan(net.score(TENS[20:24]))
 
 
 def test_a_gap_is_over_once_rows_have_followed():
@@ -511,6 +613,18 @@ def test_forecast_goes_on_from_history():
     np.testing.assert_allclose(net.forecast(5, history=X), net.update(X[40:]).forecast(5))
 
 
+def test_columns_are_called_by_their_names():
+    X = pd.DataFrame(walk(), columns=["sales", "price"])
+    net = forecaster(horizon=2, target="sales").fit(X)
+    with pytest.raises(ValueError, match=r"X's columns \['price'\] have none"):
+        net.forecast(3)
+    net = forecaster(target="sales", known_future="price").initialize(X)
+    with pytest.raises(
+        ValueError, match=r"3 columns; expected those known in advance, \['price'\], or all 2 of X"
+    ):
+        net.forecast(2, walk(9, 3))
+
+
 def test_columns_that_nobody_forecasts_end_the_recursion():
     net = forecaster(horizon=2, target=0).fit(walk())
     assert net.forecast(2).shape == (2,)
@@ -698,10 +812,70 @@ def test_another_frequency_is_an_error():
 
 def test_an_index_that_isnt_even_can_be_trained_on_but_does_not_go_on():
     frame = pd.DataFrame(walk(), index=pd.date_range("2024-01-01", periods=60, freq="D"))
-    net = forecaster().fit(frame.drop(frame.index[7]))
+    net = forecaster().fit(frame[:55].drop(frame.index[7]))
     assert net.predict(frame[55:]).shape == (5, 2)
     with pytest.raises(ValueError, match="evenly spaced.*asfreq"):
         net.forecast(3)
+
+
+DATE = "X's column 'date' holds .*2024.*, which is no number; expected numbers. .*"
+
+
+@pytest.mark.parametrize(
+    "name, values, message",
+    [
+        ("date", TENS.index[:60], DATE + r"X.set_index\('date'\)"),
+        ("date", TENS.index[:60].tz_localize("UTC"), DATE + r"X.set_index\('date'\)"),
+        ("date", TENS.index[:60].to_period(), DATE + r"X.set_index\('date'\)"),
+        ("date", TENS.index[:60].date, DATE + r"X.set_index\('date'\)"),
+        ("store", ["s1"] * 60, "X's column 'store' holds 's1', which is no number.*groups="),
+        ("store", pd.Categorical(["s1"] * 60), "X's column 'store' holds 's1'.*groups="),
+        ("n", ["1", "?"] * 30, r"X's column 'n' holds '\?'"),
+        ("age", TENS.index[:60] - TENS.index[0], "X's column 'age' holds .*, which is no number"),
+    ],
+    ids=["dates", "with a zone", "periods", "objects", "strings", "categories", "one", "durations"],
+)
+def test_columns_that_are_no_numbers_are_named(name, values, message):
+    X = pd.DataFrame({"v": np.arange(60.0), name: values})
+    for frame in (X, X[[name]]):
+        with pytest.raises(ValueError, match=message):
+            forecaster().fit(frame)
+    net = forecaster(target="v", known_future=name).initialize(X.assign(**{name: 1.0}))
+    with pytest.raises(ValueError, match=message):
+        net.predict(X)
+    with pytest.raises(ValueError, match=message.replace("X", "X_future")):
+        net.forecast(2, X.set_axis(range(60, 120)))
+
+
+@pytest.mark.parametrize(
+    "name, values, message",
+    [
+        ("date", TENS.index[:60].to_numpy(), DATE + r"X.drop\('date'\)"),
+        ("store", ["s1"] * 60, "X's column 'store' holds 's1', which is no number"),
+    ],
+)
+def test_columns_of_polars_that_are_no_numbers_are_named(name, values, message):
+    with pytest.raises(ValueError, match=message):
+        forecaster().fit(pl.DataFrame({"v": np.arange(60.0), name: values}))
+
+
+def test_numbers_may_be_of_any_type():
+    X = pd.DataFrame({"v": np.arange(60), "n": np.arange(60) % 7})
+    expected = forecaster(epochs=1).fit(X).predict(X)
+    for kind in ("Int64", "object", "string", "category", "Float64"):
+        np.testing.assert_array_equal(forecaster(epochs=1).fit(X.astype(kind)).predict(X), expected)
+    missing = X.astype("Int64").astype({"n": object})
+    missing.iloc[3, 0] = pd.NA
+    with pytest.raises(ValueError, match="contains NaN"):
+        forecaster().fit(missing)
+
+
+def test_rows_without_columns_are_what_forecast_is_for():
+    net = by_hand().initialize(TENS[:50])
+    empty = pd.DataFrame(index=TENS.index[50:62])
+    for use in (net.predict, net.fit, net.score):
+        with pytest.raises(ValueError, match=r"X has 12 rows and no columns.*forecast\(12\)"):
+            use(empty)
 
 
 @pytest.mark.parametrize("where", ["fit", "predict", "history"])
@@ -1066,6 +1240,62 @@ def test_any_metric_scores_forecasts_of_several_steps():
         assert score == pytest.approx(-np.mean(errors))
     with pytest.raises(ValueError, match="greater_is_better=None"):
         forecast_scorer(max)
+
+
+def test_weights_groups_and_history_reach_the_scorer():
+    scorer = forecast_scorer(mean_absolute_error)
+    X, groups = panel([40, 30])
+    net = forecaster(horizon=3, target=0, epochs=1).fit(X, groups=groups)
+    weight = np.random.default_rng(0).uniform(size=70)
+    truth, forecasts, rows = net.pairs(X, groups=groups)
+    expected = np.average(np.abs(truth - forecasts), weights=weight[rows])
+    assert scorer(net, X, groups=groups, sample_weight=weight) == pytest.approx(-expected)
+    furthest = forecast_scorer(max_error, greater_is_better=False)
+    with pytest.warns(
+        UserWarning, match=r"forecast_scorer\(max_error\) has a metric that takes no"
+    ):
+        assert furthest(net, X, groups=groups, sample_weight=weight) == -max_error(truth, forecasts)
+    truth, forecasts, _ = net.pairs(X[:9], history=X)
+    assert scorer(net, X[:9], history=X) == -mean_absolute_error(truth, forecasts)
+
+
+def panel_search(scorer, **parameters):
+    return GridSearchCV(
+        forecaster(horizon=3, target=0, epochs=1, **parameters).set_fit_request(groups=True),
+        {"look_back": [3, 4]},
+        scoring=scorer,
+        refit="mae" if isinstance(scorer, dict) else True,
+        cv=TimeSeriesSplit(2),
+        error_score="raise",
+    )
+
+
+def test_a_panel_is_searched_at_any_horizon():
+    X, groups = panel([60, 60])
+    with config_context(enable_metadata_routing=True):
+        scorer = forecast_scorer(mean_absolute_error).set_score_request(groups=True)
+        found = panel_search(scorer).fit(X, groups=groups)
+        both = panel_search({"mae": scorer, "r2": forecast_scorer(r2_score)})
+        with pytest.raises(UnsetMetadataPassedError, match=r"forecast_scorer\(r2_score\)"):
+            both.fit(X, groups=groups)
+    for i, (train, test) in enumerate(TimeSeriesSplit(2).split(X)):
+        net = forecaster(horizon=3, target=0, epochs=1, look_back=4)
+        net.fit(X[train], groups=groups[train])
+        score = scorer(net, X[test], groups=groups[test])
+        assert found.cv_results_[f"split{i}_test_score"][1] == pytest.approx(score)
+
+
+def test_a_scorer_keeps_what_was_asked_for():
+    scorer = forecast_scorer(mean_absolute_error)
+    with pytest.raises(RuntimeError, match="enable_metadata_routing=True"):
+        scorer.set_score_request(groups=True)
+    with config_context(enable_metadata_routing=True):
+        scorer.set_score_request(groups="store").set_score_request(sample_weight=True)
+        for one in (scorer, pickle.loads(pickle.dumps(scorer)), clone(scorer, safe=False)):
+            asked = get_routing_for_object(one).score.requests
+            assert asked == {"sample_weight": True, "groups": "store", "history": None}
+        with pytest.raises(TypeError, match="stores"):
+            scorer.set_score_request(stores=True)
 
 
 def test_parameters_of_windows_can_not_change_under_a_net():

@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from scipy import sparse
 
@@ -38,9 +39,20 @@ def test_text_stays_text(texts):
     assert checked.ravel().tolist() == ["one", "two"]
 
 
-def test_text_with_missing_values_is_refused():
+@pytest.mark.parametrize(
+    "texts",
+    [
+        np.array(["one", None], dtype=object),
+        np.array([np.nan, "one"], dtype=object),
+        [None, "one"],
+        pd.Series([None, "one"]),
+        pd.Series([pd.NA, "one"], dtype="string"),
+        pd.DataFrame({"text": [np.nan, "one"]}),
+    ],
+)
+def test_text_with_missing_values_is_refused(texts):
     with pytest.raises(ValueError, match="mixes strings with other values"):
-        check_inputs(KerasRegressor(), np.array(["one", None], dtype=object), reset=True)
+        check_inputs(KerasRegressor(), texts, reset=True)
 
 
 @pytest.mark.parametrize("make", [sparse.csr_array, sparse.coo_matrix, sparse.dok_array])
@@ -100,3 +112,33 @@ def test_weights_are_relative():
 def test_weights_that_mean_nothing_are_refused(weights):
     with pytest.raises(ValueError, match="sample_weight|inconsistent"):
         relative_weights(weights, np.zeros((3, 1)))
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame])
+def test_columns_of_text_keep_their_order(make):
+    frame = make({"home": ["a", "b"], "away": ["c", "d"]})
+    estimator = KerasRegressor()
+    check_inputs(estimator, frame, reset=True)
+    assert estimator.n_features_in_ == 2
+    assert estimator.feature_names_in_.tolist() == ["home", "away"]
+    with pytest.raises(ValueError, match="feature names should match"):
+        check_inputs(estimator, frame[["away", "home"]], reset=False)
+    check_inputs(estimator, ["one", "two"], reset=True)  # nothing is left of an earlier X
+    assert not hasattr(estimator, "n_features_in_")
+    assert not hasattr(estimator, "feature_names_in_")
+
+
+def test_columns_of_named_frames_keep_their_order():
+    frame, estimator = pd.DataFrame({"u": [1.0, 2.0], "v": [3.0, 4.0]}), KerasRegressor()
+    check_inputs(estimator, {"a": frame, "b": np.zeros((2, 1))}, reset=True)
+    check_inputs(estimator, {"a": frame.to_numpy(), "b": np.zeros((2, 1))}, reset=False)
+    with pytest.raises(ValueError, match=r"X\['a'\] has the columns \['v', 'u'\]; expected"):
+        check_inputs(estimator, {"a": frame[["v", "u"]], "b": np.zeros((2, 1))}, reset=False)
+
+
+@pytest.mark.parametrize("X", [[[1, None], [2, 3]], {"a": [[1, None], [2, 3]]}])
+def test_a_list_with_none_in_it_has_missing_values(X):
+    with pytest.raises(ValueError, match="contains NaN"):
+        check_inputs(KerasRegressor(), X, reset=True)
+    with pytest.raises(ValueError, match="contains NaN"):
+        check_targets(KerasRegressor(), [[1], [2]], [None, 1.0], reset=True, numeric=True)

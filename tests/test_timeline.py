@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skkeras.timeline import is_default, read_timeline
+from skkeras.timeline import index_of, is_default, read_timeline
 
 DATES = pd.date_range("2024-01-01", periods=30)
 
@@ -59,10 +59,9 @@ def test_zones_are_compared_by_instants():
         DATES.delete(7),
         pd.Index(np.linspace(0, 1, 30)),
         pd.Index([5, 6, 9, 12]),
-        DATES.repeat(2)[:4],
         DATES[[3]],
     ],
-    ids=["a day is missing", "floats", "uneven", "twice", "a single one"],
+    ids=["a day is missing", "floats", "uneven", "a single one"],
 )
 def test_an_index_that_isnt_even_says_what_is_later(index):
     timeline = read_timeline(index)
@@ -89,6 +88,41 @@ def test_labels_have_no_order():
 def test_rows_out_of_order_are_an_error(index):
     with pytest.raises(ValueError, match=r"isn't in order.*X.sort_index\(\)"):
         read_timeline(index)
+
+
+@pytest.mark.parametrize(
+    "index, label",
+    [
+        (DATES.append(DATES), "2024-01-01 00:00:00"),
+        (DATES[[0, 1, 2, 2, 3, 3]], "2024-01-03 00:00:00"),
+        (DATES.tz_localize("Europe/Berlin")[[0, 0]], "2024-01-01 00:00:00\\+01:00"),
+        (DATES.to_period()[[4, 5, 4]], "2024-01-05"),
+        (pd.Index([7, 8, 9, 7, 8, 9]), "7"),
+        (pd.Index([0, 0]), "0"),
+    ],
+    ids=["series below each other", "in order", "with a zone", "periods", "integers", "zeros"],
+)
+def test_an_entry_that_is_repeated_is_an_error(index, label):
+    message = f"X has an index with {label} more than once.*several series.*groups=.*duplicated"
+    with pytest.raises(ValueError, match=message):
+        read_timeline(index)
+    timeline = read_timeline(index[:1])
+    with pytest.raises(ValueError, match=message.replace("X", "history", 1)):
+        timeline.missing(index, "history")
+
+
+def test_labels_may_be_repeated():
+    assert read_timeline(pd.Index(["Mon", "Tue", "Mon"])).last == "Mon"
+
+
+def test_an_index_of_several_levels_is_an_error():
+    index = pd.MultiIndex.from_product([["s1", "s2"], DATES[:2]], names=["store", "date"])
+    frame = pd.DataFrame({"sales": range(4)}, index=index)
+    remedy = r"X.droplevel\(0\) and groups=X.index.get_level_values\(0\)"
+    with pytest.raises(ValueError, match=rf"X has an index of 2 levels.*'store', 'date'.*{remedy}"):
+        index_of(frame)
+    with pytest.raises(ValueError, match=r"y has an index of 2 levels.*y.droplevel\(0\)"):
+        index_of(frame["sales"], "y")
 
 
 def test_an_index_that_counts_the_rows_is_the_default_one():

@@ -312,3 +312,90 @@ def test_a_label_that_comes_once_cannot_be_stratified_among_many_rows():
     labels = np.arange(MANY_ROWS) == 5
     with pytest.raises(ValueError, match="least populated class"):
         split_rows(0.1, MANY_ROWS, labels, None, seed=0)
+
+
+# Weights
+
+
+def weighted_loss(net, rows, weights):
+    chances = net.predict_proba(X[rows])[np.arange(len(rows)), Y[rows]]
+    return np.average(-np.log(chances), weights=weights)
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 1, 1: 5, 2: 2}])
+def test_held_out_rows_count_by_their_sample_weight_alone(class_weight):
+    split = PredefinedSplit(np.where(np.isin(np.arange(150), VALIDATION), 0, -1))
+    weight = np.random.default_rng(0).integers(0, 3, 150).astype(float)
+    net = KerasClassifier(epochs=2, validation_split=split, class_weight=class_weight)
+    net.fit(X, Y, sample_weight=weight)
+    held_out = np.sort(VALIDATION)
+    expected = weighted_loss(net, held_out, weight[held_out])
+    assert net.history_["val_loss"][-1] == pytest.approx(expected, rel=1e-4)
+
+
+def test_training_is_that_of_the_rows_to_train_on_whatever_the_others_weigh():
+    split = PredefinedSplit(np.where(np.isin(np.arange(150), VALIDATION), 0, -1))
+    weight = np.where(np.isin(np.arange(150), VALIDATION), 9.0, 1.0)
+    net = KerasClassifier(epochs=2, validation_split=split, random_state=0)
+    histories = [
+        net.fit(X, Y, sample_weight=given).history_ for given in (weight, np.ones(150), None)
+    ]
+    for history in histories[:2]:
+        for name, values in histories[2].items():
+            assert history[name] == pytest.approx(values, rel=1e-5)
+
+
+def test_rows_of_no_weight_do_not_decide_when_to_stop():
+    is_right = np.arange(150) % 2 == 0
+    wrong = np.where(is_right, Y, (Y + 1) % 3)
+    net = KerasClassifier(
+        epochs=60, early_stopping=True, optimizer__learning_rate=0.01, random_state=0
+    )
+    net.fit(X, wrong, sample_weight=is_right.astype(float))
+    assert net.best_epoch_ > 20
+    assert net.score(X[is_right], Y[is_right]) > 0.9
+
+
+def test_held_out_rows_without_any_weight_are_an_error():
+    split = PredefinedSplit(np.where(np.isin(np.arange(150), VALIDATION), 0, -1))
+    weight = np.where(np.isin(np.arange(150), VALIDATION), 0.0, 1.0)
+    with pytest.raises(ValueError, match="sample_weight gives the rows to hold out weights from 0"):
+        KerasClassifier(epochs=1, validation_split=split).fit(X, Y, sample_weight=weight)
+
+
+class Parts:
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def split(self, X, y=None, groups=None):
+        yield from self.parts
+
+
+@pytest.mark.parametrize(
+    "split, message",
+    [
+        (Parts(), "gives no split of 150 rows"),
+        (PredefinedSplit(np.full(150, -1)), "gives no split of 150 rows"),
+        (Parts((np.arange(150), np.arange(0))), "gives 150 and 0 of 150 rows"),
+        (Parts((np.zeros(150, bool), np.ones(150, bool))), "gives 0 and 150 of 150 rows"),
+    ],
+)
+def test_a_splitter_that_leaves_nothing_is_an_error(split, message):
+    with pytest.raises(ValueError, match=message):
+        KerasClassifier(epochs=1, validation_split=split).fit(X, Y)
+
+
+def test_many_labels_that_are_times_are_stratified():
+    times = np.array(["2020-01-01", "2021-01-01"], "datetime64[ns]")
+    labels = times[(np.arange(MANY_ROWS) % 4 == 0).astype(int)]
+    _, held_out = split_rows(0.25, MANY_ROWS, labels, None, seed=0)
+    counts = np.unique(labels[held_out], return_counts=True)[1]
+    assert counts.tolist() == [MANY_ROWS * 3 // 16, MANY_ROWS // 16]
+
+
+def test_validation_has_a_batch_size_of_its_own():
+    rows = {"X_val": X[VALIDATION], "y_val": Y[VALIDATION]}
+    net = KerasClassifier(epochs=1, fit__validation_steps=1, fit__validation_batch_size=4)
+    told = net.fit(X[TRAIN], Y[TRAIN], **rows).history_["val_loss"][-1]
+    expected = weighted_loss(net, VALIDATION[:4], np.ones(4))
+    assert told == pytest.approx(expected, rel=1e-4)

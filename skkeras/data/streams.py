@@ -275,8 +275,7 @@ def check_sliceable(X, wanted):
     """Raise if X is a stream, and ``wanted`` (a parameter and its value) would split it."""
     if isinstance(X, Stream):
         raise ValueError(
-            f"Got {wanted} with a dataset or generator, whose rows can't be picked; expected X_val "
-            f"in fit, and validation_split=None. {ADVICE}"
+            f"Got {wanted} with a dataset or generator; expected rows that can be picked. {ADVICE}"
         )
 
 

@@ -193,7 +193,14 @@ def ends_in_logits(model, x_specs):
     )
 
 
-def check_ending(model, loss):
+# Activations whose outputs are no probabilities.
+_NO_PROBABILITIES = {
+    *("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus"),
+    *("tanh", "softsign"),
+}
+
+
+def check_ending(model, loss, shape):
     """Raise if a loss that takes probabilities gets none, or one that takes logits gets no logits.
 
     Keras trains such nets, and what they predict is wrong.
@@ -204,15 +211,23 @@ def check_ending(model, loss):
         Built.
     loss : LossFacts or dict of LossFacts
         What it is trained by.
+    shape : tuple of int or dict of them
+        Of its outputs, the first axis left out.
 
     Raises
     ------
     BuilderError
-        If the two contradict each other.
+        If the two contradict each other, or the outputs are always the same.
     """
     if not isinstance(loss, LossFacts) or not loss.is_builtin:
         return
     ending = _ending(model)
+    if ending == "softmax" and shape == (1,):
+        raise BuilderError(
+            "The net ends in softmax over one unit, which is always 1; expected sigmoid for one "
+            "unit, or a unit for each class. The builder may ask for n_outputs and "
+            "output_activation."
+        )
     if loss.from_logits and ending in ("sigmoid", "softmax"):
         raise BuilderError(
             f"loss={loss.name!r} has from_logits=True, and the net ends in {ending}; expected "
@@ -225,9 +240,10 @@ def check_ending(model, loss):
             "sigmoid; expected outputs of both signs. Give the last layer the "
             "output_activation that the builder may ask for, or tanh."
         )
-    if loss.takes_probabilities and not loss.from_logits and ending == "linear":
+    if loss.takes_probabilities and not loss.from_logits and ending in _NO_PROBABILITIES:
+        has = "no activation" if ending == "linear" else f"the activation {ending}"
         raise BuilderError(
-            f"loss={loss.name!r} takes probabilities, and the net's last layer has no activation. "
+            f"loss={loss.name!r} takes probabilities, and the net's last layer has {has}. "
             "Add loss__from_logits=True, or give the last layer the output_activation that the "
             "builder may ask for (sigmoid or softmax)."
         )

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skkeras.advice import suggestion
 from skkeras.engine.copying import copy_instance
-from skkeras.params import assign_routed, declared_signature, leaves, suggestion
+from skkeras.params import assign_routed, declared_signature, leaves
 
 
 class Kind(NamedTuple):
@@ -69,7 +70,7 @@ def make_optimizer(value, routed):
 
     kind = Kind("optimizer", keras.optimizers, keras.optimizers.Optimizer)
     if value is None:
-        assign_routed(kind.parameter, {(): ()}, routed)
+        assign_routed(kind.parameter, {}, routed)
         return None
     source = _source(kind, value)
     values = assign_routed(kind.parameter, {(): source.accepted}, routed)[()]

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from skkeras.engine.epochs import begin_epoch, take_stretches
-from skkeras.engine.rows import map_leaves
+from skkeras.engine.rows import Rows, map_leaves
 from skkeras.engine.streaming import StreamedRows, as_dataset
 from skkeras.engine.training import diverged
 
@@ -34,21 +34,28 @@ def train(
     import keras
 
     model = net.model
-    batches = _batches(rows, schedule.batch_size)
+    # Epochs that end within a pass go on with it, as in Keras: an order is drawn for each pass.
+    by_pass = "steps_per_epoch" in fit_arguments and not isinstance(rows, StreamedRows)
+    batches = _batches(rows, schedule.batch_size, schedule.begin_epoch if by_pass else None)
 
     class Notes(keras.callbacks.History):
         def on_epoch_end(self, epoch, logs=None):
             super().on_epoch_end(epoch, logs)
             history.update(self.history)
 
-    held_out = validation and _batches(validation.in_storage_order, schedule.batch_size)
+    held_out_size = fit_arguments.pop("validation_batch_size", None) or schedule.batch_size
+    held_out = validation and _batches(validation.in_storage_order, held_out_size)
     with _own_errors(batches, held_out, rows, validation):
         model.fit(
             batches,
             epochs=schedule.epochs,
             initial_epoch=schedule.initial_epoch,
             validation_data=held_out,
-            callbacks=[_epochs(batches, rows, schedule, on_divergence), *callbacks, Notes()],
+            callbacks=[
+                _epochs(batches, None if by_pass else rows, schedule, on_divergence),
+                *callbacks,
+                Notes(),
+            ],
             verbose=verbose,
             shuffle=False,
             **fit_arguments,
@@ -84,8 +91,11 @@ def _own_errors(*sources):
         raise
 
 
-def _batches(rows, batch_size):
-    """Wrap rows as a `keras.utils.PyDataset` that yields them in the order of its epoch."""
+def _batches(rows, batch_size, begin_pass=None):
+    """Wrap rows as a `keras.utils.PyDataset` that yields them in the order of its epoch.
+
+    Its ``epoch`` is set before each, or ``begin_pass(rows)`` draws one whenever a pass begins.
+    """
     import keras
 
     if isinstance(rows, StreamedRows):
@@ -101,6 +111,8 @@ def _batches(rows, batch_size):
             return math.ceil(rows.n_rows / batch_size)
 
         def __getitem__(self, index):
+            if index == 0 and begin_pass is not None:
+                self.epoch = begin_pass(rows)
             start, stop = index * batch_size, min((index + 1) * batch_size, rows.n_rows)
             try:
                 x, *rest = take_stretches([(self.epoch, start, stop)])
@@ -130,7 +142,7 @@ def _epochs(batches, rows, schedule, on_divergence):
         has_diverged = False
 
         def on_epoch_begin(self, epoch, logs=None):
-            if not isinstance(rows, StreamedRows):
+            if isinstance(rows, Rows):
                 batches.epoch = schedule.begin_epoch(rows)
 
         def on_epoch_end(self, epoch, logs=None):

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -541,3 +542,28 @@ def test_classifiers_evaluate_as_their_model_does():
     estimator = KerasClassifier(epochs=1, random_state=0, metrics=["accuracy"]).fit(X, y > 0)
     expected = estimator.model_.evaluate(X, (y > 0)[:, None], verbose=0, return_dict=True)
     assert estimator.evaluate(X, y > 0) == pytest.approx(expected)
+
+
+def test_epochs_that_end_within_a_pass_go_on_with_it():
+    """As `keras.Model.fit` does with arrays, and the same way every time."""
+    seen = []
+
+    class Recording(keras.layers.Layer):
+        def call(self, x):
+            tf.py_function(lambda rows: seen.append(rows.numpy()[:, 0]), [x], [])
+            return x
+
+    def build():
+        return keras.Sequential([keras.Input((1,)), Recording(), keras.layers.Dense(1)])
+
+    numbers, runs = np.arange(40.0)[:, None], []
+    for _ in range(3):
+        seen.clear()
+        options = {"batch_size": 5, "epochs": 4, "fit__steps_per_epoch": 4, "random_state": 0}
+        KerasRegressor(build, **options).fit(numbers, numbers[:, 0] / 40)
+        runs.append([batch for batch in seen if len(batch) == 5][-16:])
+    for run in runs:
+        np.testing.assert_array_equal(run, runs[0])
+        for rows in (run[:8], run[8:]):
+            assert sorted(np.concatenate(rows)) == list(range(40))
+        assert (run[0] != run[8]).any()
