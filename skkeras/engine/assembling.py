@@ -288,31 +288,31 @@ def check_ending(model, loss, shape):
     """
     endings = output_endings(model, shape)
     if not isinstance(endings, dict):
-        _check_ending(endings, loss, shape, "The net", "the net's last layer")
+        _check_ending(endings, loss, shape)
         return
     for name, ending in endings.items():
-        of = f"output {name!r}"
-        _check_ending(ending, loss[name], shape[name], f"The net's {of}", f"the last layer of {of}")
+        _check_ending(ending, loss[name], shape[name], f"output {name!r}")
 
 
-def _check_ending(ending, loss, shape, net, layer):
+def _check_ending(ending, loss, shape, output=None):
     if not loss.is_builtin:
         return
+    net = f"the net's {output}" if output else "the net"
     if ending == "softmax" and shape == (1,):
         raise BuilderError(
-            f"{net} ends in softmax over one unit, which is always 1; expected sigmoid for one "
-            "unit, or a unit for each class. The builder may ask for n_outputs and "
+            f"T{net[1:]} ends in softmax over one unit, which is always 1; expected sigmoid for "
+            "one unit, or a unit for each class. The builder may ask for n_outputs and "
             "output_activation."
         )
     if loss.from_logits and ending in ("sigmoid", "softmax"):
         raise BuilderError(
-            f"loss={loss.name!r} has from_logits=True, and {_lowered(net)} ends in {ending}; "
-            "expected outputs without activation. Leave from_logits out, or give the last layer "
-            "the output_activation that the builder may ask for."
+            f"loss={loss.name!r} has from_logits=True, and {net} ends in {ending}; expected "
+            "outputs without activation. Leave from_logits out, or give the last layer the "
+            "output_activation that the builder may ask for."
         )
     if loss.takes_margins and ending == "sigmoid":
         raise BuilderError(
-            f"loss={loss.name!r} looks at the sign of the net's outputs, and {_lowered(net)} ends "
+            f"loss={loss.name!r} looks at the sign of the net's outputs, and {net} ends "
             "in sigmoid; expected outputs of both signs. Give the last layer the "
             "output_activation that the builder may ask for, or tanh."
         )
@@ -320,18 +320,15 @@ def _check_ending(ending, loss, shape, net, layer):
         has = "no activation" if ending == "linear" else f"the activation {ending}"
         if loss.name == "crossentropy":  # a name that takes no parameters
             advice = "Leave loss out, which chooses one for logits"
-        elif "output" in net:
+        elif output:
             advice = "Give that loss from_logits=True"
         else:
             advice = "Add loss__from_logits=True"
+        layer = f"the last layer of {output}" if output else "the net's last layer"
         raise BuilderError(
             f"loss={loss.name!r} takes probabilities, and {layer} has {has}. {advice}, or give the "
             "last layer the output_activation that the builder may ask for (sigmoid or softmax)."
         )
-
-
-def _lowered(text):
-    return text[0].lower() + text[1:]
 
 
 def _tried_outputs(model, x_specs):
@@ -339,42 +336,50 @@ def _tried_outputs(model, x_specs):
     import keras
 
     rng = np.random.default_rng(0)
-    weights = [variable.value for variable in model.trainable_variables]
+    variables = model.trainable_variables
+
+    def rows(spec, n_rows, low, high):
+        shape = (n_rows, *(4 if n is None else n for n in spec[0]))
+        if spec[1] == "string":
+            return rng.choice(["a", "b c"], shape).astype(object)
+        return rng.uniform(low, high, shape).astype(spec[1])
+
+    def flipped(variable):
+        signs = rng.choice([-1, 1], variable.shape)
+        return variable.value * keras.ops.cast(signs, variable.dtype)
+
+    # Small rows, which any net takes, and large ones, at which most logits leave [0, 1]; then
+    # weights of other signs, with which any logits do.
+    trials = [(4, 0, 1), (4, -50, 50)] + 6 * [(2, 0, 1)]
     tried = {}
-
-    def try_out(weights, n_rows, low, high):
-        def rows(spec):
-            shape = (n_rows, *(4 if n is None else n for n in spec[0]))
-            return rng.uniform(low, high, shape).astype(spec[1])
-
+    for i, trial in enumerate(trials):
         try:
-            named = isinstance(x_specs, dict)
-            x = {name: rows(spec) for name, spec in x_specs.items()} if named else rows(x_specs)
-            values = zip(model.trainable_variables, weights, strict=True)
-            with keras.StatelessScope(state_mapping=list(values)):  # no variable changes
-                outputs = model(x, training=False)
+            if isinstance(x_specs, dict):
+                x = {name: rows(spec, *trial) for name, spec in x_specs.items()}
+            else:
+                x = rows(x_specs, *trial)
+            values = [(variable, flipped(variable)) for variable in variables] if i > 1 else []
+            with keras.StatelessScope(state_mapping=values):  # no variable changes
+                outputs = by_output_name(model, model(x, training=False))
         except Exception:
-            return  # many nets take no rows but the right ones
-        outputs = by_output_name(model, outputs)
+            continue  # many nets take no rows but the right ones
         for name, one in outputs.items() if isinstance(outputs, dict) else [(None, outputs)]:
             tried.setdefault(name, []).append(keras.ops.convert_to_numpy(one))
-
-    # Small rows, which any net takes, and large ones, at which most logits leave [0, 1].
-    try_out(weights, 4, 0, 1)
-    try_out(weights, 4, -50, 50)
-    for _ in range(6):  # weights of other signs, with which any logits do
-        signs = [rng.choice([-1, 1], weight.shape) for weight in weights]
-        flipped = [w * keras.ops.cast(s, w.dtype) for w, s in zip(weights, signs, strict=True)]
-        try_out(flipped, 2, 0, 1)
+        if all(any(map(_leave_0_to_1, arrays)) for arrays in tried.values()):
+            break
     return tried
 
 
 def _are_logits(tried):
-    """Tell whether some outputs lie outside [0, 1], or there is nothing but zeros."""
-    finite = [outputs for outputs in tried if np.isfinite(outputs).all()]
-    if finite and not any(outputs.any() for outputs in finite):
-        return True
-    return any(outputs.min() < -1e-3 or outputs.max() > 1 + 1e-3 for outputs in finite)
+    """Tell whether some outputs leave [0, 1], or there is nothing but zeros."""
+    only_zeros = bool(tried) and not any(outputs.any() for outputs in tried)
+    return only_zeros or any(map(_leave_0_to_1, tried))
+
+
+def _leave_0_to_1(outputs):
+    # Too large weights make NaN or infinity of anything.
+    is_outside = outputs.min() < -1e-3 or outputs.max() > 1 + 1e-3
+    return bool(is_outside and np.isfinite(outputs).all())
 
 
 def _check_not_taken(model, taken):

@@ -157,6 +157,28 @@ def test_ending_that_is_not_known_is_tried_and_nothing_changes(net):
         np.testing.assert_array_equal(variable.numpy(), value)
 
 
+def test_ending_is_tried_for_text_and_several_inputs():
+    text, table = keras.Input((1,), dtype="string", name="text"), keras.Input((4,), name="table")
+    words = layers.TextVectorization(output_sequence_length=2)
+    words.adapt(["a b", "c"])
+    embedded = layers.Flatten()(layers.Embedding(9, 2)(words(text)))
+    both = layers.Concatenate()([embedded, table])
+    specs = {"text": ((1,), "string"), "table": ((4,), "float32")}
+    for last, in_logits in [(OwnDense(2), True), (OwnSoftmax(2), False)]:
+        assert ends_in_logits(keras.Model([text, table], last(both)), specs, (2,)) == in_logits
+
+
+def test_ending_that_cannot_be_tried_is_taken_for_probabilities():
+    class Picky(layers.Dense):
+        def call(self, inputs):
+            if not isinstance(inputs, keras.KerasTensor):
+                raise ValueError("not with these rows")
+            return super().call(inputs)
+
+    model = keras.Sequential([keras.Input((4,)), Picky(3)])
+    assert ends_in_logits(model, ((4,), "float32"), (3,)) is False
+
+
 def heads(as_dict):
     inputs = keras.Input((4,))
     made = {
