@@ -664,7 +664,7 @@ def test_several_outputs_in_logits_are_trained_as_such_by_default(X, labels, bin
         assert (net.predict(X)[name] == y[name]).mean() > 0.85
 
 
-def test_from_logits_that_is_routed_to_default_losses_reaches_every_output(X, labels, binary):
+def test_default_losses_that_take_logits_take_routed_parameters_too(X, labels, binary):
     y = {"z": labels, "a": binary}
     build = two_outputs(as_dict=True, in_logits=True)
     routed = classifier(build, loss__label_smoothing=0.0, loss__z__ignore_class=7, **FAST)
