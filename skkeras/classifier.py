@@ -254,10 +254,9 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
 
     def _learn_target(self, y):
         declared = getattr(self, "_declared_classes", None)
-        loss = self.loss if isinstance(self.loss, str) else None
         if isinstance(y, dict):
             return Several({name: classification_target(part) for name, part in y.items()})
-        return classification_target(y, loss_name=loss, classes=declared)
+        return classification_target(y, loss=self.loss, classes=declared)
 
     _weight_names = "sample_weight, together with class_weight,"
 

@@ -2,11 +2,19 @@
 
 import copy
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 
-from skkeras.engine.assembling import assemble, clone_template, input_specs, loss_facts
+from skkeras.engine.assembling import (
+    assemble,
+    by_output,
+    clone_template,
+    input_specs,
+    loss_facts,
+    only_loss,
+)
 from skkeras.engine.compiling import make_loss, make_metrics, make_optimizer
 from skkeras.exceptions import ParameterNameError
 from skkeras.models import find_preset
@@ -131,12 +139,15 @@ class Recipe:
         n_outputs = self.facts["n_outputs"]
         several = isinstance(n_outputs, dict)
         shape = {name: (n,) for name, n in n_outputs.items()} if several else (n_outputs,)
-        loss = self._loss(shape, False)
+        loss = self._loss(shape)
+        known = loss_facts(loss)
+        if not (several and isinstance(known, list)):  # in which order, the net will tell
+            known = by_output(known, shape)
         # A builder is called more than once, and may use up the lists and dicts that it gets.
         facts = {
             **self.facts,
             "meta": _fresh(self.facts["meta"]),
-            "output_activation": output_activation(self.target, loss_facts(loss)),
+            "output_activation": output_activation(self.target, known),
         }
         if self._hands_over:
             facts["compile_kwargs"] = {
@@ -151,17 +162,38 @@ class Recipe:
     def _optimizer(self):
         return make_optimizer(self.optimizer or "adam", self._routed["optimizer"])
 
-    def _loss(self, output_shape, in_logits):
-        values = self._routed["loss"]
+    def _loss(self, output_shape, ends_in_logits=None):
         if self.loss is not None:
-            return make_loss(self.loss, values)
-        name = self.target.default_loss(output_shape)
-        if in_logits and isinstance(name, str) and name.endswith("crossentropy"):
-            values = {"from_logits": True, **values}
-        return make_loss(name, values)
+            made = make_loss(self.loss, self._routed["loss"])
+            return made if isinstance(output_shape, dict) else only_loss(made)
+        default = self.target.default_loss(output_shape)
+        if ends_in_logits is not None:
+            default = _taking_logits(default, ends_in_logits)
+        return make_loss(default, self._routed["loss"])
 
     def _metrics(self):
         return make_metrics(self.metrics, self._routed["metrics"])
+
+
+def _taking_logits(default, ends_in_logits):
+    """Let a default loss, or that of each output, take logits where the net ends in them."""
+    import keras
+
+    several = isinstance(default, dict)
+    names = default.values() if several else [default]
+    if not any(name.endswith("crossentropy") for name in names):
+        return default  # looking at the net would be in vain
+
+    def taking(name, in_logits):
+        if not (in_logits and name.endswith("crossentropy")):
+            return name
+        cls = getattr(keras.losses, name.title().replace("_", ""))
+        return functools.partial(cls, from_logits=True)
+
+    in_logits = ends_in_logits()
+    if several:
+        return {output: taking(name, in_logits[output]) for output, name in default.items()}
+    return taking(default, in_logits)
 
 
 def _plain(value):

@@ -6,6 +6,8 @@ out into what scikit-learn expects.
 
 import dataclasses
 import functools
+import inspect
+import re
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -14,7 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from skkeras.encoding import blocks, encoded, few_rows
 
 # Of Keras's own losses, those that take class numbers where the net has a unit for each class.
-_SPARSE_LOSSES = {"sparse_categorical_crossentropy", "crossentropy", "ce"}
+_SPARSE_LOSSES = {"sparse_categorical_crossentropy", "crossentropy"}
 # Those which compare distributions over classes: one unit says nothing to them.
 _CATEGORICAL_LOSSES = {
     "sparse_categorical_crossentropy",
@@ -23,6 +25,8 @@ _CATEGORICAL_LOSSES = {
     "categorical_hinge",
 }
 _BINARY_LOSSES = {"binary_crossentropy", "binary_focal_crossentropy"}
+# Those which look at all units of a row together: of one unit they learn no value.
+_ROW_LOSSES = {"kl_divergence", "cosine_similarity", "circle"}
 # Losses whose decision lies at 0, not at a probability of 0.5.
 _MARGIN_LOSSES = {"hinge", "squared_hinge"}
 # Where the numbers must lie that a loss is defined for; Keras clips or returns NaN elsewhere.
@@ -31,6 +35,64 @@ _RANGES = {
     **dict.fromkeys(_MARGIN_LOSSES, (-1, 1)),
     **dict.fromkeys({"poisson", "mean_squared_logarithmic_error"}, (0, np.inf)),
 }
+# Names that Keras takes besides those of its functions and classes.
+_SHORT_NAMES = {
+    "bce": "binary_crossentropy",
+    "ce": "crossentropy",
+    "kld": "kl_divergence",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "mse": "mean_squared_error",
+    "msle": "mean_squared_logarithmic_error",
+}
+
+
+def loss_name(loss):
+    """Name a loss as its function in ``keras.losses`` is named, however it is given.
+
+    Parameters
+    ----------
+    loss : str, callable, class, keras.losses.Loss, dict, list or None
+        As given to an estimator.
+
+    Returns
+    -------
+    name : str or None
+        For a class of the user's the name of that class of Keras's that it derives from. None for
+        no loss, and for those of several outputs.
+
+    Examples
+    --------
+    >>> from skkeras.targets import loss_name
+    >>> loss_name("BCE"), loss_name("BinaryCrossentropy"), loss_name(["mse"])
+    ('binary_crossentropy', 'binary_crossentropy', 'mean_squared_error')
+    """
+    while isinstance(loss, functools.partial):
+        loss = loss.func
+    if isinstance(loss, dict) and "class_name" in loss:  # as Keras serialises it
+        named = loss["config"] if loss["class_name"] == "function" else loss["class_name"]
+        return loss_name(named)
+    if isinstance(loss, dict | list | tuple):
+        inside = [*loss.values()] if isinstance(loss, dict) else loss
+        return loss_name(inside[0]) if len(inside) == 1 else None
+    if loss is None:
+        return None
+    if not isinstance(loss, str):
+        loss = keras_loss_class(loss) or loss
+        is_named = inspect.isclass(loss) or hasattr(loss, "__name__")
+        loss = (loss if is_named else type(loss)).__name__
+    snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", loss).lower()
+    return _SHORT_NAMES.get(loss.lower(), snake_case)
+
+
+def keras_loss_class(loss):
+    """Return which of Keras's losses an instance or class is or derives from; None for others."""
+    cls = loss if inspect.isclass(loss) else type(loss)
+    for base in cls.__mro__:
+        if base.__module__.split(".")[0] == "keras":
+            is_general = base.__name__ in ("Loss", "LossFunctionWrapper")
+            return None if is_general else base
+    return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +121,8 @@ class LossFacts:
     @property
     def takes_probabilities(self):
         """Whether the net's outputs have to be probabilities, or logits if so said."""
-        return self.name in _BINARY_LOSSES | _CATEGORICAL_LOSSES - {"categorical_hinge"}
+        crossentropies = _BINARY_LOSSES | _CATEGORICAL_LOSSES | {"crossentropy"}
+        return self.name in crossentropies - {"categorical_hinge"}
 
 
 class _Encoding:
@@ -142,7 +205,7 @@ class Labels(_Encoding):
                 f"which take {_shape(allowed[-1])}. Let the builder take n_outputs and give its "
                 "last layer that many units."
             )
-        if loss.name in _CATEGORICAL_LOSSES and output_shape in ((), (1,)):
+        if loss.name in _CATEGORICAL_LOSSES | _ROW_LOSSES and output_shape in ((), (1,)):
             raise ValueError(
                 f"loss={loss.name!r} doesn't fit a net with one output unit: it compares classes, "
                 "each with a unit of its own. Use loss='binary_crossentropy', or a last layer of "
@@ -289,7 +352,7 @@ class Indicators(_Encoding):
                 f"label columns, which take {_shape((self.n_outputs,))}. Let the builder take "
                 "n_outputs and give its last layer that many units."
             )
-        if loss.name in _CATEGORICAL_LOSSES:
+        if loss.name in _CATEGORICAL_LOSSES | {"crossentropy", "kl_divergence", "circle"}:
             raise ValueError(
                 f"loss={loss.name!r} doesn't fit a multilabel y, whose rows have any number of "
                 "labels: it expects exactly one. Use loss='binary_crossentropy' and a sigmoid."
@@ -358,6 +421,11 @@ class Values(_Encoding):
                 f"loss={loss.name!r} doesn't fit a regressor: it expects classes, and y holds "
                 "numbers. Use loss='mean_squared_error', or a KerasClassifier."
             )
+        if loss.name in _ROW_LOSSES and output_shape in ((), (1,)):
+            raise ValueError(
+                f"loss={loss.name!r} doesn't fit a net with one output unit: it compares the units "
+                "of a row with each other. Use loss='mean_squared_error'."
+            )
 
     def check(self, y, loss):
         """Raise unless y has the shape of the first fit's, and numbers that the loss takes."""
@@ -386,8 +454,10 @@ class Values(_Encoding):
         return None
 
     def predictions(self, outputs, loss):
-        """Return the net's outputs in the shape of y."""
-        return np.asarray(outputs, dtype="float64").reshape(len(outputs), *self.shape)
+        """Return the net's outputs in the shape of y; of logits, the probabilities."""
+        values = np.asarray(outputs, dtype="float64").reshape(len(outputs), *self.shape)
+        # What logits of the user's own loss mean is unknown.
+        return expit(values) if loss.from_logits and loss.name in _BINARY_LOSSES else values
 
 
 class Several:
@@ -519,15 +589,15 @@ def output_activation(target, loss):
     return target.output_activation
 
 
-def classification_target(y, loss_name=None, classes=None):
+def classification_target(y, loss=None, classes=None):
     """Find out which kind of labels y holds.
 
     Parameters
     ----------
     y : array-like
         Labels, one-hot rows or a multilabel indicator.
-    loss_name : str or None, default=None
-        The loss asked for, where it is known: a binary one makes one-hot rows a multilabel y.
+    loss : object, default=None
+        The loss asked for, see `loss_name`: a binary one makes one-hot rows a multilabel y.
     classes : array or None, default=None
         All labels, if y may lack some.
 
@@ -546,7 +616,7 @@ def classification_target(y, loss_name=None, classes=None):
     kind = type_of_target(some, input_name="y")
     if kind == "multilabel-indicator":
         y = y if hasattr(y, "toarray") else np.asarray(y)
-        if _is_one_hot(y) and loss_name not in _BINARY_LOSSES:
+        if _is_one_hot(y) and loss_name(loss) not in _BINARY_LOSSES:
             return OneHot(y)
         return Indicators(y)
     if kind == "multiclass-multioutput":

@@ -41,6 +41,18 @@ def fixed(input_shape=(4,), n_outputs=1, output_activation=None, **compile_argum
     return build
 
 
+def two_heads(z=None, a=None):
+    """A builder of a net with the outputs "z", of three units, and "a", of one."""
+
+    def build():
+        inputs = keras.Input((4,))
+        return keras.Model(
+            inputs, {"z": layers.Dense(3, z)(inputs), "a": layers.Dense(1, a)(inputs)}
+        )
+
+    return build
+
+
 def classifier(model=net, **parameters):
     return KerasClassifier(model, **{"epochs": 2, "random_state": 0, **parameters})
 
@@ -240,6 +252,64 @@ WRONG_LOSS = {
         classifier(fixed(output_activation="sigmoid"), loss="hinge"),
         BINARY,
         "loss='hinge' looks at the sign of the net's outputs, and the net ends in sigmoid",
+    ),
+    "an alias, probabilities for logits": (
+        classifier(fixed(n_outputs=3), loss="crossentropy"),
+        CLASSES,
+        "loss='crossentropy' takes probabilities, and the net's last layer has no activation. "
+        "Leave loss out",
+    ),
+    "another alias, probabilities for logits": (
+        classifier(fixed(), loss="CE"),
+        BINARY,
+        "loss='crossentropy' takes probabilities",
+    ),
+    "an output's probabilities for logits": (
+        classifier(two_heads(), loss={"z": "sparse_categorical_crossentropy", "a": "bce"}),
+        {"z": CLASSES, "a": BINARY},
+        "loss='binary_crossentropy' takes probabilities, and the last layer of output 'a' has no "
+        "activation. Give that loss from_logits=True, or",
+    ),
+    "logits for an output's sigmoid": (
+        classifier(two_heads("linear", "sigmoid"), loss__from_logits=True),
+        {"z": CLASSES, "a": BINARY},
+        "has from_logits=True, and the net's output 'a' ends in sigmoid",
+    ),
+    "an output's probabilities for what relu leaves": (
+        classifier(two_heads("relu", "sigmoid")),
+        {"z": CLASSES, "a": BINARY},
+        "the last layer of output 'z' has the activation relu",
+    ),
+    "an output without a loss": (
+        classifier(two_heads(), loss={"z": "mse"}),
+        {"z": CLASSES, "a": BINARY},
+        "loss has the keys ['z'], and the net's outputs are ['z', 'a']; expected a loss for each. "
+        "Give those that aren't to be trained the loss None.",
+    ),
+    "three losses for two outputs": (
+        classifier(two_heads(), loss=["mse", "mse", "mae"]),
+        {"z": CLASSES, "a": BINARY},
+        "loss is a list of 3, and the net's outputs are ['a', 'z']; expected a loss for each",
+    ),
+    "two losses for one output": (
+        regressor(loss=["mse", "mae"]),
+        VALUES,
+        "loss has 2 losses for one output; expected one",
+    ),
+    "distributions for one unit": (
+        classifier(loss="kl_divergence"),
+        BINARY,
+        "loss='kl_divergence' doesn't fit a net with one output unit",
+    ),
+    "directions for one number": (
+        regressor(loss="cosine_similarity"),
+        VALUES,
+        "loss='cosine_similarity' doesn't fit a net with one output unit",
+    ),
+    "an alias for several labels": (
+        classifier(loss="crossentropy"),
+        SEVERAL,
+        "loss='crossentropy' doesn't fit a multilabel y",
     ),
     "another one than compiled in": (
         classifier(fixed(output_activation="sigmoid", loss="mse"), loss="binary_crossentropy"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 from skkeras import KerasClassifier, KerasRegressor
-from skkeras.targets import LossFacts, Several, Values, classification_target
+from skkeras.targets import LossFacts, Several, Values, classification_target, loss_name
 
 layers = keras.layers
 
@@ -67,7 +67,7 @@ def test_binary_labels_with_a_unit_for_each_class_are_learnt_as_classes():
 
 
 def test_one_hot_rows_with_a_binary_loss_are_a_multilabel_target():
-    target = classification_target(ONE_HOT, loss_name="binary_crossentropy")
+    target = classification_target(ONE_HOT, loss="binary_crossentropy")
     assert target.kind == "multilabel-indicator"
 
 
@@ -274,15 +274,59 @@ def test_outputs_that_y_does_not_name_are_an_error(output_shape):
         (classification_target([0, 1]), (1,), "categorical_crossentropy"),
         (classification_target([0, 1]), (1,), "sparse_categorical_crossentropy"),
         (classification_target([0, 1]), (1,), "categorical_hinge"),
+        (classification_target([0, 1]), (1,), "kl_divergence"),
+        (classification_target([0, 1]), (1,), "cosine_similarity"),
+        (classification_target([0, 1]), (1,), "circle"),
         (classification_target(SEVERAL_LABELS), (3,), "categorical_crossentropy"),
+        (classification_target(SEVERAL_LABELS), (3,), "crossentropy"),
+        (classification_target(SEVERAL_LABELS), (3,), "kl_divergence"),
         (classification_target(SEVERAL_LABELS), (3,), "sparse_categorical_crossentropy"),
         (Values(np.zeros(3)), (1,), "sparse_categorical_crossentropy"),
         (Values(np.zeros((3, 2))), (2,), "categorical_crossentropy"),
+        (Values(np.zeros(3)), (1,), "kl_divergence"),
+        (Values(np.zeros((3, 1))), (1,), "cosine_similarity"),
     ],
 )
 def test_loss_that_does_not_fit_is_named_with_one_that_does(target, output_shape, loss):
     with pytest.raises(ValueError, match=f"loss='{loss}' doesn't fit.*Use loss='"):
         target.check_net(output_shape, LossFacts(loss))
+
+
+class OwnBinaryCrossentropy(keras.losses.BinaryCrossentropy):
+    pass
+
+
+BINARY_CROSSENTROPIES = [
+    *("binary_crossentropy", "BinaryCrossentropy", "bce", "BCE"),
+    *(keras.losses.binary_crossentropy, keras.losses.BinaryCrossentropy),
+    keras.losses.BinaryCrossentropy(from_logits=True),
+    functools.partial(keras.losses.BinaryCrossentropy, label_smoothing=0.1),
+    keras.losses.serialize(keras.losses.BinaryCrossentropy()),
+    keras.losses.serialize(keras.losses.binary_crossentropy),
+    OwnBinaryCrossentropy,
+    OwnBinaryCrossentropy(),
+    ["bce"],
+    {"out": "bce"},
+]
+
+
+@pytest.mark.parametrize("loss", BINARY_CROSSENTROPIES)
+def test_binary_loss_makes_one_hot_rows_multilabel_however_it_is_spelt(loss):
+    assert loss_name(loss) == "binary_crossentropy"
+    assert classification_target(ONE_HOT, loss=loss).kind == "multilabel-indicator"
+
+
+@pytest.mark.parametrize("name", [name for name in dir(keras.losses) if name[0].isupper()])
+def test_class_of_a_loss_has_the_name_of_its_function(name):
+    function = loss_name(name)
+    if name not in ("Loss", "CategoricalGeneralizedCrossEntropy"):  # which have none
+        assert getattr(keras.losses, function).__name__ == function
+    assert loss_name(getattr(keras.losses, name)) == function
+
+
+def test_loss_of_several_outputs_has_no_one_name():
+    assert loss_name(None) is None
+    assert loss_name(["mse", "bce"]) is None
 
 
 @pytest.mark.parametrize(
@@ -590,6 +634,114 @@ def test_multilabel_logits_become_probabilities(X):
     assert np.array_equal(net.predict(X), probabilities > 0.5)
 
 
+def two_outputs(as_dict, in_logits):
+    """A net for three classes, "z", and two, "a"; "z" comes first."""
+
+    def build(input_shape):
+        inputs = keras.Input(input_shape)
+        hidden = layers.Dense(8, "relu")(inputs)
+        outputs = {
+            "z": layers.Dense(3, None if in_logits else "softmax", name="z")(hidden),
+            "a": layers.Dense(1, None if in_logits else "sigmoid", name="a")(hidden),
+        }
+        return keras.Model(inputs, outputs if as_dict else [*outputs.values()])
+
+    return build
+
+
+@pytest.mark.parametrize("as_dict", [True, False], ids=["dict", "list"])
+def test_several_outputs_in_logits_are_trained_as_such_by_default(X, labels, binary, as_dict):
+    y = {"z": labels, "a": binary}
+    net = classifier(two_outputs(as_dict, in_logits=True), **FAST).fit(X, y)
+    said = {
+        "z": LOSSES.SparseCategoricalCrossentropy(from_logits=True),
+        "a": LOSSES.BinaryCrossentropy(from_logits=True),
+    }
+    same = classifier(two_outputs(as_dict, in_logits=True), loss=said, **FAST).fit(X, y)
+    for name, probabilities in net.predict_proba(X).items():
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+        np.testing.assert_array_equal(probabilities, same.predict_proba(X)[name])
+        assert (net.predict(X)[name] == y[name]).mean() > 0.85
+
+
+def test_default_losses_that_take_logits_take_routed_parameters_too(X, labels, binary):
+    y = {"z": labels, "a": binary}
+    build = two_outputs(as_dict=True, in_logits=True)
+    routed = classifier(build, loss__label_smoothing=0.0, loss__z__ignore_class=7, **FAST)
+    said = classifier(build, **FAST).fit(X, y).predict_proba(X)
+    for name, probabilities in routed.fit(X, y).predict_proba(X).items():
+        np.testing.assert_array_equal(probabilities, said[name])
+
+
+@pytest.mark.parametrize("as_dict", [True, False], ids=["dict", "list"])
+def test_list_of_losses_is_paired_with_outputs_as_keras_does(X, labels, binary, as_dict):
+    y = {"z": binary, "a": 1 - binary}
+
+    def build(input_shape):
+        inputs = keras.Input(input_shape)
+        outputs = {name: layers.Dense(1, name=name)(inputs) for name in ("z", "a")}
+        return keras.Model(inputs, outputs if as_dict else [*outputs.values()])
+
+    logits = LOSSES.BinaryCrossentropy(from_logits=True)
+    net = classifier(build, loss=["hinge", logits], **FAST).fit(X, y)
+    margins, other = ("a", "z") if as_dict else ("z", "a")
+    # Keras sorts the keys of a dict.
+    with pytest.raises(ValueError, match="loss='hinge' has margins"):
+        net.predict_proba(X)
+    raw = net.model_.predict(X, verbose=0)
+    raw = raw if as_dict else dict(zip("za", raw, strict=True))
+    encoded = {name: part[:, None].astype("float32") for name, part in y.items()}
+    history = net.model_.evaluate(
+        X,
+        encoded if as_dict else [*encoded.values()],
+        batch_size=60,
+        verbose=0,
+        return_dict=True,
+    )
+    signs = 2 * encoded[margins] - 1
+    hinge = np.maximum(1 - signs * raw[margins], 0).mean()
+    assert history[f"{margins}_loss"] == pytest.approx(hinge, rel=1e-4)
+    facts = net._facts.loss
+    assert (facts[margins].name, facts[other].name) == ("hinge", "binary_crossentropy")
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")  # as Keras warns
+def test_output_with_the_loss_none_is_not_trained(X, labels, binary):
+    y = {"z": labels, "a": binary}
+    losses = {"z": "sparse_categorical_crossentropy", "a": None}
+    net = classifier(two_outputs(as_dict=True, in_logits=False), loss=losses, **FAST).fit(X, y)
+    assert (net.predict(X)["z"] == labels).mean() > 0.85
+    assert set(net.predict(X)["a"]) <= {0, 1}
+
+
+def named_output(input_shape, n_outputs, output_activation):
+    last = layers.Dense(n_outputs, output_activation, name="out")
+    return keras.Sequential([keras.Input(input_shape), last])
+
+
+def compiled_in(input_shape, n_outputs, output_activation, loss):
+    inputs = keras.Input(input_shape)
+    last = layers.Dense(n_outputs, output_activation, name="out")
+    made = keras.Model(inputs, last(inputs))
+    made.compile("adam", loss)
+    return made
+
+
+@pytest.mark.parametrize("wrap", [lambda x: [x], lambda x: (x,), lambda x: {"out": x}])
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_one_output_may_have_its_loss_in_a_list_or_dict(X, labels, wrap, engine):
+    loss = LOSSES.CategoricalCrossentropy(from_logits=True)
+    y = np.eye(3)[np.unique(labels, return_inverse=True)[1]]
+    expected = classifier(named_output, loss=loss).fit(X, y).predict_proba(X)
+    net = classifier(named_output, loss=wrap(loss), engine=engine).fit(X, y)
+    np.testing.assert_allclose(net.predict_proba(X), expected, rtol=1e-5)
+    codes = y.argmax(axis=1)
+    compiled = classifier(compiled_in, model__loss=wrap("sparse_categorical_crossentropy"))
+    assert compiled.fit(X, codes).predict_proba(X).shape == (60, 3)
+    agreeing = classifier(compiled_in, loss="mse", model__loss=wrap("mse"))
+    assert agreeing.fit(X, codes).predict_proba(X).shape == (60, 3)
+
+
 # --- Through the estimators: numbers ---------------------------------------------------------
 
 
@@ -615,6 +767,23 @@ def test_column_of_numbers_trains_the_same_net(X, values):
 def test_integer_numbers_are_predicted_as_floats(X):
     net = regressor().fit(X, np.arange(60))
     assert net.predict(X).dtype == "float64"
+
+
+@pytest.mark.parametrize("shape", [(60,), (60, 1), (60, 2)], ids=str)
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"loss": "binary_crossentropy", "loss__from_logits": True},
+        {"loss": LOSSES.BinaryFocalCrossentropy(from_logits=True, gamma=0.0)},
+    ],
+    ids=["routed", "instance"],
+)
+def test_logits_of_numbers_are_predicted_as_the_numbers(X, values, shape, parameters):
+    y = expit(np.stack([values, -values][: np.prod(shape) // 60], axis=1)).reshape(shape)
+    net = regressor("linear", **parameters, **FAST | {"epochs": 60}).fit(X, y)
+    logits = net.model_.predict(X, verbose=0).reshape(shape)
+    np.testing.assert_allclose(net.predict(X), expit(logits), rtol=1e-5)
+    assert net.score(X, y) > 0.8
 
 
 def test_nets_without_a_unit_axis_learn_numbers_and_two_classes(X, values, binary):

@@ -1,16 +1,16 @@
 """Assembling: from a builder or a template to a net that is built, compiled and checked."""
 
 import functools
-import re
 import weakref
 
 import numpy as np
 
 from skkeras.engine.copying import pack_model
+from skkeras.engine.endings import NO_PROBABILITIES, output_endings
 from skkeras.engine.fingerprint import fingerprint
 from skkeras.exceptions import BuilderError, SharedVariablesError
 from skkeras.params import check_keywords, describe
-from skkeras.targets import LossFacts
+from skkeras.targets import LossFacts, keras_loss_class, loss_name
 
 # The trainable variables, by their id, of all nets that live.
 _trained: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
@@ -30,7 +30,8 @@ def assemble(
     optimizer, metrics : callable or None
         Each makes the object that was asked for; None where none was.
     loss : callable
-        Takes the net's output shape and whether it ends in logits; makes the loss.
+        Takes the net's output shape, and perhaps a function that tells which outputs are logits;
+        makes the loss.
     asks_loss : bool
         Whether ``loss`` makes one that was asked for, and not a default.
     compile_arguments : dict
@@ -56,7 +57,8 @@ def assemble(
     shape = output_shape(model, x_specs)
     if model.compiled:
         _check_agrees(model.optimizer, optimizer() if optimizer else None, "optimizer")
-        _check_agrees(model.loss, loss(shape, False) if asks_loss else None, "loss")
+        compiled = model.loss if isinstance(shape, dict) else only_loss(model.loss)
+        _check_agrees(compiled, loss(shape) if asks_loss else None, "loss")
         if not handed_over:
             asked = {"metrics": metrics()} if metrics else {}
             asked |= {f"compile__{name}": value for name, value in compile_arguments.items()}
@@ -65,7 +67,7 @@ def assemble(
         check_keywords("compile", model.compile, compile_arguments)
         model.compile(
             optimizer=optimizer() if optimizer else "adam",
-            loss=loss(shape, ends_in_logits(model, x_specs)),
+            loss=loss(shape, functools.partial(ends_in_logits, model, x_specs, shape)),
             metrics=metrics() if metrics else None,
             **compile_arguments,
         )
@@ -138,10 +140,18 @@ def output_shape(model, x_specs):
 
 
 def by_output_name(model, outputs):
-    """Turn a list of outputs into a dict by the names of the net's output layers."""
+    """Turn a list of outputs into a dict by the names of the net's output layers.
+
+    Its order is the one in which Keras goes through the outputs.
+    """
+    import keras
+
     if isinstance(outputs, list | tuple):
         names = getattr(model, "output_names", None) or [f"output_{i}" for i in range(len(outputs))]
         return dict(zip(names, outputs, strict=True))
+    if isinstance(outputs, dict):
+        names = keras.tree.flatten(type(outputs)(zip(outputs, outputs, strict=True)))
+        return {name: outputs[name] for name in names}
     return outputs
 
 
@@ -153,51 +163,108 @@ def loss_facts(loss):
         return {name: loss_facts(one) for name, one in loss.items()}
     if isinstance(loss, list | tuple):
         return [loss_facts(one) for one in loss]
-    if isinstance(loss, str):
-        loss = keras.losses.get(loss) if loss not in ("crossentropy", "ce") else loss
     if loss is None or isinstance(loss, str):
-        return LossFacts(loss)
+        return LossFacts(loss_name(loss))
     settings = {}
     while isinstance(loss, functools.partial):
         settings, loss = {**loss.keywords, **settings}, loss.func
     if isinstance(loss, keras.losses.Loss):
         # A user's subclass of one of Keras's losses takes what that one takes.
-        cls = next(c for c in type(loss).__mro__ if _is_keras(c))
-        is_builtin = not issubclass(keras.losses.Loss, cls) and "Wrapper" not in cls.__name__
-        name = (cls if is_builtin else type(loss)).__name__
-        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-        settings = loss.get_config() if cls is type(loss) else vars(loss)
+        is_builtin = keras_loss_class(loss) is not None
+        settings = loss.get_config() if _is_keras(type(loss)) else vars(loss)
     else:
-        name, is_builtin = describe(loss), _is_keras(loss)
-    return LossFacts(name, is_builtin, bool(settings.get("from_logits", False)))
+        is_builtin = _is_keras(loss)
+    return LossFacts(loss_name(loss), is_builtin, bool(settings.get("from_logits", False)))
 
 
 def by_output(loss, output_shape):
-    """Give each of several outputs its loss, as Keras does: one for all, or in their order."""
-    if not isinstance(output_shape, dict) or isinstance(loss, dict):
+    """Give each output its loss, as Keras does: one for all, or by their names or order.
+
+    Parameters
+    ----------
+    loss : LossFacts, or dict or list of them
+        As `loss_facts` tells.
+    output_shape : tuple of int or dict of them
+        As `output_shape` tells.
+
+    Returns
+    -------
+    loss : LossFacts or dict of LossFacts
+        A dict if the net has several outputs.
+
+    Raises
+    ------
+    BuilderError
+        If there are more or fewer losses than outputs, or for others.
+    """
+    if not isinstance(output_shape, dict):
+        return only_loss(loss)
+    outputs = [*output_shape]
+    if isinstance(loss, dict):
+        # Keras leaves an output without a loss untrained; one that was forgotten would be, too.
+        if set(loss) != set(outputs):
+            raise BuilderError(
+                f"loss has the keys {[*loss]}, and the net's outputs are {outputs}; expected a "
+                "loss for each. Give those that aren't to be trained the loss None."
+            )
+        return {name: only_loss(loss[name]) for name in outputs}
+    if isinstance(loss, list):
+        if len(loss) != len(outputs):
+            raise BuilderError(
+                f"loss is a list of {len(loss)}, and the net's outputs are {outputs}; expected a "
+                "loss for each, in this order, or a dict by these names."
+            )
+        return {name: only_loss(one) for name, one in zip(outputs, loss, strict=True)}
+    return dict.fromkeys(outputs, loss)
+
+
+def only_loss(loss):
+    """Take the loss of one output out of the list or dict that it may be in.
+
+    Keras takes no dict for a Sequential model.
+
+    Raises
+    ------
+    BuilderError
+        If there are several.
+    """
+    if not isinstance(loss, dict | list | tuple):
         return loss
-    losses = loss if isinstance(loss, list) else [loss] * len(output_shape)
-    return dict(zip(output_shape, losses, strict=True))
+    if len(loss) != 1:
+        raise BuilderError(
+            f"loss has {len(loss)} losses for one output; expected one. Add them up in a function "
+            "of your own, or name the net's outputs if it has several."
+        )
+    return only_loss(next(iter(loss.values() if isinstance(loss, dict) else loss)))
 
 
-def ends_in_logits(model, x_specs):
-    """Tell whether the net ends without an activation that makes probabilities."""
-    ending = _ending(model)
-    if ending is not None:
-        return ending == "linear"
-    layers = getattr(model, "layers", [])
-    return (
-        bool(layers)
-        and _ending(layers[-1]) == "linear"
-        and not _puts_out_probabilities(model, x_specs)
-    )
+def ends_in_logits(model, x_specs, shape):
+    """Tell whether the net ends without an activation that makes probabilities.
 
+    Parameters
+    ----------
+    model : keras.Model
+        Built.
+    x_specs : structure of (shape, dtype)
+        What a batch of inputs looks like, the first axis left out.
+    shape : tuple of int or dict of them
+        Of its outputs, the first axis left out.
 
-# Activations whose outputs are no probabilities.
-_NO_PROBABILITIES = {
-    *("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus"),
-    *("tanh", "softsign"),
-}
+    Returns
+    -------
+    in_logits : bool or dict of bool
+        By output name if there are several.
+    """
+    endings = output_endings(model, shape)
+    by_name = endings if isinstance(endings, dict) else {None: endings}
+    # What a Lambda, or a layer or model of the user's own, puts out is seen when it is tried. To
+    # guess at probabilities instead would train a net on logits that are clipped.
+    tried = _tried_outputs(model, x_specs) if None in by_name.values() else {}
+    in_logits = {
+        name: ending == "linear" if ending else _are_logits(tried.get(name, ()))
+        for name, ending in by_name.items()
+    }
+    return in_logits if isinstance(endings, dict) else in_logits[None]
 
 
 def check_ending(model, loss, shape):
@@ -219,74 +286,100 @@ def check_ending(model, loss, shape):
     BuilderError
         If the two contradict each other, or the outputs are always the same.
     """
-    if not isinstance(loss, LossFacts) or not loss.is_builtin:
+    endings = output_endings(model, shape)
+    if not isinstance(endings, dict):
+        _check_ending(endings, loss, shape)
         return
-    ending = _ending(model)
+    for name, ending in endings.items():
+        _check_ending(ending, loss[name], shape[name], f"output {name!r}")
+
+
+def _check_ending(ending, loss, shape, output=None):
+    if not loss.is_builtin:
+        return
+    net = f"the net's {output}" if output else "the net"
     if ending == "softmax" and shape == (1,):
         raise BuilderError(
-            "The net ends in softmax over one unit, which is always 1; expected sigmoid for one "
-            "unit, or a unit for each class. The builder may ask for n_outputs and "
+            f"T{net[1:]} ends in softmax over one unit, which is always 1; expected sigmoid for "
+            "one unit, or a unit for each class. The builder may ask for n_outputs and "
             "output_activation."
         )
     if loss.from_logits and ending in ("sigmoid", "softmax"):
         raise BuilderError(
-            f"loss={loss.name!r} has from_logits=True, and the net ends in {ending}; expected "
+            f"loss={loss.name!r} has from_logits=True, and {net} ends in {ending}; expected "
             "outputs without activation. Leave from_logits out, or give the last layer the "
             "output_activation that the builder may ask for."
         )
     if loss.takes_margins and ending == "sigmoid":
         raise BuilderError(
-            f"loss={loss.name!r} looks at the sign of the net's outputs, and the net ends in "
-            "sigmoid; expected outputs of both signs. Give the last layer the "
+            f"loss={loss.name!r} looks at the sign of the net's outputs, and {net} ends "
+            "in sigmoid; expected outputs of both signs. Give the last layer the "
             "output_activation that the builder may ask for, or tanh."
         )
-    if loss.takes_probabilities and not loss.from_logits and ending in _NO_PROBABILITIES:
+    if loss.takes_probabilities and not loss.from_logits and ending in NO_PROBABILITIES:
         has = "no activation" if ending == "linear" else f"the activation {ending}"
+        if loss.name == "crossentropy":  # a name that takes no parameters
+            advice = "Leave loss out, which chooses one for logits"
+        elif output:
+            advice = "Give that loss from_logits=True"
+        else:
+            advice = "Add loss__from_logits=True"
+        layer = f"the last layer of {output}" if output else "the net's last layer"
         raise BuilderError(
-            f"loss={loss.name!r} takes probabilities, and the net's last layer has {has}. "
-            "Add loss__from_logits=True, or give the last layer the output_activation that the "
-            "builder may ask for (sigmoid or softmax)."
+            f"loss={loss.name!r} takes probabilities, and {layer} has {has}. {advice}, or give the "
+            "last layer the output_activation that the builder may ask for (sigmoid or softmax)."
         )
 
 
-def _ending(layer):
-    """Name the last thing that a net does, as "softmax"; None if only its ``call`` knows."""
+def _tried_outputs(model, x_specs):
+    """Let the net put out something for a few rows, by output name; nothing if it can't."""
     import keras
 
-    while isinstance(layer, keras.Model):
-        if isinstance(layer, keras.Sequential):
-            operations = layer.layers
-        else:
-            operations = getattr(layer, "operations", None)
-        if not operations:
-            return None
-        layer = operations[-1]
-    activation = getattr(layer, "activation", None)
-    return (getattr(activation, "__name__", None) or type(layer).__name__).lower()
+    rng = np.random.default_rng(0)
+    variables = model.trainable_variables
 
+    def rows(spec, n_rows, low, high):
+        shape = (n_rows, *(4 if n is None else n for n in spec[0]))
+        if spec[1] == "string":
+            return rng.choice(["a", "b c"], shape).astype(object)
+        return rng.uniform(low, high, shape).astype(spec[1])
 
-def _puts_out_probabilities(model, x_specs):
-    """Try it: a subclassed model's ``call`` may end in any function."""
-    import keras
+    def flipped(variable):
+        signs = rng.choice([-1, 1], variable.shape)
+        return variable.value * keras.ops.cast(signs, variable.dtype)
 
-    if isinstance(x_specs, dict):
-        return False
-    shape, _ = x_specs
-    rows = np.random.default_rng(0).uniform(size=(16, *(4 if n is None else n for n in shape)))
-    tried = []
-    # Small rows, which any net takes, and large ones, at which logits leave [0, 1] for certain.
-    for values in (rows, 100 * rows - 50):
+    # Small rows, which any net takes, and large ones, at which most logits leave [0, 1]; then
+    # weights of other signs, with which any logits do.
+    trials = [(4, 0, 1), (4, -50, 50)] + 6 * [(2, 0, 1)]
+    tried = {}
+    for i, trial in enumerate(trials):
         try:
-            outputs = model(values.astype("float32"), training=False)
-            tried.append(keras.ops.convert_to_numpy(outputs))
+            if isinstance(x_specs, dict):
+                x = {name: rows(spec, *trial) for name, spec in x_specs.items()}
+            else:
+                x = rows(x_specs, *trial)
+            values = [(variable, flipped(variable)) for variable in variables] if i > 1 else []
+            with keras.StatelessScope(state_mapping=values):  # no variable changes
+                outputs = by_output_name(model, model(x, training=False))
         except Exception:
-            continue
-    return bool(tried) and all(map(_are_probabilities, tried))
+            continue  # many nets take no rows but the right ones
+        for name, one in outputs.items() if isinstance(outputs, dict) else [(None, outputs)]:
+            tried.setdefault(name, []).append(keras.ops.convert_to_numpy(one))
+        if all(any(map(_leave_0_to_1, arrays)) for arrays in tried.values()):
+            break
+    return tried
 
 
-def _are_probabilities(outputs):
-    inside = outputs.min() >= 0 and outputs.max() <= 1 and outputs.any()
-    return bool(inside and (outputs.shape[1:] in ((), (1,)) or np.allclose(outputs.sum(-1), 1)))
+def _are_logits(tried):
+    """Tell whether some outputs leave [0, 1], or there is nothing but zeros."""
+    only_zeros = bool(tried) and not any(outputs.any() for outputs in tried)
+    return only_zeros or any(map(_leave_0_to_1, tried))
+
+
+def _leave_0_to_1(outputs):
+    # Too large weights make NaN or infinity of anything.
+    is_outside = outputs.min() < -1e-3 or outputs.max() > 1 + 1e-3
+    return bool(is_outside and np.isfinite(outputs).all())
 
 
 def _check_not_taken(model, taken):
