@@ -106,7 +106,7 @@ def advice(name, declared, prefixes, hyperparameters=()):
     if (called := _ALSO_CALLED.get(name)) is not None:
         return f"Write {called}=...{')' * called.count('(')}."
     prefix, _, rest = name.partition("_")
-    if prefix in prefixes and rest and name not in declared:
+    if prefix in prefixes and rest:
         return f"Write {prefix}__{rest}=...."
     return suggestion(name, declared)
 

@@ -103,8 +103,8 @@ def make_apart(make, seed):
 def _wait_for(done):
     """Wait for a thread's event, also if Ctrl-C comes: what it uses mustn't be put back before.
 
-    `threading.Thread.join` takes a thread for ended when Ctrl-C ends the wait (CPython 3.11 and
-    3.12, https://github.com/python/cpython/issues/90882).
+    `threading.Thread.join` takes a thread for ended when Ctrl-C ends the wait (CPython 3.11,
+    https://github.com/python/cpython/issues/90882).
     """
     interruption = None
     while not done.is_set():
