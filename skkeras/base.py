@@ -11,13 +11,11 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import (
-    check_is_fitted,
-    check_scalar,
-)
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, check_scalar
 
 from skkeras import saving
 from skkeras.advice import check_no_others
+from skkeras.blockwise import score_blocks
 from skkeras.callbacks import (
     early_stopping_callback,
     make_callbacks,
@@ -25,6 +23,7 @@ from skkeras.callbacks import (
     release,
     task_callback,
 )
+from skkeras.data.arrays import LazyArray
 from skkeras.data.streams import (
     as_stream,
     check_inside,
@@ -32,6 +31,7 @@ from skkeras.data.streams import (
     check_stream,
     joined,
 )
+from skkeras.encoding import WHOLE_BYTES, spans
 from skkeras.engine import running
 from skkeras.engine.assembling import (
     by_output,
@@ -533,6 +533,8 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
 
     def _score(self, metric, X, y, sample_weight):
         """Compute a metric of what is predicted for X; for several outputs, the mean of theirs."""
+        if isinstance(X, LazyArray) and isinstance(y, LazyArray) and y.nbytes > WHOLE_BYTES:
+            return score_blocks(metric, self._predicted_blocks(X, y, sample_weight))
         predicted, y, sample_weight = self._predicted(X, y, sample_weight)
         if not isinstance(predicted, dict):
             return metric(y, predicted, sample_weight=sample_weight)
@@ -542,6 +544,17 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
             metric(y[name], part, sample_weight=sample_weight) for name, part in predicted.items()
         ]
         return float(np.mean(scores))
+
+    def _predicted_blocks(self, X, y, sample_weight):
+        """Predict lazy rows, some after the others as they are stored, next to what is true."""
+        check_is_fitted(self)
+        check_consistent_length(X, y, sample_weight)
+        order, y = X.storage_order(), y.finite("y")
+        row_bytes = 8 * int(np.prod(self._facts.output_shape, dtype=int))
+        for rows in spans(len(X), row_bytes):
+            rows = rows if order is None else order[rows]
+            weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
+            yield np.asarray(y[rows]), self.predict(X[rows]), weight
 
     def _outputs(self, X):
         """Check X and return the net's outputs for it."""

@@ -8,7 +8,7 @@ from sklearn.utils.validation import column_or_1d
 
 from skkeras.base import BaseKerasEstimator
 from skkeras.data.streams import count_labels
-from skkeras.encoding import encoded, label_counts, spans
+from skkeras.encoding import encoded, in_memory, label_counts, spans
 from skkeras.inputs import check_targets
 from skkeras.params import split_routed
 from skkeras.targets import Several, classification_target
@@ -285,7 +285,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         def weigh(y, weight=None):
             return self._times_class_weights(weight, y, by_class)
 
-        return encoded(weigh, y) if weight is None else encoded(weigh, y, weight)
+        # Weights are in memory, so labels may be, too.
+        return encoded(weigh, y) if weight is None else encoded(weigh, in_memory(y), weight)
 
     def _count_labels(self, stream, *, go_on):
         """Count the labels, in a pass before training, unless the classes are known."""

@@ -1,13 +1,15 @@
 """Encoding: targets and weights are changed as a whole only while they are small.
 
-Those of many rows are looked at block by block, and encoded when a batch of them is taken. So
-training takes no more memory for more rows.
+Those of many rows are looked at block by block, and encoded when a batch of them is taken; lazy
+ones when they are read. So training takes no more memory for more rows.
 """
 
 import collections
 import itertools
 
 import numpy as np
+
+from skkeras.data.arrays import LazyArray
 
 # Up to this size encoding all rows at once is faster than some of them for every call; above it,
 # the work for a call is lost among its steps. It is also about what a block takes.
@@ -70,12 +72,13 @@ def encoded(encode, *arrays):
     ----------
     encode : callable
         As in `Encoded`; it raises for rows that can't be encoded.
-    *arrays : array, sparse matrix or Encoded
+    *arrays : array, sparse matrix or Encoded; or a LazyArray, alone
         Samples first, as many in each.
 
     Returns
     -------
-    encoded : array or Encoded
+    encoded : array, Encoded or LazyArray
+        Of a LazyArray, which isn't looked at before it is read.
 
     Examples
     --------
@@ -87,6 +90,8 @@ def encoded(encode, *arrays):
     <skkeras.encoding.Encoded object at ...>
     """
     example = _called(encode, _picked(arrays, slice(1)))
+    if isinstance(arrays[0], LazyArray):
+        return arrays[0].map(encode, example.shape[1:], example.dtype)
     if example.nbytes * arrays[0].shape[0] <= WHOLE_BYTES:
         return _called(encode, arrays)
     for rows in spans(arrays[0].shape[0], example.nbytes):
@@ -99,7 +104,12 @@ def _picked(arrays, indices):
 
 
 def _called(encode, arrays):
-    return encode(*(np.asarray(a) if isinstance(a, Encoded) else a for a in arrays))
+    return encode(*map(in_memory, arrays))
+
+
+def in_memory(array):
+    """Return an array of what is encoded or read only when it is wanted, and all else as it is."""
+    return np.asarray(array) if isinstance(array, Encoded | LazyArray) else array
 
 
 def spans(n_rows, row_bytes):
@@ -121,7 +131,7 @@ def blocks(array):
 
     Parameters
     ----------
-    array : array, sparse matrix or Encoded
+    array : array, sparse matrix, Encoded or LazyArray
         Samples first.
 
     Yields
@@ -131,8 +141,7 @@ def blocks(array):
     """
     row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
     for rows in spans(array.shape[0], row_bytes):
-        block = array[rows]
-        yield np.asarray(block) if isinstance(block, Encoded) else block
+        yield in_memory(array[rows])
 
 
 def few_rows(y):
@@ -140,7 +149,7 @@ def few_rows(y):
 
     Parameters
     ----------
-    y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
+    y : array-like, LazyArray or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
         Labels.
 
     Returns
@@ -155,8 +164,10 @@ def few_rows(y):
     >>> few_rows(np.arange(2_000_000) % 2)
     array([0, 1, 0, 1, 0, 1, 0, 1, 0, 1])
     """
-    if not isinstance(y, np.ndarray) or y.nbytes <= WHOLE_BYTES or y.ndim > 2:
+    if not isinstance(y, np.ndarray | LazyArray):
         return y
+    if y.nbytes <= WHOLE_BYTES or y.ndim > 2:
+        return in_memory(y)
     try:
         labels = _few_labels(y)
     except TypeError:  # they have no order, as others will say
@@ -168,7 +179,7 @@ def few_rows(y):
 
 
 def _few_labels(y):
-    labels = np.unique(y[:0])
+    labels = np.zeros(0, y.dtype)
     for block in blocks(y):
         labels = np.union1d(labels, np.unique(block))
         if len(labels) > _MAX_LABELS:

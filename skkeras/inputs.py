@@ -1,5 +1,6 @@
 """Inputs: what X and y may be, and how they are checked."""
 
+import functools
 import itertools
 from numbers import Real
 
@@ -66,8 +67,9 @@ def check_targets(estimator, X, y, *, reset, numeric=False):
         As in `check_inputs`.
     X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
         As in `check_inputs`.
-    y : array-like, dict of array-likes or NamedArrays
-        Targets of any rank; finite. By their names for a net with several outputs.
+    y : array-like, LazyArray, dict of them or NamedArrays
+        Targets of any rank; finite. By their names for a net with several outputs. Lazy ones stay
+        so if X is lazy, too.
     reset : bool
         As in `check_inputs`.
     numeric : bool, default=False
@@ -75,8 +77,8 @@ def check_targets(estimator, X, y, *, reset, numeric=False):
 
     Returns
     -------
-    X : ndarray, sparse matrix or dict of ndarray
-    y : ndarray, sparse indicator or dict of them
+    X : ndarray, LazyArray, sparse matrix or dict of them
+    y : ndarray, LazyArray, sparse indicator or dict of them
 
     Raises
     ------
@@ -89,13 +91,18 @@ def check_targets(estimator, X, y, *, reset, numeric=False):
             "is None."
         )
     X, y = check_inputs(estimator, X, reset=reset), by_name(y)
+    is_read = any(isinstance(part, LazyArray) for part in _parts(X))
+    check = functools.partial(_check_target, numeric=numeric, is_read=is_read)
     if isinstance(y, dict):
-        y = {str(k): _check_target(v, f"y[{k!r}]", numeric) for k, v in y.items()}
+        y = {str(k): check(v, f"y[{k!r}]") for k, v in y.items()}
     else:
-        y = _check_target(y, "y", numeric)
-    parts = [part for v in (X, y) for part in (v.values() if isinstance(v, dict) else [v])]
-    check_consistent_length(*parts)
+        y = check(y, "y")
+    check_consistent_length(*_parts(X), *_parts(y))
     return X, y
+
+
+def _parts(arrays):
+    return [*arrays.values()] if isinstance(arrays, dict) else [arrays]
 
 
 def by_name(arrays):
@@ -234,7 +241,9 @@ def _check_weights(sample_weight):
     return check_array(sample_weight, ensure_2d=False, dtype=dtype, input_name="sample_weight")
 
 
-def _check_target(y, name, numeric):
+def _check_target(y, name, *, numeric, is_read):
+    if is_read and isinstance(y, LazyArray) and y.dtype.kind in "biuf":
+        return _check_lazy(y, name)
     if numeric and _is_text(y):
         raise ValueError(
             f"{name} holds strings; expected numbers. Use a KerasClassifier to learn labels."
@@ -265,7 +274,7 @@ def _check_lazy(X, name, min_ndim=1):
         )
     if not len(X):
         raise ValueError(f"Found array with 0 sample(s) in {name}; expected at least one.")
-    return _check_any_value(X, name).finite()
+    return _check_any_value(X, name).finite(name)
 
 
 def _check_any_value(X, name):

@@ -141,7 +141,6 @@ class _Encoding:
         ValueError
             If they are of another kind than in the first fit, or the loss isn't defined for them.
         """
-        y = y if hasattr(y, "toarray") else np.asarray(y)
         self.check(y, loss)
         encode = functools.partial(self.encode_rows, output_shape=output_shape, loss=loss)
         return encoded(encode, y)
@@ -435,8 +434,11 @@ class Values(_Encoding):
                 f"y has shape {y.shape}; expected {_shape(self.shape, 'n_samples')}, as in the "
                 "first fit."
             )
-        low, high = _RANGES.get(loss.name, (-np.inf, np.inf))
-        least, most = float(y.min()), float(y.max())
+        if loss.name not in _RANGES:
+            return
+        low, high = _RANGES[loss.name]
+        least = min(float(rows.min()) for rows in blocks(y))
+        most = max(float(rows.max()) for rows in blocks(y))
         if least < low or most > high:
             span = f"between {low} and {high}" if high < np.inf else f"of at least {low}"
             raise ValueError(
@@ -594,7 +596,7 @@ def classification_target(y, loss=None, classes=None):
 
     Parameters
     ----------
-    y : array-like
+    y : array-like, LazyArray or sparse matrix
         Labels, one-hot rows or a multilabel indicator.
     loss : object, default=None
         The loss asked for, see `loss_name`: a binary one makes one-hot rows a multilabel y.
@@ -615,7 +617,7 @@ def classification_target(y, loss=None, classes=None):
     check_classification_targets(some)
     kind = type_of_target(some, input_name="y")
     if kind == "multilabel-indicator":
-        y = y if hasattr(y, "toarray") else np.asarray(y)
+        y = y if hasattr(y, "shape") else np.asarray(y)
         if _is_one_hot(y) and loss_name(loss) not in _BINARY_LOSSES:
             return OneHot(y)
         return Indicators(y)

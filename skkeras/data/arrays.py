@@ -1,7 +1,9 @@
 """LazyArray: rows that are read when they are needed, for scikit-learn to split."""
 
+import collections
 import dataclasses
 import functools
+import itertools
 import math
 import os
 from collections.abc import Callable
@@ -113,7 +115,7 @@ class LazyArray:
         self._rows = all_rows(self._storage.n_rows)
         self._row_shape, self._dtype = tuple(first.shape[1:]), np.dtype(first.dtype)
         self._steps = ()
-        self._must_be_finite = False
+        self._finite = None, 0  # what it is called in errors, and after how many of the steps
 
     @property
     def shape(self):
@@ -271,9 +273,19 @@ class LazyArray:
             storage = storage.with_sizes(block_bytes or storage.block_bytes, cache_bytes)
         return self._with(_storage=storage, _shuffle_bytes=shuffle_bytes or self._shuffle_bytes)
 
-    def finite(self):
-        """Return the same array, which raises when NaN or infinity is read from it."""
-        return self._with(_must_be_finite=True)
+    def finite(self, name):
+        """Return the same array, which raises when NaN or infinity is read of it.
+
+        Parameters
+        ----------
+        name : str
+            What the error calls it.
+
+        Returns
+        -------
+        array : LazyArray
+        """
+        return self._with(_finite=(name, len(self._steps)))
 
     def storage_order(self, positions=None):
         """Return positions in the order in which their rows are stored.
@@ -355,43 +367,80 @@ class LazyArray:
         return rows_of(n_bytes, self.shape, self.dtype)
 
     def _loaded(self):
-        loaded = np.empty(self.shape, self.dtype)
+        return load_together([self])[0]
+
+    def _fill(self, loaded, latest):
+        """Read all rows into an array; yield after each block. For ``latest`` see `Storage`."""
         if self._rows.is_sorted:
             for start in range(0, len(self), _ROWS_AT_ONCE):
                 positions = slice(start, start + _ROWS_AT_ONCE)
                 part = loaded[positions]
-                for where, values in self._read(self._rows.numbers(positions)):
+                for where, values in self._read(self._rows.numbers(positions), latest):
                     part[where] = values
-            return loaded
+                    yield
+            return
         rows = self._rows.numbers(slice(None))
         order = stored_order(rows)
-        for where, values in self._read(rows[order]):
+        for where, values in self._read(rows[order], latest):
             loaded[order[where]] = values
-        return loaded
+            yield
 
-    def _read(self, rows):
+    def _read(self, rows, latest):
         """Read rows (sorted numbers), and do with them what is to be done."""
-        for where, values in self._storage.blocks(rows):
+        for where, values in self._storage.blocks(rows, latest):
             check_stopped()
-            for step in self._steps:
+            name, n_before = self._finite
+            for step in self._steps[:n_before]:
                 values = step(values)
-            if self._must_be_finite:
+            if name is not None:
                 self._check_finite(values, rows[where])
+            for step in self._steps[n_before:]:
+                values = step(values)
             yield where, values
 
     def _check_finite(self, values, rows):
         if values.dtype.kind != "f" or _is_finite(values):
             return
         bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
-        name, number = self._storage.place(rows[np.flatnonzero(bad)[0]])
+        name, n_before = self._finite
+        place, number = self._storage.place(rows[np.flatnonzero(bad)[0]])
         kind = "NaN" if np.isnan(values[bad]).any() else "infinity"
-        is_mapped = any(not isinstance(step.function, _Columns) for step in self._steps)
-        name += ", as map has changed them," if is_mapped else ""
+        is_mapped = any(not isinstance(s.function, _Columns) for s in self._steps[:n_before])
+        place += ", as map has changed them," if is_mapped else ""
         raise ValueError(
-            f"Input X contains {kind}: in row {number} (counted from 0) of {name}, and in "
-            f"{bad.sum()} of the {len(bad)} rows of that block; expected finite numbers. Leave "
-            "these rows out, or fill them by X.map(numpy.nan_to_num)."
+            f"Input {name} contains {kind}: in row {number} (counted from 0) of {place}, and "
+            f"in {bad.sum()} of the {len(bad)} rows of that block; expected finite numbers. Leave "
+            "these rows out, or fill them by map(numpy.nan_to_num)."
         )
+
+
+def load_together(arrays):
+    """Read lazy arrays, and what lies in the same blocks only once.
+
+    Parameters
+    ----------
+    arrays : list of LazyArray
+        Of as many rows, in the same order.
+
+    Returns
+    -------
+    loaded : list of ndarray
+        What `numpy.asarray` gives of each.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras import data
+    >>> from skkeras.data.arrays import load_together
+    >>> rows = data.lazy(np.arange(6).reshape(2, 3))
+    >>> load_together([rows[:, 0], rows[:, -1]])
+    [array([0, 3]), array([2, 5])]
+    """
+    latest = {}
+    loaded = [np.empty(array.shape, array.dtype) for array in arrays]
+    filling = [array._fill(part, latest) for array, part in zip(arrays, loaded, strict=True)]
+    collections.deque(itertools.zip_longest(*filling), maxlen=0)
+    return loaded
 
 
 def open_npy(paths, *, one_per_file=False):
@@ -520,7 +569,7 @@ def lazy(*arrays):
 
 def _parts_of(array):
     if isinstance(array, LazyArray):
-        if array._is_whole and not array._steps and not array._must_be_finite:
+        if array._is_whole and not array._steps and array._finite[0] is None:
             return array._storage.parts
         return [ArrayPart(array)]
     is_unfit = issparse(array) or isinstance(array, np.ma.MaskedArray)

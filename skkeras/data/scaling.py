@@ -313,7 +313,7 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             try:
                 rows = self._check_rank(rows)
             except ValueError:
-                for _ in X.finite().blocks():
+                for _ in X.finite("X").blocks():
                     pass  # raises, and tells file and row
                 raise
             self.scaler_.partial_fit(to_columns(rows, axes))

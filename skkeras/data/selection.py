@@ -73,6 +73,10 @@ class Runs:
         if isinstance(positions, slice) and positions.indices(len(self))[2] == 1:
             start, stop, _ = positions.indices(len(self))
             return self._between(start, max(start, stop))
+        if self.is_range and not isinstance(positions, slice):  # nothing as long as the data
+            chosen = selection(positions)
+            if isinstance(chosen, Runs):
+                return Runs(chosen.starts + self.starts[:1], chosen.ends)
         return selection(self.numbers(positions))
 
     def _between(self, start, stop):
@@ -240,10 +244,12 @@ def row_positions(key, n_rows):
         )
     if not key.size:
         return np.zeros(0, dtype=np.int64)
-    key = key if key.dtype.kind == "u" else key.astype(np.int64, copy=False)
     low, high = int(key.min()), int(key.max())
     if low < -n_rows or high >= n_rows:
         raise IndexError(
             f"Index {high if high >= n_rows else low} is out of bounds for {n_rows} rows."
         )
-    return np.where(key < 0, key + n_rows, key) if low < 0 else key
+    if low >= 0:
+        return key
+    key = key.astype(np.int64, copy=False)
+    return np.where(key < 0, key + n_rows, key)

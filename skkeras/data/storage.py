@@ -59,13 +59,15 @@ class Storage:
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         return self.parts[number].name, int(row - self._starts[number])
 
-    def blocks(self, rows):
+    def blocks(self, rows, latest):
         """Read rows block by block.
 
         Parameters
         ----------
         rows : int64 array of shape (n_rows,)
             Row numbers, sorted; each may come more than once.
+        latest : dict
+            Where the block that was read last is kept, for others that read the same rows.
 
         Yields
         ------
@@ -81,22 +83,25 @@ class Storage:
         cuts = np.searchsorted(rows, self.edges[first : last + 1])
         for i in np.flatnonzero(np.diff(cuts)):
             where = slice(cuts[i], cuts[i + 1])
-            yield where, self._read(first + i, rows[where] - self.edges[first + i])
+            yield where, self._read(first + i, rows[where] - self.edges[first + i], latest)
 
-    def _read(self, number, rows):
+    def _read(self, number, rows, latest):
         """Return rows of one block, given by their numbers within it."""
         n_rows = int(self.edges[number + 1] - self.edges[number])
         part_number = self._part_of[number]
         part, start = self.parts[part_number], int(self.edges[number] - self._starts[part_number])
         if part.in_memory:
             return _picked(part.read(start, start + n_rows), rows)
-        block = self._recent.get(number)
+        block = latest.get((self, number))
+        block = self._recent.get(number) if block is None else block
         if block is not None:
             return _picked(block, rows)
         low, high = int(rows[0]), int(rows[-1]) + 1
         if part.reads_any_row and (high - low) * 4 < n_rows:
             return _picked(part.read(start + low, start + high), rows - low)
         block = part.read(start, start + n_rows)
+        latest.clear()
+        latest[self, number] = block
         if self._all_fit or len(rows) * 2 < n_rows:  # else nothing of it is wanted soon
             self._recent.put(number, block)
         return _picked(block, rows)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from skkeras.data.arrays import LazyArray
+from skkeras.data.arrays import LazyArray, load_together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Rows:
     ----------
     x : array, sparse matrix, LazyArray, or (nested) dict or list of them
         The inputs; every leaf has the samples along its first axis.
-    y : array or Encoded, or dict or list of them, or None
-        The targets as the loss wants them.
-    weight : array or Encoded of shape (n_samples,), or dict or list like ``y``, or None
+    y : array, Encoded or LazyArray, or dict or list of them, or None
+        The targets as the loss wants them; lazy only if inputs are.
+    weight : array, Encoded or LazyArray of shape (n_samples,), or dict or list like ``y``, or None
         Sample weights.
     x_dtypes : str or structure like ``x``
         The dtypes of the net's inputs; ``"string"`` for text.
@@ -92,11 +92,14 @@ class Rows:
         """Return some of the samples with all their inputs in memory."""
         if self.subset is not None:
             indices = self.subset[indices]
-        x, y, weight = (
-            structure
-            if structure is None
-            else map_leaves(lambda leaf: _loaded(leaf[indices]), structure)
+        picked = [
+            None if structure is None else map_leaves(lambda leaf: leaf[indices], structure)
             for structure in (self.x, self.y, self.weight)
+        ]
+        views = [leaf for leaf in leaves(picked) if isinstance(leaf, LazyArray)]
+        loaded = iter(load_together(views))
+        x, y, weight = map_leaves(
+            lambda leaf: next(loaded) if isinstance(leaf, LazyArray) else leaf, picked
         )
         return dataclasses.replace(self, x=x, y=y, weight=weight, subset=None)
 
@@ -109,6 +112,8 @@ class Rows:
             ``(x, y, weight)``, ``(x, y)`` without weights, ``(x,)`` without targets: what
             Keras's ``train_step`` gets.
         """
+        if self.lazy is not None:
+            return self.loaded(indices).take(slice(None))
         if self.subset is not None:
             indices = self.subset[indices]
         x = map_leaves(lambda leaf, dtype: take_rows(leaf, indices, dtype), self.x, self.x_dtypes)
@@ -152,10 +157,6 @@ def take_rows(array, indices, dtype):
     if dtype == "string":
         return rows.astype(object)
     return np.ascontiguousarray(rows, dtype=_numpy_dtype(dtype))
-
-
-def _loaded(rows):
-    return np.asarray(rows) if isinstance(rows, LazyArray) else rows
 
 
 def _row_bytes(array, dtype):

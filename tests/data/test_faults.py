@@ -201,7 +201,7 @@ def test_a_row_that_is_not_finite_is_named(tmp_path, value, kind):
 
 def test_floats_whose_sum_overflows_are_finite():
     X = data.lazy(np.full((8, 2), 3e38, "float32"))
-    np.asarray(X.finite())
+    np.asarray(X.finite("X"))
 
 
 def test_an_error_in_the_reading_thread_ends_a_fit_that_went_well_so_far():
