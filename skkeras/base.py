@@ -533,8 +533,10 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
 
     def _score(self, metric, X, y, sample_weight):
         """Compute a metric of what is predicted for X; for several outputs, the mean of theirs."""
-        if isinstance(X, LazyArray) and isinstance(y, LazyArray) and y.nbytes > WHOLE_BYTES:
-            return score_blocks(metric, self._predicted_blocks(X, y, sample_weight))
+        if isinstance(y, LazyArray):
+            y = y.finite("y")
+            if isinstance(X, LazyArray) and y.nbytes > WHOLE_BYTES:
+                return score_blocks(metric, self._predicted_blocks(X, y, sample_weight))
         predicted, y, sample_weight = self._predicted(X, y, sample_weight)
         if not isinstance(predicted, dict):
             return metric(y, predicted, sample_weight=sample_weight)
@@ -549,9 +551,9 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
         """Predict lazy rows, some after the others as they are stored, next to what is true."""
         check_is_fitted(self)
         check_consistent_length(X, y, sample_weight)
-        order, y = X.storage_order(), y.finite("y")
+        order = X.storage_order()
         row_bytes = 8 * int(np.prod(self._facts.output_shape, dtype=int))
-        for rows in spans(len(X), row_bytes):
+        for rows in spans(len(X), 4 * row_bytes):  # predictions and what is made of them
             rows = rows if order is None else order[rows]
             weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
             yield np.asarray(y[rows]), self.predict(X[rows]), weight

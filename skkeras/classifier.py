@@ -279,7 +279,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         rows = [*spans(y.shape[0], 8)]
         weights = None if weight is None else (weight[some] for some in rows)
         by_class = self._class_weights(
-            label_counts((self._target.strata(y[some]) for some in rows), weights)
+            label_counts((self._target.strata(in_memory(y[some])) for some in rows), weights)
         )
 
         def weigh(y, weight=None):

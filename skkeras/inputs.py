@@ -242,8 +242,9 @@ def _check_weights(sample_weight):
 
 
 def _check_target(y, name, *, numeric, is_read):
-    if is_read and isinstance(y, LazyArray) and y.dtype.kind in "biuf":
-        return _check_lazy(y, name)
+    kinds = "biuf" if numeric else "biufU"
+    if is_read and isinstance(y, LazyArray) and y.dtype.kind in kinds:
+        return _check_lazy(y, name, kinds)
     if numeric and _is_text(y):
         raise ValueError(
             f"{name} holds strings; expected numbers. Use a KerasClassifier to learn labels."
@@ -261,14 +262,14 @@ def _check_target(y, name, *, numeric, is_read):
     return _as_numbers(y, name) if numeric else y
 
 
-def _check_lazy(X, name, min_ndim=1):
+def _check_lazy(X, name, kinds="biuf", min_ndim=1):
     """Check what can be told without reading; values are when they are read."""
     if X.ndim < min_ndim:
         raise ValueError(
             f"Expected 2D array, got 1D array instead: {name} is {X!r}. Reshape your data by "
             f"{name}[:, None] if it has a single feature."
         )
-    if X.dtype.kind not in "biuf":
+    if X.dtype.kind not in kinds:
         raise ValueError(
             f"{name} is {X!r}; expected numbers. Load strings by numpy.asarray({name})."
         )

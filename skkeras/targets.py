@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from skkeras.data.arrays import LazyArray
 from skkeras.encoding import blocks, encoded, few_rows
 
 # Of Keras's own losses, those that take class numbers where the net has a unit for each class.
@@ -141,6 +142,7 @@ class _Encoding:
         ValueError
             If they are of another kind than in the first fit, or the loss isn't defined for them.
         """
+        y = _as_array(y)
         self.check(y, loss)
         encode = functools.partial(self.encode_rows, output_shape=output_shape, loss=loss)
         return encoded(encode, y)
@@ -241,8 +243,11 @@ class Labels(_Encoding):
         return np.eye(len(self.classes), dtype="float32")[codes]
 
     def strata(self, y):
-        """One value for each sample, to stratify splits by."""
-        return np.asarray(y).ravel()
+        """One value for each sample, to stratify splits by: of lazy labels, a small one."""
+        if not isinstance(y, LazyArray):
+            return np.asarray(y).ravel()
+        dtype = np.min_scalar_type(len(self.classes))
+        return np.concatenate([self._codes(rows).astype(dtype) for rows in blocks(y)])
 
     def probabilities(self, outputs, loss):
         """Turn the net's outputs into probabilities, a column for each class."""
@@ -617,7 +622,7 @@ def classification_target(y, loss=None, classes=None):
     check_classification_targets(some)
     kind = type_of_target(some, input_name="y")
     if kind == "multilabel-indicator":
-        y = y if hasattr(y, "shape") else np.asarray(y)
+        y = _as_array(y)
         if _is_one_hot(y) and loss_name(loss) not in _BINARY_LOSSES:
             return OneHot(y)
         return Indicators(y)
@@ -629,6 +634,10 @@ def classification_target(y, loss=None, classes=None):
             "dict of them, for a net with an output of each name."
         )
     return Labels(np.asarray(some) if classes is None else classes)
+
+
+def _as_array(y):
+    return y if hasattr(y, "toarray") or isinstance(y, LazyArray) else np.asarray(y)
 
 
 def _dense(y):

@@ -507,7 +507,7 @@ def open_npy_pairs(inputs, labels, *, one_per_file=False):
     Returns
     -------
     X, y : LazyArray
-        Labels are small, and scikit-learn looks at all of them: take ``np.asarray(y)``.
+        Labels are mostly small, and scikit-learn looks at all of them: take ``np.asarray(y)``.
 
     Raises
     ------

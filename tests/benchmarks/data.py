@@ -6,7 +6,8 @@
     python tests/benchmarks/data.py --folder DIR   # where the files are written, and deleted again
 
 Ratios are medians of pairs measured in turn. What is said of memory is that of a process of its
-own which does nothing else, above the same process after a fit of 1,000 rows, with y in memory.
+own which does nothing else, above the same process after a fit of 1,000 rows, and with y, where
+that is in memory.
 The 8 GB are the 2 GB of files, each listed four times.
 """
 
@@ -24,6 +25,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
+from sklearn.model_selection import GridSearchCV, KFold
 
 from skkeras import KerasClassifier, KerasRegressor, data
 
@@ -54,8 +56,7 @@ def opened(n_files):
     return rows[:, :-1], np.asarray(rows[:, -1])
 
 
-def net(cast=None, **parameters):
-    kind = KerasClassifier if cast is as_labels else KerasRegressor
+def net(kind=KerasRegressor, **parameters):
     return kind(model__units=32, batch_size=BATCH, random_state=0, **{"epochs": 1, **parameters})
 
 
@@ -82,6 +83,16 @@ def against_engine(size):
     loaded = np.asarray(X)
     lazy, memory = net().partial_fit(X[:1000], y[:1000]), net().partial_fit(X[:1000], y[:1000])
     return side_by_side(lambda: lazy.partial_fit(X, y), lambda: memory.partial_fit(loaded, y))
+
+
+def against_y_in_memory(size):
+    """An epoch over files with y among them against one with y in memory."""
+    X, y = opened(SIZES[size])
+    rows = data.open_npy(files(SIZES[size]))
+    lazy, memory = net().partial_fit(X[:1000], y[:1000]), net().partial_fit(X[:1000], y[:1000])
+    return side_by_side(
+        lambda: lazy.partial_fit(rows[:, :-1], rows[:, -1]), lambda: memory.partial_fit(X, y)
+    )
 
 
 def against_keras(size):
@@ -160,32 +171,56 @@ class Peak(threading.Thread):
 def train_in_little_memory(folder, how, times):
     """What the process of its own does: RssAnon and RSS above the idle process, descriptors, s."""
     rows = data.open_npy([folder] * int(times))
-    X, y = rows[:, :-1], np.asarray(rows[:, -1])
-    cast, parameters = HOW[how]
-    y = cast(y)
+    kind, targets, fit, parameters = HOW[how]
+    X, y = rows[:, :-1], targets(rows[:, -1])
     first = np.asarray(X[:1000])
-    net(cast).fit(first, y[:1000]).predict(first)
+    net(kind).fit(first, np.asarray(y[:1000])).predict(first)
     idle, n_open = status("RssAnon", "VmRSS"), len(os.listdir("/proc/self/fd"))
     begin = time.perf_counter()
     with Peak("RssAnon", "VmRSS") as peak:
-        if how == "grid":
-            grid(X, y)
-        else:
-            net(cast, **parameters).fit(X, y)
+        fit(X, y, net(kind, **parameters))
     taken = time.perf_counter() - begin
     print(*(peak.values - idle), len(os.listdir("/proc/self/fd")) - n_open, taken)
 
 
-def as_labels(y):
-    return np.where(y > 0, "yes", "no")
+def fit(X, y, net):
+    net.fit(X, y)
 
 
+def grid(X, y, net, folds=None):
+    folds = data.LazyKFold(3) if folds is None else folds
+    rates = {"optimizer__learning_rate": [1e-3, 1e-2]}
+    search = GridSearchCV(net, rates, cv=folds, refit=False).fit(X, y)
+    return search.cv_results_["mean_test_score"]
+
+
+def as_read(y):
+    return y
+
+
+def labels(y):
+    return y.map(is_positive, dtype="int64")
+
+
+def is_positive(rows):
+    return (rows > 0).astype("int64")
+
+
+# The estimator, its targets, what is done with them, and parameters.
 HOW = {
-    "fit": (np.asarray, {}),
-    "labels": (as_labels, {"class_weight": "balanced"}),
-    "validation": (np.asarray, {"validation_split": 0.1}),
-    "stratified": (as_labels, {"validation_split": 0.1}),
-    "grid": (np.asarray, {}),
+    "fit": (KerasRegressor, as_read, fit, {}),
+    "y in memory": (KerasRegressor, np.asarray, fit, {}),
+    "labels": (KerasClassifier, labels, fit, {"class_weight": "balanced"}),
+    "validation": (KerasRegressor, as_read, fit, {"validation_split": 0.1}),
+    "stratified": (KerasClassifier, labels, fit, {"validation_split": 0.1}),
+    "grid": (KerasRegressor, as_read, grid, {}),
+    "grid of labels": (KerasClassifier, labels, grid, {}),
+    "grid of KFold, y in memory": (
+        KerasRegressor,
+        np.asarray,
+        functools.partial(grid, folds=KFold(3)),
+        {},
+    ),
 }
 
 
@@ -204,21 +239,13 @@ def measured(size, how, which):
 # --- searches and opening ---------------------------------------------------------------------
 
 
-def grid(X, y):
-    from sklearn.model_selection import GridSearchCV, KFold
-
-    search = GridSearchCV(
-        net(), {"optimizer__learning_rate": [1e-3, 1e-2]}, cv=KFold(3), refit=False
-    )
-    return search.fit(X, y).cv_results_["mean_test_score"]
-
-
 def same_scores(size):
     """Largest difference of scores between files and the same blocks in memory."""
-    X, y = opened(SIZES[size])
+    rows = data.open_npy(files(SIZES[size]))
     loaded = [np.load(path) for path in data.npy.npy_paths(files(SIZES[size]))]
-    in_memory = data.lazy(*loaded)[:, :-1]
-    return float(np.abs(grid(X, y) - grid(in_memory, y)).max()), None, None
+    in_memory, y = data.lazy(*loaded)[:, :-1], np.asarray(rows[:, -1])
+    scores = grid(rows[:, :-1], rows[:, -1], net()), grid(in_memory, y, net(), KFold(3))
+    return float(np.abs(scores[0] - scores[1]).max()), None, None
 
 
 def open_many():
@@ -262,6 +289,7 @@ ROWS = [
         for row in (
             (f"speed, {size}", "in memory", ">= 0.8", functools.partial(against_engine, size)),
             (f"speed, {size}", "model.fit", ">= 2", functools.partial(against_keras, size)),
+            (f"speed, {size}", "y in memory", "", functools.partial(against_y_in_memory, size)),
             (f"speed of cold files, {size}", "warm", "", functools.partial(against_warm, size)),
             (f"predict, {size}", "in memory", "", functools.partial(predict, size)),
             *[
@@ -278,7 +306,7 @@ ROWS = [
     ],
     *[
         (f"memory, 8 GB, {how}: {what}", "idle", asked, functools.partial(measured, "8 GB", how, i))
-        for how in ("fit", "labels")
+        for how in ("fit", "labels", "grid")
         for i, (what, asked) in enumerate(OF_A_PROCESS)
     ],
     *[
