@@ -106,7 +106,7 @@ def advice(name, declared, prefixes, hyperparameters=()):
     if (called := _ALSO_CALLED.get(name)) is not None:
         return f"Write {called}=...{')' * called.count('(')}."
     prefix, _, rest = name.partition("_")
-    if prefix in prefixes and rest:
+    if prefix in prefixes and prefix != "fit" and rest:  # fit_intercept is none of Keras's
         return f"Write {prefix}__{rest}=...."
     return suggestion(name, declared)
 

@@ -273,20 +273,22 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
                 "Weight the samples (sample_weight) or the losses (compile__loss_weights) instead."
             )
         if self._target.strata(y[:1]) is None:
-            by_class = compute_sample_weight(self.class_weight, y)
+            by_class = compute_sample_weight(self.class_weight, in_memory(y))
             return by_class if weight is None else np.asarray(weight) * by_class
         # As in scikit-learn's linear models, a row of weight 2 counts twice.
-        rows = [*spans(y.shape[0], 8)]
-        weights = None if weight is None else (weight[some] for some in rows)
-        by_class = self._class_weights(
-            label_counts((self._target.strata(in_memory(y[some])) for some in rows), weights)
-        )
+        is_balanced = self.class_weight == "balanced"
+        by_class = self._class_weights(self._weights_by_label(y, weight) if is_balanced else None)
 
         def weigh(y, weight=None):
             return self._times_class_weights(weight, y, by_class)
 
         # Weights are in memory, so labels may be, too.
         return encoded(weigh, y) if weight is None else encoded(weigh, in_memory(y), weight)
+
+    def _weights_by_label(self, y, weight):
+        rows = [*spans(y.shape[0], 8)]
+        weights = None if weight is None else (weight[some] for some in rows)
+        return label_counts((self._target.strata(in_memory(y[some])) for some in rows), weights)
 
     def _count_labels(self, stream, *, go_on):
         """Count the labels, in a pass before training, unless the classes are known."""

@@ -35,6 +35,12 @@ def test_names_of_others_are_known(name, instead):
         KerasClassifier(build).set_params(**{name: 1})
 
 
+def test_a_name_of_scikit_learns_is_no_argument_of_fit():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'fit_intercept'") as error:
+        KerasClassifier(build, fit_intercept=True)
+    assert "fit__" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     "name, instead",
     [

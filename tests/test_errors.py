@@ -314,14 +314,14 @@ WRONG_LOSS = {
     "another one than compiled in": (
         classifier(fixed(output_activation="sigmoid", loss="mse"), loss="binary_crossentropy"),
         BINARY,
-        "compiled model with loss='mse', and the estimator was given loss='binary_crossentropy'",
+        "model is compiled with loss='mse', and the estimator was given loss='binary_crossentropy'",
     ),
     "another optimizer than compiled in": (
         classifier(
             fixed(output_activation="sigmoid", loss="mse", optimizer="sgd"), optimizer="adam"
         ),
         BINARY,
-        "compiled model with optimizer=SGD, and the estimator was given optimizer=Adam",
+        "model is compiled with optimizer=SGD, and the estimator was given optimizer=Adam",
     ),
     "unknown name": (
         classifier(loss="binary_crosentropy"),

@@ -468,21 +468,21 @@ def _shapes(x_specs):
 
 
 def _check_agrees(compiled, asked, name):
-    """Raise if a builder compiled its net with something else than the estimator was given."""
+    """Raise if a net is compiled with something else than the estimator was given."""
     if asked is None or compiled is asked or _identity(compiled) == _identity(asked):
         return
     given = f"{name}={_say(asked)}"
     if _say(asked) == _say(compiled):
         given += f" with other settings, as {name}__... parameters make them"
     raise BuilderError(
-        f"The builder returned a compiled model with {name}={_say(compiled)}, and the estimator "
-        f"was given {given}. Leave one out: don't compile in the builder, take compile_kwargs "
-        f"there and use it, or don't pass {name} nor {name}__... to the estimator."
+        f"model is compiled with {name}={_say(compiled)}, and the estimator was given {given}; "
+        "expected one of them. Don't compile it, or let its builder compile with compile_kwargs, "
+        f"or don't pass {name} nor {name}__... to the estimator."
     )
 
 
 def _check_compiled_with(model, asked):
-    """Raise if a builder compiled its net with other metrics or settings than asked for."""
+    """Raise if a net is compiled with other metrics or settings than asked for."""
     import keras
 
     for name, value in asked.items():
@@ -493,9 +493,9 @@ def _check_compiled_with(model, asked):
             same = False
         if not same:
             raise BuilderError(
-                f"The builder returned a compiled model, so the estimator's {name}={value!r} would "
-                "be ignored. Don't compile in the builder, or take compile_kwargs there and use "
-                f"it, or leave {name} out."
+                f"model is compiled, so the estimator's {name}={value!r} would be ignored. Don't "
+                "compile it, or let its builder compile with compile_kwargs, or leave "
+                f"{name} out."
             )
 
 

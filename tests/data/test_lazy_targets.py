@@ -80,7 +80,7 @@ PAIRS = {"shape": (2,), "dtype": "float64"}
         (classifier(validation_split=0.2), as_words, {"dtype": "<U3"}),
         (classifier(early_stopping=True, metrics=["accuracy"]), one_hot, PAIRS),
         (classifier(class_weight={0: 1, 1: 3}), one_hot, PAIRS),
-        (classifier(), two_labels, PAIRS | {"dtype": "int64"}),
+        (classifier(class_weight="balanced"), two_labels, PAIRS | {"dtype": "int64"}),
     ],
 )
 @pytest.mark.parametrize("view", [slice(None), MIXED], ids=["whole", "mixed"])
