@@ -341,7 +341,10 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
         weight = self._validation_weights(X, y, sample_weight, held_out)
         check_any_weight(weight, held_out, "sample_weight", "hold out")
         validation = dataclasses.replace(rows, weight=weight)
-        return training.only(train), validation.only(held_out), X, y
+        training, validation = training.only(train), validation.only(held_out)
+        if self._fit_argument("shuffle"):
+            training = training.in_storage_order
+        return training, validation.in_storage_order, X, y
 
     def _learn(self, y):
         """Learn what y is, and draw the seeds; return the one of the net."""
@@ -550,12 +553,12 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
     def _predicted_blocks(self, X, y, sample_weight):
         """Predict lazy rows, some after the others as they are stored, next to what is true."""
         check_is_fitted(self)
-        check_consistent_length(X, y, sample_weight)
-        order = X.storage_order()
+        check_consistent_length(X, y)
+        weights, order = training_weights(sample_weight, X), X.storage_order()
         row_bytes = 8 * int(np.prod(self._facts.output_shape, dtype=int))
         for rows in spans(len(X), 4 * row_bytes):  # predictions and what is made of them
             rows = rows if order is None else order[rows]
-            weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
+            weight = None if weights is None else np.asarray(weights[rows])
             yield np.asarray(y[rows]), self.predict(X[rows]), weight
 
     def _outputs(self, X):

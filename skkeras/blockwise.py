@@ -10,8 +10,9 @@ class _Accuracy:
 
     def add(self, y, predicted, weight):
         total = len(y) if weight is None else weight.sum()
-        self.right += accuracy_score(y, predicted, sample_weight=weight, normalize=False)
-        self.total += total
+        if total:
+            self.right += accuracy_score(y, predicted, sample_weight=weight, normalize=False)
+            self.total += total
 
     @property
     def score(self):
@@ -25,8 +26,13 @@ class _R2:
         self.total, self.mean, self.around_mean, self.residual = 0.0, 0.0, 0.0, 0.0
 
     def add(self, y, predicted, weight):
-        y, predicted = (np.asarray(a, "float64").reshape(len(y), -1) for a in (y, predicted))
-        weight = np.ones(len(y)) if weight is None else np.asarray(weight, "float64")
+        y, predicted = (np.asarray(a, "float64").reshape(len(a), -1) for a in (y, predicted))
+        if y.shape[1] != predicted.shape[1]:
+            raise ValueError(
+                f"y has {y.shape[1]} values a row, and what is predicted {predicted.shape[1]}; "
+                "expected as many, as in training."
+            )
+        weight = np.ones(len(y)) if weight is None else weight
         total = weight.sum()
         if not total:
             return
@@ -55,7 +61,7 @@ def score_blocks(metric, blocks):
     metric : callable
         `sklearn.metrics.accuracy_score` or `sklearn.metrics.r2_score`.
     blocks : iterable of (y, predicted, weight)
-        Arrays of as many rows; the weight may be None.
+        Arrays of as many rows; the weight may be None, and is of at least 0, somewhere above it.
 
     Returns
     -------

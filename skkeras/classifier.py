@@ -8,7 +8,7 @@ from sklearn.utils.validation import column_or_1d
 
 from skkeras.base import BaseKerasEstimator
 from skkeras.data.streams import count_labels
-from skkeras.encoding import encoded, in_memory, label_counts, spans
+from skkeras.encoding import blocks, encoded, in_memory, label_counts, spans
 from skkeras.inputs import check_targets
 from skkeras.params import split_routed
 from skkeras.targets import Several, classification_target
@@ -273,11 +273,14 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
                 "Weight the samples (sample_weight) or the losses (compile__loss_weights) instead."
             )
         if self._target.strata(y[:1]) is None:
-            by_class = compute_sample_weight(self.class_weight, in_memory(y))
+            rows = rows if self.class_weight == "balanced" else None
+            by_class = compute_sample_weight(self.class_weight, in_memory(y), indices=rows)
             return by_class if weight is None else np.asarray(weight) * by_class
         # As in scikit-learn's linear models, a row of weight 2 counts twice.
         is_balanced = self.class_weight == "balanced"
-        by_class = self._class_weights(self._weights_by_label(y, weight) if is_balanced else None)
+        by_class = self._class_weights(
+            self._weights_by_label(y, weight, rows) if is_balanced else None
+        )
 
         def weigh(y, weight=None):
             return self._times_class_weights(weight, y, by_class)
@@ -285,10 +288,11 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         # Weights are in memory, so labels may be, too.
         return encoded(weigh, y) if weight is None else encoded(weigh, in_memory(y), weight)
 
-    def _weights_by_label(self, y, weight):
-        rows = [*spans(y.shape[0], 8)]
-        weights = None if weight is None else (weight[some] for some in rows)
-        return label_counts((self._target.strata(in_memory(y[some])) for some in rows), weights)
+    def _weights_by_label(self, y, weight, rows):
+        """Sum up the weights of each label, among rows that train (None for all)."""
+        parts = [*(spans(y.shape[0], 8) if rows is None else blocks(rows))]
+        weights = None if weight is None else (weight[part] for part in parts)
+        return label_counts((self._target.strata(in_memory(y[part])) for part in parts), weights)
 
     def _count_labels(self, stream, *, go_on):
         """Count the labels, in a pass before training, unless the classes are known."""

@@ -333,6 +333,20 @@ def test_held_out_rows_count_by_their_sample_weight_alone(class_weight):
     assert net.history_["val_loss"][-1] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("weight", [None, np.arange(150) % 4 + 1.0], ids=["none", "weights"])
+@pytest.mark.parametrize("labels", [Y, np.stack([Y > 0, Y > 1], axis=1) * 1], ids=["one", "many"])
+def test_balanced_classes_are_those_of_the_rows_to_train_on(labels, weight):
+    is_held_out = (Y == 0) & (np.arange(150) < 40)
+    net = KerasClassifier(epochs=2, class_weight="balanced", shuffle=False, random_state=0)
+    split = PredefinedSplit(np.where(is_held_out, 0, -1))
+    parts = [(X[rows], labels[rows]) for rows in (~is_held_out, is_held_out)]
+    weights = None if weight is None else weight[~is_held_out]
+    (x, y), (x_val, y_val) = parts
+    given = net.fit(x, y, sample_weight=weights, X_val=x_val, y_val=y_val).history_["loss"]
+    held_out = net.set_params(validation_split=split).fit(X, labels, sample_weight=weight)
+    assert held_out.history_["loss"] == pytest.approx(given, rel=1e-5)
+
+
 def test_training_is_that_of_the_rows_to_train_on_whatever_the_others_weigh():
     split = PredefinedSplit(np.where(np.isin(np.arange(150), VALIDATION), 0, -1))
     weight = np.where(np.isin(np.arange(150), VALIDATION), 9.0, 1.0)

@@ -1,6 +1,7 @@
 """LazyArray: rows that are read when they are needed, for scikit-learn to split."""
 
 import collections
+import copy
 import dataclasses
 import functools
 import itertools
@@ -14,9 +15,9 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils import check_scalar
 
-from skkeras.data.npy import memmap_part, npy_part, npy_paths
+from skkeras.data.npy import check_pairs, memmap_part, npy_part, npy_paths
 from skkeras.data.parts import ArrayPart, rows_of
-from skkeras.data.selection import all_rows, row_positions, stored_order
+from skkeras.data.selection import all_rows, is_number, row_positions, stored_order
 from skkeras.data.stopping import check_stopped
 from skkeras.data.storage import Storage
 
@@ -143,9 +144,9 @@ class LazyArray:
         return self.size * self.dtype.itemsize
 
     @property
-    def shuffle_rows(self):
-        """How many rows a fit shuffles among each other."""
-        return self._rows_per(self._shuffle_bytes)
+    def shuffle_bytes(self):
+        """How many bytes of rows a fit holds, and shuffles among each other."""
+        return self._shuffle_bytes
 
     def __len__(self):
         return len(self._rows)
@@ -168,20 +169,25 @@ class LazyArray:
         Parameters
         ----------
         key : int, slice, bool or int array, or tuple
-            Rows; in a tuple, rows and then what is picked of each of them.
+            Rows; in a tuple, rows and then what is picked of each of them. Not arrays for both.
 
         Returns
         -------
         view : LazyArray, or ndarray of shape ``shape[1:]`` for an int
         """
-        rows, *columns = key if isinstance(key, tuple) else (key,)
+        rows, *columns = (key or (...,)) if isinstance(key, tuple) else (key,)
         if rows is Ellipsis:
             rows, columns = slice(None), [Ellipsis, *columns]
         if rows is None:
             raise IndexError("Got None as the index of rows; expected it after them, X[..., None].")
-        if isinstance(rows, int | np.integer) and not isinstance(rows, bool):
+        if is_number(rows):
             row = row_positions([rows], len(self))
             return np.asarray(self._view(row)._picking(columns))[0]
+        if np.ndim(rows) and any(map(np.ndim, columns)):
+            raise IndexError(
+                "Got arrays as the index of rows and of columns, which an ndarray would pair; "
+                "expected one of them, X[rows][:, columns], for these columns of these rows."
+            )
         return self._view(row_positions(rows, len(self)))._picking(columns)
 
     def __iter__(self):
@@ -210,7 +216,7 @@ class LazyArray:
         function : callable
             It gets an ndarray of some rows, not to be written to, and returns one of as many rows.
             What it does to a row may not depend on the others. Has to be picklable if the array is.
-        shape : tuple of int or None, default=None
+        shape : int, tuple of int or None, default=None
             The shape of one row afterwards; None if it stays.
         dtype : dtype or None, default=None
             The dtype afterwards; None if it stays.
@@ -227,7 +233,8 @@ class LazyArray:
         >>> np.asarray(X.map(lambda rows: rows / 255, dtype="float64")[1:])
         array([[0.00784314, 0.01176471]])
         """
-        row_shape = self._row_shape if shape is None else tuple(shape)
+        row_shape = self._row_shape if shape is None else shape
+        row_shape = (row_shape,) if isinstance(row_shape, Integral) else tuple(row_shape)
         dtype = self.dtype if dtype is None else np.dtype(dtype)
         return self._with(_steps=(*self._steps, _Step(function, row_shape, dtype)))
 
@@ -352,9 +359,9 @@ class LazyArray:
         return self if whole else self._with(_rows=self._rows[positions])
 
     def _picking(self, columns):
-        if not columns or columns == [Ellipsis]:
+        if not columns or (len(columns) == 1 and columns[0] is Ellipsis):
             return self
-        picking = _Columns(tuple(columns))
+        picking = _Columns(tuple(map(copy.copy, columns)))  # of lists that may change
         # No rows take no memory, and show what an index does.
         example = picking(np.empty((0, *self._row_shape), self.dtype))
         if not example.ndim or example.shape[0] != 0:
@@ -500,7 +507,8 @@ def open_npy_pairs(inputs, labels, *, one_per_file=False):
     inputs : path-like or iterable of path-likes
         As in `open_npy`.
     labels : path-like or iterable of path-likes
-        The same number of files, in the same order.
+        The same number of files, in the same order: what numbers their names have must agree,
+        unless both are lists.
     one_per_file : bool, default=False
         As in `open_npy`, for both.
 
@@ -515,18 +523,8 @@ def open_npy_pairs(inputs, labels, *, one_per_file=False):
         As in `open_npy`; also if a file has more or fewer rows than the one with its labels.
     """
     X, y = (open_npy(paths, one_per_file=one_per_file) for paths in (inputs, labels))
-    pairs = X._storage.parts, y._storage.parts
-    if len(pairs[0]) != len(pairs[1]):
-        raise ValueError(
-            f"Got {len(pairs[0])} files of inputs and {len(pairs[1])} of labels; expected as many, "
-            f"in the same order. The first ones are {pairs[0][0].name} and {pairs[1][0].name}."
-        )
-    for one, other in zip(*pairs, strict=True):
-        if one.shape[0] != other.shape[0]:
-            raise ValueError(
-                f"{one.name} has {one.shape[0]} rows and {other.name} {other.shape[0]}; expected a "
-                "label for each row. Check which files belong together."
-            )
+    were_found = isinstance(inputs, str | os.PathLike) and isinstance(labels, str | os.PathLike)
+    check_pairs(X._storage.parts, y._storage.parts, were_found)
     return X, y
 
 

@@ -95,6 +95,8 @@ class Ranges:
         last = max(part.stop for part in self.ranges)
         self.dtype = np.dtype("int32" if last < 2**31 else "int64")
 
+    ndim = 1
+
     @property
     def shape(self):
         """Shape of the array."""

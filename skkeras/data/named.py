@@ -9,6 +9,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skkeras.columns import column_numbers
+from skkeras.data.selection import is_number
 from skkeras.frames import kind_of, names_of
 
 
@@ -110,13 +111,14 @@ class NamedArrays:
             key = key[0]  # as scikit-learn indexes whatever has a shape
         if isinstance(key, list):
             key = np.asarray(key, dtype=None if key else int)
-        if isinstance(key, tuple) or getattr(key, "ndim", 0) > 1:
+        is_one = is_number(key)
+        if not is_one and not isinstance(key, slice) and getattr(key, "ndim", 0) != 1:
             raise IndexError(
                 f"Got the index {reprlib.repr(key)}; expected a name, or samples: an int, a slice, "
                 "an int array or a mask."
             )
         chosen = {name: array[key] for name, array in self._arrays.items()}
-        return NamedArrays(chosen) if isinstance(key, slice | np.ndarray) else chosen
+        return chosen if is_one else NamedArrays(chosen)
 
     def __array__(self, dtype=None, copy=None):
         raise TypeError(

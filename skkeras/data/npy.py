@@ -262,6 +262,8 @@ def npy_paths(paths):
     >>> npy_paths(["b.npy", "a.npy"])
     ['b.npy', 'a.npy']
     """
+    if isinstance(paths, bytes):
+        paths = os.fsdecode(paths)
     if not isinstance(paths, str | os.PathLike):
         if not np.iterable(paths):
             raise TypeError(
@@ -274,7 +276,8 @@ def npy_paths(paths):
         return files
     path = os.fspath(paths)
     if os.path.isdir(path):
-        found = [entry.path for entry in os.scandir(path) if entry.name.endswith(".npy")]
+        names = [name for name in os.listdir(path) if name.endswith(".npy")]
+        found = [os.path.join(path, name) for name in names if not name.startswith(".")]
         wanted = "expected .npy files in this folder"
     elif any(sign in path for sign in "*?[") and not os.path.exists(path):
         found, wanted = glob.glob(path, recursive=True), "expected a pattern that files match"
@@ -287,7 +290,43 @@ def npy_paths(paths):
 
 def _by_number(path):
     parts = re.split(r"(\d+)", str(Path(path)))
-    return [int(part) if part.isdecimal() else part for part in parts]
+    return [int(part) if part.isdecimal() else part for part in parts], path
+
+
+def check_pairs(inputs, labels, were_found):
+    """Raise unless parts of inputs and of labels belong together.
+
+    Parameters
+    ----------
+    inputs, labels : list of FilePart
+        One after the other.
+    were_found : bool
+        Whether they come in the order of their names; else somebody has put them in order.
+
+    Raises
+    ------
+    ValueError
+        If one has more files, or more rows in one of them, or files that were found have other
+        numbers in their names.
+    """
+    if len(inputs) != len(labels):
+        raise ValueError(
+            f"Got {len(inputs)} files of inputs and {len(labels)} of labels; expected as many, in "
+            f"the same order. The first ones are {inputs[0].name} and {labels[0].name}."
+        )
+    for one, other in zip(inputs, labels, strict=True):
+        if one.shape[0] != other.shape[0]:
+            raise ValueError(
+                f"{one.name} has {one.shape[0]} rows and {other.name} {other.shape[0]}; expected a "
+                "label for each row. Check which files belong together."
+            )
+        numbers = [re.findall(r"\d+", Path(part.name).stem)[-1:] for part in (one, other)]
+        are_several = were_found and len(inputs) > 1
+        if are_several and all(numbers) and int(numbers[0][0]) != int(numbers[1][0]):
+            raise ValueError(
+                f"{one.name} would be paired with {other.name}, which has another number; expected "
+                "files with the same numbers. Is one missing? Lists of paths are taken as they are."
+            )
 
 
 def _state(stat):

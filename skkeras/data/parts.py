@@ -2,9 +2,11 @@
 
 import dataclasses
 import math
+import os
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,11 +53,23 @@ class ArrayPart:
 
     def read(self, start, stop):
         """Return neighbouring rows as an ndarray."""
-        rows = np.asarray(self.source[start:stop])
+        rows = self.source[start:stop]
+        if np.ma.is_masked(rows):
+            raise ValueError(
+                f"{self.name} has masked values in its rows {start} to {stop}; expected none. Wrap "
+                "something that fills them in."
+            )
+        rows = np.asarray(rows)
         if rows.shape != (stop - start, *self.shape[1:]):
             raise OSError(
                 f"{self.name} returned shape {rows.shape} for its rows {start} to {stop}; expected "
                 f"{(stop - start, *self.shape[1:])}. It has changed since it was opened."
+            )
+        if rows.dtype != self.dtype:
+            raise ValueError(
+                f"{self.name} has dtype {self.dtype}, and returned {rows.dtype} for its rows "
+                f"{start} to {stop}; expected the same. Switch off what scales or masks values "
+                "(netCDF4: set_auto_maskandscale(False)), and do that by map."
             )
         return rows
 
@@ -63,7 +77,7 @@ class ArrayPart:
         """Let HDF5 datasets, which don't pickle, travel by the name of their file."""
         source = self.source
         if type(source).__module__.partition(".")[0] == "h5py":
-            source = _Hdf5(source.file.filename, source.name)
+            source = _Hdf5(os.path.abspath(source.file.filename), source.name)
         return {"source": source}
 
     def __setstate__(self, state):
@@ -92,5 +106,7 @@ def rows_of(n_bytes, shape, dtype):
 
 
 def n_bytes(array):
-    """Return how many bytes an array's values take."""
+    """Return how many bytes an array's values take; of a sparse one, those it stores."""
+    if issparse(array):
+        return array.tocsr().data.nbytes + array.tocsr().indices.nbytes
     return math.prod(array.shape) * np.dtype(array.dtype).itemsize

@@ -202,6 +202,13 @@ def stored_order(rows):
     return keys
 
 
+def is_number(index):
+    """Tell whether an index is one int, which an array of no axes may be, too."""
+    if isinstance(index, np.ndarray):
+        return not index.ndim and index.dtype.kind in "iu"
+    return isinstance(index, int | np.integer) and not isinstance(index, bool)
+
+
 def row_positions(key, n_rows):
     """Turn what stands between brackets for rows into positions.
 

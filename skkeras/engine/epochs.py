@@ -33,7 +33,7 @@ def begin_epoch(rows, generator):
         return Epoch(
             rows, np.arange(n_rows) if generator is None else generator.permutation(n_rows)
         )
-    rows_at_once = rows.lazy.shuffle_rows
+    rows_at_once = rows.shuffle_rows
     if generator is not None:
         rows = rows.in_storage_order
         return BlockwiseEpoch(rows, block_order(rows.block_ends, rows_at_once, generator))

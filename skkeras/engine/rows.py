@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from skkeras.data.arrays import LazyArray, load_together
+from skkeras.data.parts import n_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +51,8 @@ class Rows:
         return leaves(self.x)[0].shape[0] if self.subset is None else len(self.subset)
 
     def only(self, subset):
-        """Return a view of some of the samples; lazy ones in the order in which they are stored."""
-        subset = np.asarray(subset)
-        if self.lazy is not None:
-            subset = self.lazy.storage_order(subset)
-        return dataclasses.replace(self, subset=subset)
+        """Return a view of some of the samples."""
+        return dataclasses.replace(self, subset=np.asarray(subset))
 
     @property
     def is_table(self):
@@ -69,6 +67,13 @@ class Rows:
         if self.y is not None:
             map_leaves(lambda y, dtype: sizes.append(_row_bytes(y, dtype)), self.y, self.y_dtypes)
         return max(sum(sizes), 1)
+
+    @property
+    def shuffle_rows(self):
+        """How many rows, all of their inputs and targets, the buffer of lazy inputs holds."""
+        stored = leaves([part for part in (self.x, self.y, self.weight) if part is not None])
+        row_bytes = sum(n_bytes(leaf) for leaf in stored) / leaves(self.x)[0].shape[0]
+        return max(1, int(self.lazy.shuffle_bytes / row_bytes))
 
     @functools.cached_property
     def lazy(self):

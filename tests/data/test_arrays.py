@@ -2,6 +2,7 @@ import pickle
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from hypothesis import given
@@ -44,6 +45,10 @@ INDICES = [
     (slice(5), [2, 0]),
     (..., None),
     (..., 1),
+    (),
+    (slice(None), np.array([0, 2])),
+    (slice(None), np.array([True, False, True])),
+    (slice(None), pd.Index([2, 1])),
 ]
 
 
@@ -85,6 +90,25 @@ def test_an_int_reads_the_row(array):
 def test_an_index_that_is_none_is_an_index_error(array, index, message):
     with pytest.raises(IndexError, match=message):
         array[index]
+
+
+def test_an_array_of_one_int_is_an_int(array):
+    np.testing.assert_array_equal(array[np.array(3)], ROWS[3])
+    np.testing.assert_array_equal(array[0, np.array([2, 0])], ROWS[0, [2, 0]])
+
+
+def test_arrays_of_rows_and_of_columns_are_not_crossed_quietly(array):
+    with pytest.raises(
+        IndexError, match=r"which an ndarray would pair; .* X\[rows\]\[:, columns\]"
+    ):
+        array[[0, 1], [0, 1]]
+
+
+def test_a_list_of_columns_may_change_afterwards(array):
+    columns = [0]
+    view = array[:, columns]
+    columns[0] = 2
+    np.testing.assert_array_equal(view, ROWS[:, [0]])
 
 
 def test_columns_after_rows_stay_after_them():

@@ -341,3 +341,63 @@ def test_ctrl_c_does_not_wait_for_the_rest_of_a_shuffle_group(reads_slowly):
 
 def ctrl_c():
     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+
+class Scaled:
+    """Rows that aren't what they are said to be, as those of netCDF4 with a scale and a mask."""
+
+    def __init__(self, rows, dtype):
+        self.rows, self.shape, self.dtype = rows, rows.shape, np.dtype(dtype)
+
+    def __getitem__(self, key):
+        return self.rows[key]
+
+
+def test_rows_of_another_dtype_are_an_error():
+    rows = np.array([[20.5, 21.25], [19.0, 22.0]])
+    for X in (data.lazy(Scaled(rows, "int16")), data.lazy(Scaled(rows, "int16"))[:, :1]):
+        with pytest.raises(ValueError, match="has dtype int16, and returned float64 for its rows"):
+            np.asarray(X)
+
+
+def test_masked_values_are_an_error():
+    rows = np.ma.array([[1.0, 2.0], [3.0, 4.0]], mask=[[False, False], [True, False]])
+    with pytest.raises(ValueError, match="masked values in its rows 0 to 2; expected none"):
+        np.asarray(data.lazy(Scaled(rows, "float64")))
+    np.testing.assert_array_equal(data.lazy(Scaled(rows[:1], "float64")), rows[:1])
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    for name, numbers in (("x", [1, 2, 10]), ("y", [2, 10, 11])):
+        (tmp_path / name).mkdir()
+        for number in numbers:
+            np.save(tmp_path / name / f"day_{number:02}.npy", np.full((2, 1), number))
+    return tmp_path / "x", tmp_path / "y"
+
+
+def test_files_with_other_numbers_are_no_pairs(pairs):
+    with pytest.raises(ValueError, match=r"day_01.npy would be paired with .*day_02.npy, which"):
+        data.open_npy_pairs(*pairs)
+    with pytest.raises(ValueError, match="which has another number; expected files with the same"):
+        data.open_npy_pairs(pairs[0] / "*.npy", pairs[1])
+    # Those who list them know which belong together.
+    X, y = data.open_npy_pairs(*(sorted(folder.iterdir()) for folder in pairs))
+    assert len(X) == len(y) == 6
+    X, y = data.open_npy_pairs(pairs[0] / "day_01.npy", pairs[1] / "day_02.npy")
+    assert len(X) == len(y) == 2
+
+
+def test_hidden_files_are_no_data(pairs):
+    folder, _ = pairs
+    (folder / "._day_01.npy").write_bytes(b"what some systems write beside a file")
+    assert len(data.open_npy(folder)) == 6
+    assert len(data.open_npy(bytes(folder))) == 6
+
+
+def test_files_whose_names_have_the_same_number_have_an_order(tmp_path, monkeypatch):
+    for number, name in enumerate(["day_1", "day_01", "day_001"]):
+        np.save(tmp_path / f"{name}.npy", [number])
+    for names in (os.listdir(tmp_path), os.listdir(tmp_path)[::-1]):
+        monkeypatch.setattr(os, "listdir", lambda path, names=names: names)
+        np.testing.assert_array_equal(data.open_npy(tmp_path), [2, 1, 0])

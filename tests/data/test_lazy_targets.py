@@ -239,10 +239,34 @@ def test_scores_of_blocks_are_those_of_all_rows(rows, small_blocks, view, weight
         assert net.score(X, target, weight) == pytest.approx(expected, rel=1e-5)
 
 
-def test_weights_of_another_length_are_an_error(rows, small_blocks):
+@pytest.mark.parametrize(
+    "weight, message",
+    [
+        (np.ones(7), "inconsistent numbers of samples"),
+        (np.zeros(N_ROWS), "sample_weight has negative values, or only zeros"),
+        (-np.ones(N_ROWS), "sample_weight has negative values, or only zeros"),
+        (np.full(N_ROWS, np.nan), "sample_weight contains NaN"),
+        (np.ones((N_ROWS, 1)), "Sample weights must be 1D"),
+    ],
+)
+def test_weights_that_mean_nothing_are_an_error(rows, small_blocks, weight, message):
     X, y = rows[:, :-1], rows[:, -1]
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
-        regressor().fit(X, y).score(X, y, np.ones(7))
+    with pytest.raises(ValueError, match=message):
+        regressor().fit(X, y).score(X, y, weight)
+
+
+def test_targets_of_another_shape_are_an_error(rows, small_blocks):
+    X, y = rows[:, :-1], rows[:, -1]
+    with pytest.raises(ValueError, match="y has 2 values a row, and what is predicted 1;"):
+        regressor().fit(X, y).score(X, y.map(two_columns, shape=2))
+
+
+def test_blocks_of_no_weight_count_for_nothing(rows, small_blocks):
+    X, y = rows[:, :-1], rows[:, -1].map(is_positive, **LABELS)
+    weight = np.arange(N_ROWS) >= N_ROWS - 10
+    net = classifier().fit(X, y)
+    expected = accuracy_score(np.asarray(y), net.predict(X), sample_weight=weight)
+    assert net.score(X, y, weight) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("weight", [[], [0, 1, 2]], ids=str)

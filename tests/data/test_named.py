@@ -84,8 +84,16 @@ def test_samples_of_all_arrays_are_chosen(index):
 
 
 def test_a_number_chooses_one_sample():
-    sample = NamedArrays(arrays())[-1]
-    assert np.array_equal(sample["table"], arrays()["table"][-1])
+    for index in (-1, np.int8(-1), np.array(-1)):
+        sample = NamedArrays(arrays())[index]
+        assert isinstance(sample, dict)
+        assert np.array_equal(sample["table"], arrays()["table"][-1])
+
+
+@pytest.mark.parametrize("index", [True, None, 1.0, ...])
+def test_what_chooses_no_samples_is_an_error(index):
+    with pytest.raises(IndexError, match="expected a name, or samples"):
+        NamedArrays(arrays())[index]
 
 
 def test_nothing_is_copied():

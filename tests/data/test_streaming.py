@@ -5,7 +5,8 @@ import threading
 import keras
 import numpy as np
 import pytest
-from sklearn.model_selection import GroupKFold, StratifiedKFold
+from scipy import sparse
+from sklearn.model_selection import GroupKFold, PredefinedSplit, StratifiedKFold, TimeSeriesSplit
 
 from skkeras import KerasClassifier, KerasRegressor, data
 from skkeras.data.shuffling import block_order
@@ -278,3 +279,28 @@ def test_a_builder_may_ask_for_lazy_rows(lazy):
     assert isinstance(seen[0], data.LazyArray)
     assert len(seen[0]) == 240
     assert net.predict(lazy).shape == (300,)
+
+
+@pytest.mark.parametrize("split", [TimeSeriesSplit(2), PredefinedSplit(np.arange(N_ROWS) % 5 - 1)])
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_rows_that_are_not_shuffled_stay_in_the_order_of_a_view(lazy, split, engine):
+    net = classifier(shuffle=False, validation_split=split, engine=engine)
+    one, other = (weights(net.fit(X[::-1], LABELS)) for X in (lazy, TABLE))
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("first", ["narrow", "wide"])
+def test_the_buffer_counts_all_inputs_and_targets(first):
+    wide = data.lazy(np.zeros((N_ROWS, 100), "float32"))
+    narrow = data.lazy(np.zeros((N_ROWS, 1), "float32"))
+    named = {"narrow": narrow, "wide": wide}
+    inputs = {first: named.pop(first).with_sizes(shuffle_bytes=8_080), **named}
+    rows = Rows(inputs, np.zeros((N_ROWS, 100), "float32"))
+    assert rows.shuffle_rows == 8_080 // (4 * 201)
+    beside = Rows(
+        {
+            first: narrow.with_sizes(shuffle_bytes=8_080),
+            "csr": sparse.eye_array(N_ROWS, format="csr"),
+        }
+    )
+    assert beside.shuffle_rows == 8_080 // (4 + 8 + 4)
