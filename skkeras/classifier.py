@@ -47,7 +47,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
     callbacks : callback, class, list, dict or None, default=None
         Keras callbacks; each fit gets copies of its own, kept in ``callbacks_``.
     class_weight : dict, "balanced" or None, default=None
-        Weights by label.
+        Weights by label; "balanced" makes all labels of the rows to train on count alike.
     shuffle : bool, default=True
         Whether every epoch has a new row order.
     augment : callable, keras.Layer or None, default=None

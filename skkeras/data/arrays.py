@@ -87,8 +87,8 @@ class LazyArray:
 
     Notes
     -----
-    A fit shuffles blocks of about 256 KB, and the rows within 32 MB of blocks; `with_sizes`
-    changes both. `predict` keeps the order of rows.
+    A fit shuffles blocks of about 256 KB, and then 32 MB of rows at a time; `with_sizes` changes
+    both. `predict` keeps the order of rows.
 
     Examples
     --------
@@ -259,7 +259,8 @@ class LazyArray:
         block_bytes : int, default=2**18
             About how many bytes are read at once.
         shuffle_bytes : int, default=2**25
-            How many bytes of blocks a fit holds, and shuffles the rows of.
+            How many bytes of rows, inputs and targets together, a fit holds and shuffles. With
+            several lazy inputs, that of the largest counts.
         cache_bytes : int, default=2**25
             How many bytes of recent blocks are kept, for all views together.
 

@@ -36,7 +36,10 @@ def begin_epoch(rows, generator):
     rows_at_once = rows.shuffle_rows
     if generator is not None:
         rows = rows.in_storage_order
-        return BlockwiseEpoch(rows, block_order(rows.block_ends, rows_at_once, generator))
+        ends = rows.block_ends
+        if np.diff(ends, prepend=0).max() > rows_at_once:  # other inputs are wider
+            ends = np.union1d(ends, np.arange(rows_at_once, rows.n_rows, rows_at_once))
+        return BlockwiseEpoch(rows, block_order(ends, rows_at_once, generator))
     ends = np.append(np.arange(rows_at_once, rows.n_rows, rows_at_once), rows.n_rows)
     return BlockwiseEpoch(rows, block_order(ends, rows_at_once, None))
 

@@ -77,8 +77,9 @@ class Rows:
 
     @functools.cached_property
     def lazy(self):
-        """The first of the inputs that is read when it is needed, or None."""
-        return next((leaf for leaf in leaves(self.x) if isinstance(leaf, LazyArray)), None)
+        """Of the inputs that are read when they are needed, the one of most bytes; or None."""
+        lazy = (leaf for leaf in leaves(self.x) if isinstance(leaf, LazyArray))
+        return max(lazy, key=n_bytes, default=None)
 
     @functools.cached_property
     def in_storage_order(self):

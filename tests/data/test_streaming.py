@@ -290,17 +290,23 @@ def test_rows_that_are_not_shuffled_stay_in_the_order_of_a_view(lazy, split, eng
 
 
 @pytest.mark.parametrize("first", ["narrow", "wide"])
-def test_the_buffer_counts_all_inputs_and_targets(first):
-    wide = data.lazy(np.zeros((N_ROWS, 100), "float32"))
-    narrow = data.lazy(np.zeros((N_ROWS, 1), "float32"))
-    named = {"narrow": narrow, "wide": wide}
-    inputs = {first: named.pop(first).with_sizes(shuffle_bytes=8_080), **named}
-    rows = Rows(inputs, np.zeros((N_ROWS, 100), "float32"))
+@pytest.mark.parametrize("are_lazy", [True, False])
+def test_the_buffer_holds_all_inputs_and_targets(first, are_lazy):
+    wide, narrow = np.zeros((N_ROWS, 100), "float32"), np.zeros((N_ROWS, 1), "float32")
+    sizes = {"block_bytes": 600, "shuffle_bytes": 8_080}
+    named = {"narrow": data.lazy(narrow).with_sizes(**sizes), "wide": wide}
+    if are_lazy:
+        named["wide"] = data.lazy(wide).with_sizes(**sizes)
+    named = {first: named.pop(first), **named}
+    rows = Rows(named, wide)
     assert rows.shuffle_rows == 8_080 // (4 * 201)
-    beside = Rows(
-        {
-            first: narrow.with_sizes(shuffle_bytes=8_080),
-            "csr": sparse.eye_array(N_ROWS, format="csr"),
-        }
-    )
-    assert beside.shuffle_rows == 8_080 // (4 + 8 + 4)
+    order = begin_epoch(rows, np.random.default_rng(0)).order
+    indices = [order.group(number)[0] for number in range(len(order.group_ends))]
+    assert max(map(len, indices)) <= 2 * rows.shuffle_rows
+    assert sorted(np.concatenate(indices)) == [*range(N_ROWS)]
+
+
+def test_the_buffer_counts_what_a_sparse_input_holds():
+    narrow = data.lazy(np.zeros((N_ROWS, 1), "float32")).with_sizes(shuffle_bytes=8_080)
+    rows = Rows({"narrow": narrow, "csr": sparse.eye_array(N_ROWS, format="csr")})
+    assert rows.shuffle_rows == 8_080 // (4 + 8 + 4)
