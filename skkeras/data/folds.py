@@ -90,12 +90,12 @@ class Ranges:
     (5, array([0, 1, 5, 6, 7], dtype=int32), array([7], dtype=int32))
     """
 
+    ndim = 1
+
     def __init__(self, *ranges):
         self.ranges = tuple(filter(len, ranges)) or ranges[:1]
         last = max(part.stop for part in self.ranges)
         self.dtype = np.dtype("int32" if last < 2**31 else "int64")
-
-    ndim = 1
 
     @property
     def shape(self):
