@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
 from skkeras import KerasClassifier, KerasForecaster, KerasRegressor, data
+from skkeras.engine.augmentation import make_augmentation
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(64, 8, 8, 1)).astype("float32")
@@ -128,6 +129,63 @@ def test_several_inputs_are_changed_together():
 
     X = {"a": np.ones((8, 2)), "b": np.zeros((8, 2))}
     assert KerasRegressor(build, augment=swap, epochs=1).fit(X, np.zeros(8)).n_iter_ == 1
+
+
+def seen_by_an_integer_net(augment, dtype="uint8", X=200, **parameters):
+    """Tell the values that a net with an integer input was trained on, by their mean."""
+
+    def build(meta):
+        inputs = keras.Input((4,), dtype=dtype)
+        mean = keras.layers.Dense(1, kernel_initializer="ones", use_bias=False)
+        return keras.Model(inputs, mean(keras.layers.Rescaling(0.25)(inputs)))
+
+    still = {"loss": "mae", "optimizer": "sgd", "optimizer__learning_rate": 0.0, "epochs": 1}
+    fitted = KerasRegressor(build, augment=augment, **still, **parameters)
+    return fitted.fit(np.full((8, 4), X), np.zeros(8)).history_["loss"][0]
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize(
+    "augment, expected",
+    [
+        (lambda x: x * 2.0, 255),
+        (lambda x: x - 300.0, 0),
+        (lambda x: x.astype("int64") + 100, 255),
+        (lambda x: x - 0.4, 200),
+        (lambda x: np.float16(x) * 2, 255),
+        (keras.layers.Rescaling(2.0), 255),
+        (keras.layers.Rescaling(2.0, dtype="bfloat16"), 255),
+    ],
+    ids=["too large", "too small", "int64", "fraction", "float16", "layer", "bfloat16"],
+)
+def test_results_for_an_integer_input_are_rounded_and_clipped(augment, expected, engine):
+    assert seen_by_an_integer_net(augment, engine=engine) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *np.float16([-129, 1, 65504]),
+        *np.float32([-1e30, -1, 2**31, 2**32, 2**63, 2**64, 1e30]),
+        *np.float64([-(2**63), 2**31 - 1, 2**63, 2**64, 1e300]),
+        *np.int8([-128, 127]),
+        *np.int64([-(2**63), 2**32, 2**63 - 1]),
+        *np.uint64([1, 2**63, 2**64 - 1]),
+        np.True_,
+    ],
+    ids=lambda value: f"{value.dtype} {value}",
+)
+def test_no_result_wraps_around(value):
+    augment = make_augmentation(lambda x: np.full(x.shape, value))
+    for dtype in ("int8", "uint8", "int32", "uint32", "int64", "uint64"):
+        changed, bounds = augment(np.zeros((1, 2), dtype), 0), np.iinfo(dtype)
+        assert changed.dtype == dtype
+        assert int(changed[0, 0]) == min(max(int(value), bounds.min), bounds.max)
+
+
+def test_nan_for_an_integer_input_is_told():
+    with pytest.raises(ValueError, match="augment returned NaN or infinity"):
+        seen_by_an_integer_net(lambda x: x * np.nan)
 
 
 def test_a_layer_is_copied_and_works_in_searches():

@@ -33,6 +33,8 @@ def make_augmentation(augment):
     -------
     augmentation : callable or None
         ``augmentation(x, seed)`` gets an array or structure of arrays, and returns a like one.
+        Where ``x`` is of integers, results are rounded and clipped to the range of their dtype, as
+        people who work with images expect: `keras.ops.image.resize` does so, and OpenCV.
 
     Examples
     --------
@@ -44,6 +46,8 @@ def make_augmentation(augment):
     array([[7., 5., 4.]], dtype=float32)
     >>> noisy(x, 0)
     array([[7., 5., 4.]], dtype=float32)
+    >>> make_augmentation(lambda x: x - 9.6)(np.array([[5, 100]], dtype="uint8"), 0)
+    array([[ 0, 90]], dtype=uint8)
     >>> make_augmentation(lambda x: x[:, :2])(x, 0)
     Traceback (most recent call last):
     ...
@@ -92,4 +96,19 @@ def _like(x, changed):
             "augment returned NaN or infinity for a batch without; expected finite numbers. Look "
             "at divisions and logarithms in it."
         )
+    if x.dtype.kind in "iu" and changed.dtype != x.dtype:
+        return _saturated(changed, x.dtype)
     return changed.astype(x.dtype, copy=False)
+
+
+def _saturated(values, dtype):
+    """Cast to integers; round, and clip what doesn't fit."""
+    if values.dtype.kind not in "iu":
+        values = np.rint(values.astype("float64"))  # float16 holds no large bounds
+    with np.errstate(invalid="ignore"):  # what doesn't fit is replaced
+        integers = values.astype(dtype)
+    bounds = np.iinfo(dtype)
+    # Also where it is equal, since as a float the largest int64 is too large by one.
+    integers[values <= bounds.min] = bounds.min
+    integers[values >= bounds.max] = bounds.max
+    return integers
