@@ -1,5 +1,7 @@
 """augment changes what a net is trained on, and nothing else."""
 
+import functools
+
 import joblib
 import keras
 import numpy as np
@@ -129,6 +131,79 @@ def test_several_inputs_are_changed_together():
 
     X = {"a": np.ones((8, 2)), "b": np.zeros((8, 2))}
     assert KerasRegressor(build, augment=swap, epochs=1).fit(X, np.zeros(8)).n_iter_ == 1
+
+
+class Noise:
+    """Two ways to draw, as a callable object and as a method."""
+
+    def __call__(self, x, rng):
+        return x + rng.random()
+
+    def scaled(self, x, scale=1, *, generator=None):
+        return x + scale * generator.random()
+
+    def mirrored(self, x, mirror=False):
+        return -x if mirror else x
+
+
+def scaled(x, scale, rng):
+    return x + scale * rng.random()
+
+
+def own(x, rng=None):
+    return x + rng.random()
+
+
+def is_drawn(augment):
+    """Tell whether an augmentation has random numbers, by the seed alone."""
+    x = np.ones((1, 2))
+    one, again, other = (make_augmentation(augment)(x, seed) for seed in (0, 0, 1))
+    assert np.array_equal(one, again)
+    assert np.array_equal(one, x) or not np.array_equal(one, other)
+    return not np.array_equal(one, x)
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [
+        lambda x, rng: x + rng.random(),
+        lambda x, numbers: x + numbers.random(),
+        lambda x, random_state=None: x + random_state.random(),
+        lambda x, generator=None, /: x + generator.random(),
+        lambda x, scale=1, rng=None: x + scale * rng.random(),
+        lambda x, *, rng: x + rng.random(),
+        lambda x, *others: x + others[0].random(),
+        lambda *both: both[0] + both[1].random(),
+        Noise(),
+        Noise().scaled,
+        functools.partial(scaled, scale=2),
+        functools.partial(lambda scale, x, rng: x + scale * rng.random(), 2),
+    ],
+)
+def test_a_function_that_asks_for_the_generator_gets_it(augment):
+    assert is_drawn(augment)
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [
+        lambda x: x,
+        lambda x, flip=False: -x if flip else x,
+        lambda x, *, flip=False, **rest: -x if flip or rest else x,
+        lambda rng: rng,
+        Noise().mirrored,
+        functools.partial(lambda x, flip: -x if flip else x, flip=False),
+        np.positive,
+    ],
+)
+def test_a_parameter_with_a_default_keeps_it(augment):
+    assert not is_drawn(augment)
+
+
+def test_a_generator_that_is_bound_is_the_one_that_is_used():
+    drawn = make_augmentation(functools.partial(own, rng=np.random.default_rng(5)))
+    expected = np.random.default_rng(5).random(2)
+    assert [float(drawn(np.zeros(1), 0)[0]) for _ in range(2)] == expected.tolist()
 
 
 def seen_by_an_integer_net(augment, dtype="uint8", X=200, **parameters):

@@ -1,6 +1,7 @@
 """Augmentation: inputs that are changed at random for every step of training."""
 
 import copy
+import functools
 import inspect
 import reprlib
 
@@ -8,6 +9,15 @@ import numpy as np
 
 from skkeras.engine.copying import pack
 from skkeras.engine.rows import map_leaves
+
+# A parameter of such a name gets the generator, wherever it is and whatever its default.
+_GENERATOR_NAMES = ("rng", "generator", "random_state")
+_BY_POSITION = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.VAR_POSITIONAL,
+)
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def check_augment(augment):
@@ -27,7 +37,9 @@ def make_augmentation(augment):
     ----------
     augment : callable, keras.Layer or None
         ``augment(x, rng)`` or ``augment(x)``; or a layer, of which this makes a copy, so that
-        fits in other threads don't disturb its random numbers.
+        fits in other threads don't disturb its random numbers. The generator goes to the parameter
+        called ``rng``, ``generator`` or ``random_state``, or else to the second one, unless that
+        has a default.
 
     Returns
     -------
@@ -62,12 +74,19 @@ def make_augmentation(augment):
 
 def _of_function(function):
     try:
-        inspect.signature(function).bind(None, None)
-    except TypeError:
-        return lambda x, rng: function(x)
+        parameters = list(inspect.signature(function).parameters.values())
     except ValueError:  # it has no signature, as some functions written in C
-        pass
-    return function
+        return function
+    if parameters and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
+        del parameters[0]  # the batch
+    bound = function.keywords if isinstance(function, functools.partial) else {}
+    second = next((one for one in parameters if one.kind in _BY_POSITION), None)
+    named = next((one for one in parameters if one.name in _GENERATOR_NAMES), None)
+    if named is not None and named.kind in _BY_NAME and named.name not in bound:
+        return lambda x, rng: function(x, **{named.name: rng})
+    if second is not None and (second.default is second.empty or second is named):
+        return function
+    return lambda x, rng: function(x)
 
 
 def _of_layer(layer):
