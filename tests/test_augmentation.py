@@ -121,16 +121,41 @@ def test_further_epochs_are_augmented_anew():
     assert len(set(seen)) == 5
 
 
-def test_several_inputs_are_changed_together():
+def named_net(augment, **parameters):
     def build(meta):
         inputs = {name: keras.Input((2,), name=name) for name in "ab"}
-        return keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Add()(list(inputs.values()))))
+        return keras.Model(
+            inputs, keras.layers.Dense(1)(keras.layers.Concatenate()([*inputs.values()]))
+        )
 
+    return KerasRegressor(build, augment=augment, epochs=1, random_state=0, **parameters)
+
+
+NAMED = {"a": np.ones((8, 2)), "b": np.zeros((8, 2))}
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize("wrap", [np.asarray, lazy], ids=["in memory", "lazy"])
+def test_several_inputs_are_changed_together(engine, wrap):
     def swap(x):
         return {"a": x["b"], "b": x["a"]}
 
-    X = {"a": np.ones((8, 2)), "b": np.zeros((8, 2))}
-    assert KerasRegressor(build, augment=swap, epochs=1).fit(X, np.zeros(8)).n_iter_ == 1
+    X = {name: wrap(values) for name, values in NAMED.items()}
+    seen = named_net(swap, engine=engine).fit(X, np.ones(8))
+    expected = named_net(None, engine=engine).fit(swap(NAMED), np.ones(8))
+    np.testing.assert_array_equal(weights(seen), weights(expected))
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_a_function_may_put_new_arrays_into_the_dict_that_it_gets(engine):
+    def double(x):
+        x["a"] = x["a"] * 2
+        return x
+
+    changed = named_net(double, engine=engine).fit(NAMED, np.ones(8))
+    expected = named_net(None, engine=engine).fit({**NAMED, "a": NAMED["a"] * 2}, np.ones(8))
+    np.testing.assert_array_equal(weights(changed), weights(expected))
+    np.testing.assert_array_equal(NAMED["a"], np.ones((8, 2)))
 
 
 class Noise:

@@ -69,7 +69,13 @@ def make_augmentation(augment):
     if augment is None:
         return None
     draw = _of_layer(augment) if hasattr(augment, "stateless_call") else _of_function(augment)
-    return lambda x, seed: map_leaves(_like, x, draw(x, np.random.default_rng(seed)))
+
+    def augmentation(x, seed):
+        # Several inputs as copies, since the function may put others into the dict, or swap them.
+        given = map_leaves(np.copy, x) if isinstance(x, dict | list | tuple) else x
+        return map_leaves(_like, x, draw(given, np.random.default_rng(seed)))
+
+    return augmentation
 
 
 def _of_function(function):
