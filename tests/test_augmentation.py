@@ -158,6 +158,70 @@ def test_a_function_may_put_new_arrays_into_the_dict_that_it_gets(engine):
     np.testing.assert_array_equal(NAMED["a"], np.ones((8, 2)))
 
 
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize(
+    "augment, message",
+    [
+        (lambda x: {"a": x["a"]}, "a dict with 'a' for a dict with 'a', 'b'; .* same names"),
+        (lambda x: {**x, "c": x["a"]}, "a dict with 'a', 'b', 'c' for a dict with 'a', 'b'"),
+        (lambda x: x["a"], r"shape \(8, 2\) for a dict with 'a', 'b'; expected a dict"),
+        (lambda x: [x["a"], x["b"]], "a list of 2 for a dict with 'a', 'b'"),
+        (lambda x: None, "None for a dict with 'a', 'b'; .* return it"),
+        (lambda x: {**x, "a": x["b"][:, 0]}, r"shape \(8,\) for 'a' of shape \(8, 2\)"),
+        (lambda x: {**x, "a": None}, r"None for 'a' of shape \(8, 2\)"),
+        (lambda x: {**x, "a": x["b"] * np.nan}, "NaN or infinity for 'a'"),
+    ],
+    ids=["lacks", "adds", "array", "list", "None", "shape", "None in it", "NaN"],
+)
+def test_what_does_not_fit_named_inputs_is_an_error(augment, message, engine):
+    with pytest.raises(ValueError, match=f"augment returned {message}"):
+        named_net(augment, engine=engine).fit(NAMED, np.zeros(8))
+
+
+@pytest.mark.parametrize(
+    "augment, message",
+    [
+        (lambda x: [x[0]], "a list of 1 for a list of 2; expected a list of as many"),
+        (lambda x: x[0], r"shape \(8, 2\) for a list of 2"),
+        (lambda x: {"a": x[0], "b": x[1]}, "a dict with 'a', 'b' for a list of 2"),
+        (lambda x: [x[0], x[1].T], r"shape \(2, 8\) for the input at 1 of shape \(8, 2\)"),
+    ],
+)
+def test_what_does_not_fit_a_list_of_inputs_is_an_error(augment, message):
+    with pytest.raises(ValueError, match=f"augment returned {message}"):
+        make_augmentation(augment)(list(NAMED.values()), 0)
+
+
+@pytest.mark.parametrize("returned", [None, {"a": 1}, 3.0])
+def test_what_is_no_array_is_called_what_it_is(returned):
+    name = {dict: "a dict with 'a'", float: "a float"}.get(type(returned), "None")
+    with pytest.raises(ValueError, match=f"augment returned {name} for a batch of shape"):
+        net(lambda x: returned).fit(IMAGES, LABELS)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize("layer", [keras.layers.GaussianNoise(0.1), flips()], ids=["one", "some"])
+def test_a_layer_that_takes_no_dict_is_an_error_before_anything_is_trained(layer, engine):
+    X = {name: np.ones((8, 2)) for name in "ab"}
+    message = r"augment=.* raised .*Error for a dict with 'a', 'b'; expected a layer that takes"
+    fitted = named_net(layer, engine=engine)
+    with pytest.raises(TypeError, match=message):
+        fitted.fit(X, np.zeros(8))
+    assert not hasattr(fitted, "n_iter_")
+
+
+def test_a_layer_for_one_of_several_inputs_is_made_as_the_error_says():
+    inputs = {name: keras.Input((2,), name=name) for name in "ab"}
+    augment = keras.Model(inputs, {**inputs, "a": keras.layers.GaussianNoise(0.5)(inputs["a"])})
+    one, again = (named_net(augment).fit(NAMED, np.ones(8)) for _ in range(2))
+    np.testing.assert_array_equal(weights(one), weights(again))
+    changed = make_augmentation(augment)(
+        {name: values.astype("float32") for name, values in NAMED.items()}, 0
+    )
+    assert not np.array_equal(changed["a"], NAMED["a"])
+    np.testing.assert_array_equal(changed["b"], NAMED["b"])
+
+
 class Noise:
     """Two ways to draw, as a callable object and as a method."""
 

@@ -4,6 +4,7 @@ import copy
 import functools
 import inspect
 import reprlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -44,7 +45,8 @@ def make_augmentation(augment):
     Returns
     -------
     augmentation : callable or None
-        ``augmentation(x, seed)`` gets an array or structure of arrays, and returns a like one.
+        ``augmentation(x, seed)`` gets an array or structure of arrays, and returns a like one,
+        or raises ValueError if what the function returned has other names or shapes.
         Where ``x`` is of integers, results are rounded and clipped to the range of their dtype, as
         people who work with images expect: `keras.ops.image.resize` does so, and OpenCV.
 
@@ -73,7 +75,7 @@ def make_augmentation(augment):
     def augmentation(x, seed):
         # Several inputs as copies, since the function may put others into the dict, or swap them.
         given = map_leaves(np.copy, x) if isinstance(x, dict | list | tuple) else x
-        return map_leaves(_like, x, draw(given, np.random.default_rng(seed)))
+        return _like(x, draw(given, np.random.default_rng(seed)))
 
     return augmentation
 
@@ -99,6 +101,19 @@ def _of_layer(layer):
     layer = copy.deepcopy(pack(layer))
 
     def draw(x, rng):
+        try:
+            return changed(x, rng)
+        except Exception as error:
+            if not isinstance(x, dict | list | tuple):
+                raise
+            raise TypeError(
+                f"augment={layer!r} raised {type(error).__name__} for {_described(x)}; expected "
+                "a layer that takes and returns such. Most take one array; "
+                "keras.Model(inputs, {**inputs, 'a': layer(inputs['a'])}), where inputs is a dict "
+                "of keras.Input, makes one that changes the input 'a'."
+            ) from error
+
+    def changed(x, rng):
         if not layer.built:
             layer(x)
         for variable in layer.variables:
@@ -109,16 +124,46 @@ def _of_layer(layer):
     return draw
 
 
-def _like(x, changed):
-    changed = np.asarray(changed)
+def _like(x, changed, name="a batch"):
+    """Check what an augmentation returned, and cast it to the dtypes of what it got."""
+    if isinstance(x, dict):
+        if not isinstance(changed, Mapping) or set(changed) != set(x):
+            raise ValueError(
+                f"augment returned {_described(changed)} for {_described(x)}; expected a dict with "
+                "the same names. Change arrays in the dict, and return it whole."
+            )
+        return {key: _like(part, changed[key], repr(key)) for key, part in x.items()}
+    if isinstance(x, list | tuple):
+        if not isinstance(changed, list | tuple) or len(changed) != len(x):
+            raise ValueError(
+                f"augment returned {_described(changed)} for {_described(x)}; expected a list of "
+                "as many, in the same order."
+            )
+        parts = zip(x, changed, strict=True)
+        return type(x)(_like(*both, f"the input at {i}") for i, both in enumerate(parts))
+    return _like_array(x, changed, name)
+
+
+def _described(structure):
+    if isinstance(structure, Mapping):
+        return f"a dict with {', '.join(map(repr, structure))}"
+    if isinstance(structure, list | tuple):
+        return f"a {type(structure).__name__} of {len(structure)}"
+    if shape := np.shape(structure):
+        return f"shape {shape}"
+    return "None" if structure is None else f"a {type(structure).__name__}"
+
+
+def _like_array(x, changed, name):
+    changed, returned = np.asarray(changed), changed
     if changed.shape != x.shape:
         raise ValueError(
-            f"augment returned shape {changed.shape} for a batch of shape {x.shape}; expected the "
+            f"augment returned {_described(returned)} for {name} of shape {x.shape}; expected the "
             "same shape. It changes rows, and leaves their number and shape."
         )
     if changed.dtype.kind == "f" and not np.isfinite(changed).all() and np.isfinite(x).all():
         raise ValueError(
-            "augment returned NaN or infinity for a batch without; expected finite numbers. Look "
+            f"augment returned NaN or infinity for {name} without; expected finite numbers. Look "
             "at divisions and logarithms in it."
         )
     if x.dtype.kind in "iu" and changed.dtype != x.dtype:
