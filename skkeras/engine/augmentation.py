@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from skkeras.data.named import NamedArrays
 from skkeras.engine.copying import pack
 from skkeras.engine.rows import map_leaves
 
@@ -127,6 +128,7 @@ def _of_layer(layer):
 def _like(x, changed, name="a batch"):
     """Check what an augmentation returned, and cast it to the dtypes of what it got."""
     if isinstance(x, dict):
+        changed = dict(changed.items()) if isinstance(changed, NamedArrays) else changed
         if not isinstance(changed, Mapping) or set(changed) != set(x):
             raise ValueError(
                 f"augment returned {_described(changed)} for {_described(x)}; expected a dict with "
