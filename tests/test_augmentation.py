@@ -146,6 +146,12 @@ def test_several_inputs_are_changed_together(engine, wrap):
     np.testing.assert_array_equal(weights(seen), weights(expected))
 
 
+def test_a_function_may_return_named_arrays():
+    changed = make_augmentation(data.NamedArrays)(NAMED, 0)
+    assert isinstance(changed, dict)
+    np.testing.assert_equal(changed, NAMED)
+
+
 @pytest.mark.parametrize("engine", ["compiled", "keras"])
 def test_a_function_may_put_new_arrays_into_the_dict_that_it_gets(engine):
     def double(x):
@@ -386,6 +392,18 @@ def test_an_error_in_a_function_ends_the_fit():
     for engine in ("compiled", "keras"):
         with pytest.raises(RuntimeError, match="no such rotation"):
             net(fail, engine=engine).fit(IMAGES, LABELS)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize("wrap", [np.asarray, lazy], ids=["in memory", "lazy"])
+def test_an_iterator_that_ends_in_a_function_is_told(engine, wrap):
+    angles = iter([1, 2])
+
+    def turn(x):
+        return np.rot90(x, next(angles), axes=(1, 2))
+
+    with pytest.raises(RuntimeError, match="augment raised StopIteration.*itertools.cycle"):
+        net(turn, engine=engine).fit(wrap(IMAGES), LABELS)
 
 
 def test_an_augmentation_that_makes_nan_is_told():

@@ -76,7 +76,14 @@ def make_augmentation(augment):
     def augmentation(x, seed):
         # Several inputs as copies, since the function may put others into the dict, or swap them.
         given = map_leaves(np.copy, x) if isinstance(x, dict | list | tuple) else x
-        return _like(x, draw(given, np.random.default_rng(seed)))
+        try:
+            changed = draw(given, np.random.default_rng(seed))
+        except StopIteration as error:  # further out it would end a generator, as if all were done
+            raise RuntimeError(
+                "augment raised StopIteration; expected a changed batch. Look at next() in it: "
+                "itertools.cycle makes an iterator that doesn't end."
+            ) from error
+        return _like(x, changed)
 
     return augmentation
 
