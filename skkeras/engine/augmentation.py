@@ -182,12 +182,11 @@ def _like_array(x, changed, name):
 
 def _saturated(values, dtype):
     """Cast to integers; round, and clip what doesn't fit."""
-    if values.dtype.kind not in "iu":
-        values = np.rint(values.astype("float64"))  # float16 holds no large bounds
-    with np.errstate(invalid="ignore"):  # what doesn't fit is replaced
-        integers = values.astype(dtype)
-    bounds = np.iinfo(dtype)
-    # Also where it is equal, since as a float the largest int64 is too large by one.
-    integers[values <= bounds.min] = bounds.min
-    integers[values >= bounds.max] = bounds.max
-    return integers
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    if values.dtype.kind in "iu":
+        low, high = max(low, np.iinfo(values.dtype).min), min(high, np.iinfo(values.dtype).max)
+    else:  # in a dtype that holds the bounds; of 64 bits none does, and clips a little earlier
+        with np.errstate(over="ignore"):  # infinity is clipped, too
+            values = np.rint(values.astype("float32" if dtype.itemsize <= 2 else "float64"))
+        high = high if dtype.itemsize < 8 else np.nextafter(float(high), 0)
+    return np.clip(values, low, high).astype(dtype)
