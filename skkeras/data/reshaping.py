@@ -9,6 +9,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skkeras.data.arrays import LazyArray
+from skkeras.data.output import LazyOutputMixin
 from skkeras.data.ranks import check_rank, check_rows
 
 
@@ -83,7 +84,7 @@ def _makes_table(self):
     return not hasattr(self, "shape_out_") or len(self.shape_out_) == 1
 
 
-class ArrayReshaper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class ArrayReshaper(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Turn rows of one shape into rows of another: images into vectors, and back.
 
     Parameters
@@ -152,8 +153,9 @@ class ArrayReshaper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        X_new : ndarray or LazyArray of shape (n_samples, *shape_out_)
-            A view of X where that is possible; dtypes stay.
+        X_new : ndarray, DataFrame or LazyArray of shape (n_samples, *shape_out_)
+            A view of X where that is possible; dtypes stay. Vectors are what `set_output` asks
+            for, but a lazy X stays lazy whatever it says.
         """
         check_is_fitted(self)
         X = check_rows(self, X, reset=False, **_ACCEPTED)
@@ -170,7 +172,7 @@ class ArrayReshaper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         X_old : ndarray or LazyArray of shape (n_samples, *shape_in_)
-            A view of X where that is possible.
+            A view of X where that is possible; lazy if X is.
         """
         check_is_fitted(self)
         return _reshaped(check_rank(X, **_ACCEPTED), self.shape_out_, self.shape_in_)

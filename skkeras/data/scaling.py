@@ -10,6 +10,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skkeras.data.arrays import LazyArray
+from skkeras.data.output import LazyOutputMixin
 from skkeras.data.ranks import check_rank, check_rows
 
 
@@ -120,10 +121,10 @@ def _scaler_has(name):
 
 
 def _is_table(self):
-    return getattr(self, "_n_dims", 2) == 2 and not getattr(self, "_is_lazy", False)
+    return getattr(self, "_n_dims", 2) == 2
 
 
-class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class ArrayScaler(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Scale arrays of any rank by any of scikit-learn's scalers.
 
     Parameters
@@ -157,7 +158,7 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     -----
     Rows may have other lengths than in `fit` along axes that aren't in ``axis``, such as longer
     series. ``float32`` stays ``float32``, if the scaler keeps it; scikit-learn's do. `set_output`
-    works for tables; arrays of higher rank remain arrays.
+    works for tables; arrays of higher rank remain arrays, and a `LazyArray` stays one.
 
     Examples
     --------
@@ -253,8 +254,9 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        X_scaled : ndarray or LazyArray of the same shape
-            A new array; a lazy one is scaled when it is read.
+        X_scaled : ndarray, DataFrame or LazyArray of the same shape
+            A new array, or what `set_output` asks for. A `LazyArray` for a lazy X, whatever
+            `set_output` says; it is scaled when it is read.
         """
         check_is_fitted(self)
         return self._applied("transform", self._check(X, reset=False))
@@ -271,7 +273,7 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         X_original : ndarray or LazyArray of the same shape
-            A new array, in the units of `fit`.
+            A new array, in the units of `fit`; lazy if X is.
         """
         check_is_fitted(self)
         return self._applied("inverse_transform", self._check_rank(X))
@@ -280,7 +282,7 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features=None):
         """Return the names of the columns, which are those of X.
 
-        There are none for higher ranks and lazy arrays, which `set_output` leaves as they are.
+        There are none for higher ranks, which `set_output` leaves as they are.
 
         Parameters
         ----------
@@ -332,7 +334,6 @@ class ArrayScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X = check_rows(self, X, reset=reset, **self._accepted(X))
         axes = feature_axes(self.axis, X.ndim)
         if reset:
-            self._is_lazy = isinstance(X, LazyArray)
             self._features = tuple(X.shape[axis] for axis in axes)
         return X
 

@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -82,3 +83,21 @@ def test_lazy_images_become_lazy_vectors_and_back():
     assert np.array_equal(np.asarray(loaded), images[:3].reshape(3, 784))
     with pytest.raises(ValueError, match="at least 2 axes"):
         ArrayReshaper().fit(data.lazy(np.zeros(3)))
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+@pytest.mark.parametrize("by_config", [False, True], ids=["set_output", "config"])
+def test_set_output_leaves_lazy_arrays_lazy(container, by_config):
+    images = np.arange(24.0).reshape(6, 2, 2)
+    lazy = data.lazy(images)
+    with config_context(transform_output=container if by_config else "default"):
+        reshaper = ArrayReshaper()
+        if not by_config:
+            reshaper.set_output(transform=container)
+        vectors = reshaper.fit_transform(lazy)
+        assert isinstance(vectors, data.LazyArray)
+        assert isinstance(reshaper.fit(images).transform(lazy), data.LazyArray)
+        assert isinstance(reshaper.inverse_transform(vectors), data.LazyArray)
+        frame = reshaper.transform(images)
+        assert type(frame).__module__.startswith(container)
+        assert list(frame.columns) == ["x0", "x1", "x2", "x3"]

@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -18,7 +19,7 @@ from sklearn.preprocessing import (
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skkeras import KerasClassifier, data
-from skkeras.data import ArrayScaler
+from skkeras.data import ArrayReshaper, ArrayScaler
 
 SCALERS = [
     StandardScaler(),
@@ -308,7 +309,58 @@ def test_infinity_in_a_file_is_told_with_file_and_row(tmp_path):
         ArrayScaler(StandardScaler()).fit(lazy)
 
 
-def test_set_output_leaves_lazy_arrays_lazy(tmp_path):
-    lazy = files(tmp_path, np.random.default_rng(0).normal(size=(20, 3)))
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+@pytest.mark.parametrize("by_config", [False, True], ids=["set_output", "config"])
+def test_set_output_leaves_lazy_arrays_lazy(container, by_config):
+    X = table()
+    rows = data.lazy(X)
+    of_memory, of_rows = (ArrayScaler(StandardScaler()).fit(fitted) for fitted in (X, rows))
+    expected = StandardScaler().fit_transform(X)
+    with config_context(transform_output=container if by_config else "default"):
+        for scaler in (of_memory, of_rows):
+            scaler = scaler if by_config else scaler.set_output(transform=container)
+            scaled = scaler.transform(rows)
+            assert isinstance(scaled, data.LazyArray)
+            assert isinstance(scaler.inverse_transform(scaled), data.LazyArray)
+            in_memory = scaler.transform(X)
+            assert type(in_memory).__module__.startswith(container)
+            np.testing.assert_allclose(in_memory.to_numpy(), expected)
+
+
+def test_fit_transform_leaves_lazy_arrays_lazy():
     scaler = ArrayScaler(StandardScaler()).set_output(transform="pandas")
-    assert isinstance(scaler.fit(lazy).transform(lazy), data.LazyArray)
+    assert isinstance(scaler.fit_transform(data.lazy(table()), y=None), data.LazyArray)
+    assert isinstance(scaler.fit_transform(table()), pd.DataFrame)
+    assert isinstance(scaler.fit_transform(data.lazy(table())), data.LazyArray)
+
+
+def test_set_output_of_a_pipeline_leaves_lazy_arrays_lazy():
+    X = series()
+    rows = data.lazy(X)
+    pipe = make_pipeline(
+        ArrayScaler(MinMaxScaler()), ArrayReshaper(), ArrayScaler(StandardScaler())
+    )
+    pipe.set_output(transform="pandas")
+    expected = clone(pipe).set_output(transform="default").fit_transform(X)
+    for scaled in (pipe.fit_transform(rows), pipe.transform(rows), pipe.fit(X).transform(rows)):
+        assert isinstance(scaled, data.LazyArray)
+        np.testing.assert_allclose(np.asarray(scaled), expected, atol=1e-12)
+    assert isinstance(pipe.inverse_transform(pipe.transform(rows)), data.LazyArray)
+    with config_context(transform_output="polars"):
+        assert isinstance(pipe.transform(rows), data.LazyArray)
+
+
+def test_a_class_of_ones_own_leaves_lazy_arrays_lazy():
+    class Halved(ArrayScaler):
+        def transform(self, X):
+            return super().transform(X[::2])
+
+    scaler = Halved(StandardScaler()).set_output(transform="pandas")
+    assert isinstance(scaler.fit_transform(data.lazy(table())), data.LazyArray)
+    assert isinstance(scaler.transform(table()), pd.DataFrame)
+
+
+def test_columns_of_lazy_tables_have_names():
+    scaler = ArrayScaler(StandardScaler()).fit(data.lazy(table()))
+    assert list(scaler.get_feature_names_out()) == ["x0", "x1", "x2", "x3"]
+    assert isinstance(scaler.set_output(transform="pandas").transform(table()), pd.DataFrame)
