@@ -53,7 +53,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
     augment : callable, keras.Layer or None, default=None
         Changes training inputs at random, batch by batch, and never those of validation or
         prediction: a function ``augment(x, rng)`` of a batch, as the net gets it, and a
-        `numpy.random.Generator`, or a Keras layer such as ``keras.layers.RandomFlip()``.
+        `numpy.random.Generator`, or a Keras layer such as ``keras.layers.RandomFlip()``. Several
+        inputs are a dict. Where the net's input is of integers, results are rounded and clipped.
     warm_start : bool, default=False
         Whether `fit` goes on from the last one.
     random_state : int, RandomState instance or None, default=None
