@@ -155,6 +155,58 @@ def test_classes_are_weighted(class_weight):
     assert_same_training(streamed, plain)
 
 
+def uneven_weights():
+    weights = np.where(Y == 0, 9.0, 1.0) * np.random.default_rng(0).uniform(0.5, 1.5, len(Y))
+    return weights / weights.mean()  # those of arrays are scaled so
+
+
+def assert_equal_weights(one, other):
+    for a, b in zip(one.model_.get_weights(), other.model_.get_weights(), strict=True):
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {"setosa": 3.0}])
+@pytest.mark.parametrize("make", KINDS)
+def test_weights_of_classes_and_rows_train_bit_for_bit_as_on_the_arrays(make, class_weight):
+    weights = uneven_weights()
+    streamed = classifier(class_weight=class_weight).fit(make(X, NAMES, weights))
+    plain = classifier(class_weight=class_weight).fit(X, NAMES, sample_weight=weights)
+    assert streamed.history_ == plain.history_
+    assert_equal_weights(streamed, plain)
+
+
+def test_classes_are_balanced_by_the_sum_of_their_weights():
+    half = np.r_[0:50, 50:75]  # 50 and 25 rows
+    counted = classifier(class_weight="balanced").fit(lambda: [(X[half], Y[half])])
+    weights = np.where(Y[half] == 0, 1.0, 2.0)  # as if there were 50 and 50
+    even = classifier(class_weight="balanced").fit(lambda: [(X[half], Y[half], weights)])
+    plain = classifier().fit(lambda: [(X[half], Y[half], weights)])
+    assert even.history_ == plain.history_ != counted.history_
+
+
+def test_a_class_without_weight_is_learnt_all_the_same():
+    weights = np.where(Y == 0, 0.0, 1.5)
+    net = classifier(class_weight="balanced").fit(function(X, Y, weights))
+    assert net.classes_.tolist() == [0, 1, 2]
+    plain = classifier(class_weight="balanced").fit(X, Y, sample_weight=weights)
+    assert net.history_ == plain.history_
+
+
+def test_balanced_classes_of_a_further_call_are_weighted_by_its_own_weights():
+    weights = uneven_weights()
+    net, plain = (classifier(class_weight="balanced") for _ in range(2))
+    for _ in range(2):
+        net.partial_fit(function(X, Y, weights), classes=[0, 1, 2])
+        plain.partial_fit(X, Y, sample_weight=weights)
+    assert net.history_ == plain.history_
+
+
+@pytest.mark.parametrize("weights", [np.ones((150, 1)), np.ones((150, 2)), np.full(150, -1.0)])
+def test_balancing_refuses_the_weights_that_training_refuses(weights):
+    with pytest.raises(ValueError, match="X yields weights of shape"):
+        classifier(class_weight="balanced").fit(function(X, NAMES, weights))
+
+
 @pytest.mark.parametrize("make", KINDS)
 def test_partial_fit_takes_one_pass(make):
     streamed = classifier().partial_fit(make(X, Y), classes=[0, 1, 2]).partial_fit(make(X, Y))
