@@ -14,7 +14,12 @@ import itertools
 import numpy as np
 from scipy.sparse import issparse
 
+from skkeras.data.stopping import check_stopped
+
 _NO_TARGETS = "X yields inputs without targets; expected batches (x, y), or y beside arrays."
+_NOT_ALIKE = (
+    "Some of X's batches have targets or weights, and others haven't; expected the same of all."
+)
 _RAGGED = (
     "X yields ragged tensors, whose rows have different lengths; expected rows of one shape. Pad "
     "them: .to_tensor() in the dataset's map."
@@ -58,7 +63,7 @@ def as_stream(X):
     if hasattr(X, "as_numpy_iterator") and hasattr(X, "element_spec"):
         if _is_ragged(X.element_spec):
             raise TypeError(_RAGGED)
-        return Stream(X, lambda: map(_without_bytes, X.as_numpy_iterator()), _size_of(X))
+        return Stream(X, X.as_numpy_iterator, _size_of(X), decodes=True)
     if hasattr(X, "max_queue_size") and hasattr(X, "__getitem__"):
         return Stream(X, lambda: _items(X), X.num_batches, X)
     if hasattr(X, "__next__"):
@@ -83,6 +88,8 @@ ADVICE = (
 class Stream:
     """Batches ``(x, y, weight)`` of NumPy arrays, from the beginning for every pass.
 
+    Those without rows are left out: as steps of training they would move weights by momentum alone.
+
     Parameters
     ----------
     source : object
@@ -90,20 +97,23 @@ class Stream:
     begin : callable
         Returns an iterator over the batches of one pass.
     n_batches : int or None
-        How many there are; None if that isn't known.
+        How many there are, perhaps with those that are left out; None if that isn't known.
     dataset : keras.utils.PyDataset or None, default=None
         It is told when an epoch begins and ends.
     once : bool, default=False
         Whether there is only one pass.
+    decodes : bool, default=False
+        Whether strings come as bytes, as TensorFlow has them.
     """
 
-    def __init__(self, source, begin, n_batches, dataset=None, *, once=False):
+    def __init__(self, source, begin, n_batches, dataset=None, *, once=False, decodes=False):
         self.source = source
         self.n_batches = n_batches
         self.once = once
         self._begin = begin
         self._dataset = dataset
-        self._begun = None
+        self._decodes = decodes
+        self._kind = self._begun = None
 
     @property
     def is_infinite(self):
@@ -123,14 +133,26 @@ class Stream:
             self._begun = itertools.chain([batch], begun)
             return batch
         raise ValueError(
-            "X has no batches; expected some. A generator is spent after one pass: give the "
-            "function that returns it, not what it returned."
+            "X has no batches, or none with rows; expected some. A generator is spent after one "
+            "pass: give the function that returns it, not what it returned."
         )
 
     def batches(self):
         """Begin a pass, or go on with the one of which `first` was taken."""
         begun, self._begun = self._begun, None
-        return begun if begun is not None else map(_batch, self._begin())
+        return begun if begun is not None else self._read(self._begin())
+
+    def _read(self, elements):
+        for element in elements:
+            batch = _batch(element, self._decodes)
+            if not any(map(len, itertools.chain(*map(_leaves, batch)))):
+                check_stopped()  # nobody else looks while there are only such
+                continue
+            kind = tuple(part is None for part in batch)
+            self._kind = self._kind or kind
+            if kind != self._kind:
+                raise ValueError(_NOT_ALIKE)
+            yield batch
 
     def epoch(self):
         """Begin a pass of training, which a PyDataset is told of."""
@@ -202,12 +224,6 @@ def joined(batches):
     """
     if len(batches) == 1:
         return batches[0]
-    kinds = {tuple(part is None for part in batch) for batch in batches}
-    if len(kinds) > 1:
-        raise ValueError(
-            "Some of X's batches have targets or weights, and others haven't; expected the same "
-            "of all."
-        )
     return tuple(_joined(parts) for parts in zip(*batches, strict=True))
 
 
@@ -292,20 +308,32 @@ def _joined(parts):
     return np.concatenate(parts)
 
 
-def _batch(element):
+def _parts(element):
     """Take an element apart as Keras does: ``x``, or a tuple ``(x,)``, ``(x, y)`` or with weights.
 
     Raises
     ------
-    ValueError, TypeError
-        If it is no batch.
+    ValueError
+        If it has another length.
     """
     parts = element if isinstance(element, tuple) and not _is_sparse(element) else (element,)
     if not 1 <= len(parts) <= 3:
         raise ValueError(
             f"X yields tuples of length {len(parts)}; expected (x, y) or (x, y, sample_weight)."
         )
-    parts = [*map(_arrays, parts)] + [None] * (3 - len(parts))
+    return parts
+
+
+def _batch(element, decodes):
+    """Turn an element into a batch of arrays.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is no batch.
+    """
+    parts = [_arrays(_decoded(part) if decodes else part) for part in _parts(element)]
+    parts += [None] * (3 - len(parts))
     lengths = {leaf.shape[:1] for part in parts for leaf in _leaves(part)}
     if () in lengths:
         raise ValueError(
@@ -367,16 +395,17 @@ def _size_of(dataset):
     return size if size >= _INFINITE else None
 
 
-def _without_bytes(element):
+def _decoded(part):
     """Turn the bytes that TensorFlow has for strings into strings."""
-    if isinstance(element, dict):
-        return {name: _without_bytes(part) for name, part in element.items()}
-    if isinstance(element, tuple) and not _is_sparse(element):
-        return tuple(map(_without_bytes, element))
-    if isinstance(element, np.ndarray) and element.dtype == object:
-        texts = [text.decode() if isinstance(text, bytes) else text for text in element.flat]
-        return np.array(texts, dtype=object).reshape(element.shape)
-    return element
+    if isinstance(part, dict):
+        return {name: _decoded(leaf) for name, leaf in part.items()}
+    if isinstance(part, np.ndarray) and part.dtype == object:
+        return np.array([*map(_text, part.flat)], dtype=object).reshape(part.shape)
+    return part
+
+
+def _text(value):
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _items(dataset):

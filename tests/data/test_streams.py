@@ -679,3 +679,137 @@ def two_outputs(input_shape):
         inputs,
         {name: keras.layers.Dense(3, activation="softmax", name=name)(inputs) for name in "ab"},
     )
+
+
+def function_with_empty(*arrays):
+    """Put batches without rows before, between and after the others."""
+
+    def batches():
+        for batch in function(*arrays)():
+            yield tuple(part[:0] for part in batch)
+            yield batch
+        yield tuple(part[:0] for part in batch)
+
+    return batches
+
+
+class WithEmpty(Batches):
+    def __len__(self):
+        return 2 * super().__len__() + 1
+
+    def __getitem__(self, index):
+        if index % 2:
+            return super().__getitem__(index // 2)
+        return tuple(array[:0] for array in self.arrays)
+
+
+def dataset_with_empty(*arrays):
+    """Make a dataset whose cardinality counts the batches without rows."""
+    batches = dataset(*arrays)
+    none = batches.take(1).map(lambda *parts: tuple(part[:0] for part in parts))
+    return none.concatenate(batches.take(2)).concatenate(none).concatenate(batches.skip(2))
+
+
+def threaded_with_empty(*arrays):
+    return WithEmpty(*arrays, workers=3, max_queue_size=2)
+
+
+WITH_EMPTY = [dataset_with_empty, function_with_empty, WithEmpty, threaded_with_empty]
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize("make", WITH_EMPTY)
+def test_batches_without_rows_are_left_out(make, engine):
+    net = classifier(engine=engine, class_weight="balanced", callbacks=Steps())
+    net.fit(make(X, NAMES), X_val=make(X, NAMES))
+    plain = classifier(engine=engine, class_weight="balanced")
+    plain.fit(function(X, NAMES), X_val=function(X, NAMES))
+    assert_equal_weights(net, plain)
+    assert net.history_ == plain.history_
+    assert net.callbacks_[0].n_batches == 3 * 5  # Keras's own loop, since it wants batches
+
+
+@pytest.mark.parametrize("make", WITH_EMPTY)
+def test_batches_without_rows_are_no_steps_of_compiled_programs(make, monkeypatch):
+    plain = regressor().fit(function(X, VALUES), X_val=function(X, VALUES))
+    for seconds in (1e-9, 10):  # one alone in a call, and all together
+        monkeypatch.setattr("skkeras.engine.training.SECONDS_PER_CALL", seconds)
+        net = regressor().fit(make(X, VALUES), X_val=make(X, VALUES))
+        assert_equal_weights(net, plain)
+        assert net.history_ == plain.history_
+        assert net.evaluate(make(X, VALUES)) == plain.evaluate(function(X, VALUES))
+
+
+@pytest.mark.parametrize("make", WITH_EMPTY)
+def test_batches_without_rows_are_not_predicted(make):
+    net = classifier().fit(X, NAMES)
+    assert np.array_equal(net.predict_proba(make(X, NAMES)), net.predict_proba(X))
+    assert net.score(make(X, NAMES)) == net.score(X, NAMES)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize("make", WITH_EMPTY)
+def test_epochs_told_in_steps_count_batches_with_rows(make, engine):
+    settings = {"epochs": 5, "fit__steps_per_epoch": 7, "engine": engine}
+    net = regressor(**settings).fit(make(X, VALUES))
+    assert_equal_weights(net, regressor(**settings).fit(function(X, VALUES)))
+
+
+@pytest.mark.parametrize("make", [dataset_with_empty, WithEmpty])
+def test_a_length_that_counts_batches_without_rows_is_an_error_in_keras_own_loop(make):
+    with pytest.raises(ValueError, match="now has 5; expected.*none without rows"):
+        regressor(engine="keras").fit(make(X, VALUES))
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_a_stream_of_batches_without_rows_is_refused(engine):
+    net = classifier().fit(X, NAMES)
+    nothing = function(X[:0], NAMES[:0])
+    for call in (
+        classifier(engine=engine, fit__steps_per_epoch=2).fit,
+        classifier(engine=engine).fit,
+        lambda given: net.fit(X, NAMES, X_val=given),
+        net.predict,
+        net.score,
+        net.evaluate,
+    ):
+        with pytest.raises(ValueError, match="X has no batches, or none with rows"):
+            call(nothing)
+
+
+def test_ctrl_c_ends_a_generator_of_nothing_but_batches_without_rows():
+    seen = []
+
+    def batches():
+        yield X[:32], VALUES[:32]
+        while True:
+            seen.append(0)
+            if len(seen) == 300:
+                _thread.interrupt_main()
+            yield X[:0], VALUES[:0]
+
+    with pytest.raises(KeyboardInterrupt):
+        regressor().fit(batches)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize("seconds", [1e-9, 10])
+def test_batches_that_are_not_alike_are_refused(engine, seconds, monkeypatch):
+    monkeypatch.setattr("skkeras.engine.training.SECONDS_PER_CALL", seconds)
+
+    def batches():
+        yield X[:30], VALUES[:30]
+        yield X[30:60], VALUES[30:60], np.ones(30)
+
+    with pytest.raises(ValueError, match="Some of X's batches have targets or weights, and others"):
+        regressor(engine=engine).fit(batches)
+
+
+def test_passes_that_are_not_alike_are_refused():
+    passes = itertools.count()
+
+    def batches():
+        yield (X, VALUES, np.ones(150)) if next(passes) else (X, VALUES)
+
+    with pytest.raises(ValueError, match="Some of X's batches have targets or weights, and others"):
+        regressor(fit__steps_per_epoch=2).fit(batches)
