@@ -154,6 +154,14 @@ class Stream:
                 raise ValueError(_NOT_ALIKE)
             yield batch
 
+    def _inputs(self):
+        """Return the stream of the inputs alone: whatever comes with them isn't looked at."""
+
+        def begin():
+            return (_parts(element)[:1] for element in self._begin())
+
+        return Stream(self.source, begin, self.n_batches, once=self.once, decodes=self._decodes)
+
     def epoch(self):
         """Begin a pass of training, which a PyDataset is told of."""
         if self._dataset is not None and hasattr(self._dataset, "on_epoch_begin"):
@@ -179,14 +187,14 @@ class Stream:
         Parameters
         ----------
         with_targets : bool, default=False
-            Whether there have to be targets.
+            Whether there have to be targets; else nothing but the inputs is looked at.
         max_rows, max_bytes : int
             About how large; a single batch may be larger.
 
         Yields
         ------
         block : tuple
-            ``(x, y, weight)``, where ``y`` and ``weight`` may be None.
+            ``(x, y, weight)``, where ``weight`` may be None; ``(x, None, None)`` without targets.
 
         Raises
         ------
@@ -198,10 +206,11 @@ class Stream:
                 "X is a dataset that repeats for ever; expected an end. Leave .repeat() out, or "
                 "say how much of it counts with .take(n)."
             )
-        if self.first()[1] is None and with_targets:
+        stream = self if with_targets else self._inputs()
+        if stream.first()[1] is None and with_targets:
             raise ValueError(_NO_TARGETS)
         gathered, rows, n_bytes = [], 0, 0
-        for batch in self.batches():
+        for batch in stream.batches():
             gathered.append(batch)
             rows += n_rows(batch)
             n_bytes += sum(leaf.nbytes for leaf in _leaves(batch[0]))

@@ -813,3 +813,23 @@ def test_passes_that_are_not_alike_are_refused():
 
     with pytest.raises(ValueError, match="Some of X's batches have targets or weights, and others"):
         regressor(fit__steps_per_epoch=2).fit(batches)
+
+
+def mostly_without_targets():
+    for start in range(0, len(X), SIZE):
+        x = X[start : start + SIZE]
+        yield (x, NAMES[start : start + SIZE]) if start == SIZE else x
+
+
+def with_useless_targets():
+    for start in range(0, len(X), SIZE):
+        yield X[start : start + SIZE], [None], NAMES[:2]
+
+
+@pytest.mark.parametrize("make", [mostly_without_targets, with_useless_targets])
+def test_what_comes_with_the_inputs_is_not_looked_at_in_prediction(make):
+    net = classifier().fit(X, NAMES)
+    assert net.predict(make).tolist() == net.predict(X).tolist()
+    assert net.predict(make()).tolist() == net.predict(X).tolist()
+    with pytest.raises((ValueError, TypeError)):
+        net.score(make)
