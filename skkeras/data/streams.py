@@ -414,7 +414,14 @@ def _decoded(part):
 
 
 def _text(value):
-    return value.decode() if isinstance(value, bytes) else value
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"X is a tf.data.Dataset that yields {value[:40]!r} as text; expected UTF-8. Convert "
+            "text in its map, by tf.strings.unicode_transcode(text, 'ISO-8859-1', 'UTF-8') if that "
+            "is what it is; and turn what is no text, such as an image, into numbers there."
+        ) from error
 
 
 def _items(dataset):

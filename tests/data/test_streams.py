@@ -833,3 +833,22 @@ def test_what_comes_with_the_inputs_is_not_looked_at_in_prediction(make):
     assert net.predict(make()).tolist() == net.predict(X).tolist()
     with pytest.raises((ValueError, TypeError)):
         net.score(make)
+
+
+def test_text_in_another_encoding_is_refused():
+    words = np.array(["café".encode("latin-1"), b"tea"] * 30, dtype=object)
+    kinds = np.array(["x", "y"] * 30)
+    slices = tf.data.Dataset.from_tensor_slices
+    message = r"yields b'caf\\xe9' as text; expected UTF-8.*unicode_transcode"
+    for given in (slices((words, kinds)), slices((X[:60], words))):
+        with pytest.raises(ValueError, match=message):
+            classifier().fit(given.batch(8))
+    net = classifier().fit(X, Y)
+    assert len(net.predict(slices((X[:60], words)).batch(8))) == 60
+
+
+def test_text_may_be_converted_as_the_error_says():
+    words = tf.data.Dataset.from_tensor_slices(["café".encode("latin-1"), b"tea"] * 30)
+    labels = words.map(lambda text: tf.strings.unicode_transcode(text, "ISO-8859-1", "UTF-8"))
+    batches = tf.data.Dataset.zip((tf.data.Dataset.from_tensor_slices(X[:60]), labels)).batch(8)
+    assert classifier().fit(batches).classes_.tolist() == ["café", "tea"]
