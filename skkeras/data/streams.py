@@ -20,6 +20,10 @@ _NO_TARGETS = "X yields inputs without targets; expected batches (x, y), or y be
 _NOT_ALIKE = (
     "Some of X's batches have targets or weights, and others haven't; expected the same of all."
 )
+_STOPPED = (
+    "X raised StopIteration within a batch; expected batches, and a plain return after the last. "
+    "Look in its own code for a next() of something that has come to an end."
+)
 _RAGGED = (
     "X yields ragged tensors, whose rows have different lengths; expected rows of one shape. Pad "
     "them: .to_tensor() in the dataset's map."
@@ -143,16 +147,21 @@ class Stream:
         return begun if begun is not None else self._read(self._begin())
 
     def _read(self, elements):
-        for element in elements:
-            batch = _batch(element, self._decodes)
-            if not any(map(len, itertools.chain(*map(_leaves, batch)))):
-                check_stopped()  # nobody else looks while there are only such
-                continue
-            kind = tuple(part is None for part in batch)
-            self._kind = self._kind or kind
-            if kind != self._kind:
-                raise ValueError(_NOT_ALIKE)
-            yield batch
+        try:
+            for element in elements:
+                batch = _batch(element, self._decodes)
+                if not any(map(len, itertools.chain(*map(_leaves, batch)))):
+                    check_stopped()  # nobody else looks while there are only such
+                    continue
+                kind = tuple(part is None for part in batch)
+                self._kind = self._kind or kind
+                if kind != self._kind:
+                    raise ValueError(_NOT_ALIKE)
+                yield batch
+        except RuntimeError as error:
+            if isinstance(error.__cause__, StopIteration):
+                raise RuntimeError(_STOPPED) from error
+            raise
 
     def _inputs(self):
         """Return the stream of the inputs alone: whatever comes with them isn't looked at."""

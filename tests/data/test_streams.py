@@ -852,3 +852,27 @@ def test_text_may_be_converted_as_the_error_says():
     labels = words.map(lambda text: tf.strings.unicode_transcode(text, "ISO-8859-1", "UTF-8"))
     batches = tf.data.Dataset.zip((tf.data.Dataset.from_tensor_slices(X[:60]), labels)).batch(8)
     assert classifier().fit(batches).classes_.tolist() == ["café", "tea"]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_whose_stop_iteration_it_is_is_told(workers):
+    class Stops(Batches):
+        def __getitem__(self, index):
+            return next(iter([])) if index == 2 else super().__getitem__(index)
+
+    def stops():
+        yield X[:30], VALUES[:30]
+        yield next(iter([]))
+
+    for given in (Stops(X, VALUES, workers=workers), stops):
+        with pytest.raises(RuntimeError, match="X raised StopIteration within a batch"):
+            KerasRegressor("linear", epochs=1).fit(given)
+
+
+def test_another_error_of_the_kind_stays_as_it_is():
+    def fails():
+        yield X[:30], VALUES[:30]
+        raise RuntimeError("out of tea")
+
+    with pytest.raises(RuntimeError, match="^out of tea$"):
+        KerasRegressor("linear", epochs=1).fit(fails)
