@@ -7,10 +7,10 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import column_or_1d
 
 from skkeras.base import BaseKerasEstimator
-from skkeras.data.streams import count_labels
 from skkeras.encoding import blocks, encoded, in_memory, label_counts, spans
 from skkeras.inputs import check_targets
 from skkeras.params import split_routed
+from skkeras.streaming import count_labels
 from skkeras.targets import Several, classification_target
 
 

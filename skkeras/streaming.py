@@ -1,10 +1,85 @@
 """Streams in estimators: how they learn from batches that come in an order of their own."""
 
-from skkeras.data.streams import as_stream, check_inside, check_stream, joined, one_of_each
+import collections
+import itertools
+
+import numpy as np
+
+from skkeras.data.streams import as_stream, check_inside, check_stream, joined
+from skkeras.encoding import label_counts
 from skkeras.engine.streaming import StreamedRows
 from skkeras.inputs import batch_weights
 from skkeras.params import split_routed
 from skkeras.recipe import check_asks_for_no_data
+
+
+def count_labels(stream, steps=None):
+    """Count the labels of a stream in one pass, of which nothing else is kept.
+
+    Parameters
+    ----------
+    stream : Stream
+        With targets.
+    steps : int or None, default=None
+        Batches to read; None for all.
+
+    Returns
+    -------
+    counts : dict, dict of dict or None
+        How often each label comes, in their order, or the sum of its weights if there are any; by
+        output if there are several. None for rows of numbers, such as one-hot labels, of which
+        any batch shows the classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.data.streams import as_stream
+    >>> from skkeras.streaming import count_labels
+    >>> batches = [(np.zeros((2, 1)), np.array(["b", "a"])), (np.zeros((1, 1)), np.array(["b"]))]
+    >>> count_labels(as_stream(lambda: batches))
+    {'a': 1, 'b': 2}
+    """
+    _, y, _ = stream.first()
+    counters = {name: collections.Counter() for name, part in _by_name(y) if _is_column(part)}
+    if not counters:
+        return None
+    n_batches = 0
+    for x, targets, weight in itertools.islice(stream.batches(), steps):
+        n_batches += 1
+        weight = batch_weights(weight, x)
+        for name, part in _by_name(targets):
+            if name in counters:
+                counters[name].update(label_counts([part], weight if weight is None else [weight]))
+    if steps is None:
+        stream.n_batches = n_batches
+    counts = {name: {k: counter[k] for k in sorted(counter)} for name, counter in counters.items()}
+    return counts if isinstance(y, dict) else counts[None]
+
+
+def one_of_each(counts, y):
+    """Return targets to learn the classes of: what was counted, or else a batch's own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.streaming import one_of_each
+    >>> np.unique(one_of_each({0: 7, 1: 2}, np.array([1, 1], "uint8")))
+    array([0, 1], dtype=uint8)
+    """
+    if counts is None:
+        return y
+    if isinstance(y, dict):
+        return {name: one_of_each(counts.get(name), part) for name, part in y.items()}
+    # Many labels that come once each would look like numbers to scikit-learn.
+    return np.repeat(np.array([*counts], y.dtype if y.dtype.kind in "biuf" else None), 5)
+
+
+def _by_name(y):
+    return y.items() if isinstance(y, dict) else [(None, y)]
+
+
+def _is_column(y):
+    return y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1)
 
 
 class StreamsMixin:

@@ -14,7 +14,16 @@ import itertools
 import numpy as np
 from scipy.sparse import issparse
 
+from skkeras.data.stopping import check_stopped
+
 _NO_TARGETS = "X yields inputs without targets; expected batches (x, y), or y beside arrays."
+_NOT_ALIKE = (
+    "Some of X's batches have targets or weights, and others haven't; expected the same of all."
+)
+_STOPPED = (
+    "X raised StopIteration within a batch; expected batches, and a plain return after the last. "
+    "Look in its own code for a next() of something that has come to an end."
+)
 _RAGGED = (
     "X yields ragged tensors, whose rows have different lengths; expected rows of one shape. Pad "
     "them: .to_tensor() in the dataset's map."
@@ -58,7 +67,7 @@ def as_stream(X):
     if hasattr(X, "as_numpy_iterator") and hasattr(X, "element_spec"):
         if _is_ragged(X.element_spec):
             raise TypeError(_RAGGED)
-        return Stream(X, lambda: map(_without_bytes, X.as_numpy_iterator()), _size_of(X))
+        return Stream(X, X.as_numpy_iterator, _size_of(X), decodes=True)
     if hasattr(X, "max_queue_size") and hasattr(X, "__getitem__"):
         return Stream(X, lambda: _items(X), X.num_batches, X)
     if hasattr(X, "__next__"):
@@ -83,6 +92,8 @@ ADVICE = (
 class Stream:
     """Batches ``(x, y, weight)`` of NumPy arrays, from the beginning for every pass.
 
+    Those without rows are left out: as steps of training they would move weights by momentum alone.
+
     Parameters
     ----------
     source : object
@@ -90,20 +101,23 @@ class Stream:
     begin : callable
         Returns an iterator over the batches of one pass.
     n_batches : int or None
-        How many there are; None if that isn't known.
+        How many there are, perhaps with those that are left out; None if that isn't known.
     dataset : keras.utils.PyDataset or None, default=None
         It is told when an epoch begins and ends.
     once : bool, default=False
         Whether there is only one pass.
+    decodes : bool, default=False
+        Whether strings come as bytes, as TensorFlow has them.
     """
 
-    def __init__(self, source, begin, n_batches, dataset=None, *, once=False):
+    def __init__(self, source, begin, n_batches, dataset=None, *, once=False, decodes=False):
         self.source = source
         self.n_batches = n_batches
         self.once = once
         self._begin = begin
         self._dataset = dataset
-        self._begun = None
+        self._decodes = decodes
+        self._kind = self._begun = None
 
     @property
     def is_infinite(self):
@@ -123,14 +137,39 @@ class Stream:
             self._begun = itertools.chain([batch], begun)
             return batch
         raise ValueError(
-            "X has no batches; expected some. A generator is spent after one pass: give the "
-            "function that returns it, not what it returned."
+            "X has no batches, or none with rows; expected some. A generator is spent after one "
+            "pass: give the function that returns it, not what it returned."
         )
 
     def batches(self):
         """Begin a pass, or go on with the one of which `first` was taken."""
         begun, self._begun = self._begun, None
-        return begun if begun is not None else map(_batch, self._begin())
+        return begun if begun is not None else self._read(self._begin())
+
+    def _read(self, elements):
+        try:
+            for element in elements:
+                batch = _batch(element, self._decodes)
+                if not any(map(len, itertools.chain(*map(_leaves, batch)))):
+                    check_stopped()  # nobody else looks while there are only such
+                    continue
+                kind = tuple(part is None for part in batch)
+                self._kind = self._kind or kind
+                if kind != self._kind:
+                    raise ValueError(_NOT_ALIKE)
+                yield batch
+        except RuntimeError as error:
+            if isinstance(error.__cause__, StopIteration):
+                raise RuntimeError(_STOPPED) from error
+            raise
+
+    def _inputs(self):
+        """Return the stream of the inputs alone: whatever comes with them isn't looked at."""
+
+        def begin():
+            return (_parts(element)[:1] for element in self._begin())
+
+        return Stream(self.source, begin, self.n_batches, once=self.once, decodes=self._decodes)
 
     def epoch(self):
         """Begin a pass of training, which a PyDataset is told of."""
@@ -157,14 +196,14 @@ class Stream:
         Parameters
         ----------
         with_targets : bool, default=False
-            Whether there have to be targets.
+            Whether there have to be targets; else nothing but the inputs is looked at.
         max_rows, max_bytes : int
             About how large; a single batch may be larger.
 
         Yields
         ------
         block : tuple
-            ``(x, y, weight)``, where ``y`` and ``weight`` may be None.
+            ``(x, y, weight)``, where ``weight`` may be None; ``(x, None, None)`` without targets.
 
         Raises
         ------
@@ -176,10 +215,11 @@ class Stream:
                 "X is a dataset that repeats for ever; expected an end. Leave .repeat() out, or "
                 "say how much of it counts with .take(n)."
             )
-        if self.first()[1] is None and with_targets:
+        stream = self if with_targets else self._inputs()
+        if stream.first()[1] is None and with_targets:
             raise ValueError(_NO_TARGETS)
         gathered, rows, n_bytes = [], 0, 0
-        for batch in self.batches():
+        for batch in stream.batches():
             gathered.append(batch)
             rows += n_rows(batch)
             n_bytes += sum(leaf.nbytes for leaf in _leaves(batch[0]))
@@ -202,12 +242,6 @@ def joined(batches):
     """
     if len(batches) == 1:
         return batches[0]
-    kinds = {tuple(part is None for part in batch) for batch in batches}
-    if len(kinds) > 1:
-        raise ValueError(
-            "Some of X's batches have targets or weights, and others haven't; expected the same "
-            "of all."
-        )
     return tuple(_joined(parts) for parts in zip(*batches, strict=True))
 
 
@@ -279,73 +313,6 @@ def check_sliceable(X, wanted):
         )
 
 
-def count_labels(stream, steps=None):
-    """Count the labels of a stream in one pass, of which nothing else is kept.
-
-    Parameters
-    ----------
-    stream : Stream
-        With targets.
-    steps : int or None, default=None
-        Batches to read; None for all.
-
-    Returns
-    -------
-    counts : dict, dict of dict or None
-        How often each label comes, in their order; by output if there are several. None for rows
-        of numbers, such as one-hot labels, of which any batch shows the classes.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skkeras.data.streams import as_stream, count_labels
-    >>> batches = [(np.zeros((2, 1)), np.array(["b", "a"])), (np.zeros((1, 1)), np.array(["b"]))]
-    >>> count_labels(as_stream(lambda: batches))
-    {'a': 1, 'b': 2}
-    """
-    _, y, _ = stream.first()
-    if not any(map(_is_column, _leaves(y))):
-        return None
-    counters = {name: collections.Counter() for name, part in _by_name(y) if _is_column(part)}
-    n_batches = 0
-    for _, batch, _ in itertools.islice(stream.batches(), steps):
-        n_batches += 1
-        for name, part in _by_name(batch):
-            if name in counters:
-                labels, numbers = np.unique(part, return_counts=True)
-                counters[name].update(dict(zip(labels.tolist(), numbers.tolist(), strict=True)))
-    if steps is None:
-        stream.n_batches = n_batches
-    counts = {name: {k: counter[k] for k in sorted(counter)} for name, counter in counters.items()}
-    return counts if isinstance(y, dict) else counts[None]
-
-
-def one_of_each(counts, y):
-    """Return targets to learn the classes of: what was counted, or else a batch's own.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skkeras.data.streams import one_of_each
-    >>> np.unique(one_of_each({0: 7, 1: 2}, np.array([1, 1], "uint8")))
-    array([0, 1], dtype=uint8)
-    """
-    if counts is None:
-        return y
-    if isinstance(y, dict):
-        return {name: one_of_each(counts.get(name), part) for name, part in y.items()}
-    # Many labels that come once each would look like numbers to scikit-learn.
-    return np.repeat(np.array([*counts], y.dtype if y.dtype.kind in "biuf" else None), 5)
-
-
-def _by_name(y):
-    return y.items() if isinstance(y, dict) else [(None, y)]
-
-
-def _is_column(y):
-    return y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1)
-
-
 def _joined(parts):
     if parts[0] is None:
         return None
@@ -359,20 +326,32 @@ def _joined(parts):
     return np.concatenate(parts)
 
 
-def _batch(element):
+def _parts(element):
     """Take an element apart as Keras does: ``x``, or a tuple ``(x,)``, ``(x, y)`` or with weights.
 
     Raises
     ------
-    ValueError, TypeError
-        If it is no batch.
+    ValueError
+        If it has another length.
     """
     parts = element if isinstance(element, tuple) and not _is_sparse(element) else (element,)
     if not 1 <= len(parts) <= 3:
         raise ValueError(
             f"X yields tuples of length {len(parts)}; expected (x, y) or (x, y, sample_weight)."
         )
-    parts = [*map(_arrays, parts)] + [None] * (3 - len(parts))
+    return parts
+
+
+def _batch(element, decodes):
+    """Turn an element into a batch of arrays.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is no batch.
+    """
+    parts = [_arrays(_decoded(part) if decodes else part) for part in _parts(element)]
+    parts += [None] * (3 - len(parts))
     lengths = {leaf.shape[:1] for part in parts for leaf in _leaves(part)}
     if () in lengths:
         raise ValueError(
@@ -434,16 +413,24 @@ def _size_of(dataset):
     return size if size >= _INFINITE else None
 
 
-def _without_bytes(element):
+def _decoded(part):
     """Turn the bytes that TensorFlow has for strings into strings."""
-    if isinstance(element, dict):
-        return {name: _without_bytes(part) for name, part in element.items()}
-    if isinstance(element, tuple) and not _is_sparse(element):
-        return tuple(map(_without_bytes, element))
-    if isinstance(element, np.ndarray) and element.dtype == object:
-        texts = [text.decode() if isinstance(text, bytes) else text for text in element.flat]
-        return np.array(texts, dtype=object).reshape(element.shape)
-    return element
+    if isinstance(part, dict):
+        return {name: _decoded(leaf) for name, leaf in part.items()}
+    if isinstance(part, np.ndarray) and part.dtype == object:
+        return np.array([*map(_text, part.flat)], dtype=object).reshape(part.shape)
+    return part
+
+
+def _text(value):
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"X is a tf.data.Dataset that yields {value[:40]!r} as text; expected UTF-8. Convert "
+            "text in its map, by tf.strings.unicode_transcode(text, 'ISO-8859-1', 'UTF-8') if that "
+            "is what it is; and turn what is no text, such as an image, into numbers there."
+        ) from error
 
 
 def _items(dataset):

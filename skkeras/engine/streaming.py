@@ -23,7 +23,7 @@ class StreamedRows:
     as_rows : callable
         ``as_rows(x, y, weight)`` checks and encodes a batch, and returns `Rows`.
     steps_per_epoch : int or None, default=None
-        Batches in an epoch; None for as many as there are.
+        Batches in an epoch, all of them with rows; None for as many as there are.
     trains : bool, default=True
         Whether passes are epochs of training, which a PyDataset is told of.
     """
@@ -57,7 +57,7 @@ class StreamedRows:
 
     @property
     def n_steps(self):
-        """Batches in an epoch, if that is known."""
+        """Batches in an epoch, if that is known; a dataset may count those without rows, too."""
         known = self.stream.n_batches
         return self.steps_per_epoch or (known if known is not None and known >= 0 else None)
 
@@ -188,7 +188,9 @@ def as_dataset(rows):
     """
     import tensorflow as tf
 
-    n_steps = rows.n_steps or _count(rows.stream)
+    # A dataset's own length may count batches without rows. A pass tells, but before training it
+    # would put off the dataset's own shuffling by an epoch.
+    n_steps = (rows.n_steps if rows.trains else None) or _count(rows.stream)
 
     def generate():
         try:
@@ -217,8 +219,9 @@ def _check_length(n_read, n_steps, *, is_last):
     if n_steps is not None and is_last != (n_read == n_steps):
         raise ValueError(
             f"X had {n_steps} batches at first, and now has {n_read if is_last else 'more'}; "
-            "expected as many in every pass, since this runs in Keras's own loop. Use "
-            "engine='compiled' without callbacks on batches, or set fit__steps_per_epoch."
+            "expected as many in every pass, since this runs in Keras's own loop, and none without "
+            "rows, which aren't counted. Use engine='compiled' without callbacks on batches, or "
+            "set fit__steps_per_epoch."
         )
 
 

@@ -155,6 +155,58 @@ def test_classes_are_weighted(class_weight):
     assert_same_training(streamed, plain)
 
 
+def uneven_weights():
+    weights = np.where(Y == 0, 9.0, 1.0) * np.random.default_rng(0).uniform(0.5, 1.5, len(Y))
+    return weights / weights.mean()  # those of arrays are scaled so
+
+
+def assert_equal_weights(one, other):
+    for a, b in zip(one.model_.get_weights(), other.model_.get_weights(), strict=True):
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {"setosa": 3.0}])
+@pytest.mark.parametrize("make", KINDS)
+def test_weights_of_classes_and_rows_train_bit_for_bit_as_on_the_arrays(make, class_weight):
+    weights = uneven_weights()
+    streamed = classifier(class_weight=class_weight).fit(make(X, NAMES, weights))
+    plain = classifier(class_weight=class_weight).fit(X, NAMES, sample_weight=weights)
+    assert streamed.history_ == plain.history_
+    assert_equal_weights(streamed, plain)
+
+
+def test_classes_are_balanced_by_the_sum_of_their_weights():
+    half = np.r_[0:50, 50:75]  # 50 and 25 rows
+    counted = classifier(class_weight="balanced").fit(lambda: [(X[half], Y[half])])
+    weights = np.where(Y[half] == 0, 1.0, 2.0)  # as if there were 50 and 50
+    even = classifier(class_weight="balanced").fit(lambda: [(X[half], Y[half], weights)])
+    plain = classifier().fit(lambda: [(X[half], Y[half], weights)])
+    assert even.history_ == plain.history_ != counted.history_
+
+
+def test_a_class_without_weight_is_learnt_all_the_same():
+    weights = np.where(Y == 0, 0.0, 1.5)
+    net = classifier(class_weight="balanced").fit(function(X, Y, weights))
+    assert net.classes_.tolist() == [0, 1, 2]
+    plain = classifier(class_weight="balanced").fit(X, Y, sample_weight=weights)
+    assert net.history_ == plain.history_
+
+
+def test_balanced_classes_of_a_further_call_are_weighted_by_its_own_weights():
+    weights = uneven_weights()
+    net, plain = (classifier(class_weight="balanced") for _ in range(2))
+    for _ in range(2):
+        net.partial_fit(function(X, Y, weights), classes=[0, 1, 2])
+        plain.partial_fit(X, Y, sample_weight=weights)
+    assert net.history_ == plain.history_
+
+
+@pytest.mark.parametrize("weights", [np.ones((150, 1)), np.ones((150, 2)), np.full(150, -1.0)])
+def test_balancing_refuses_the_weights_that_training_refuses(weights):
+    with pytest.raises(ValueError, match="X yields weights of shape"):
+        classifier(class_weight="balanced").fit(function(X, NAMES, weights))
+
+
 @pytest.mark.parametrize("make", KINDS)
 def test_partial_fit_takes_one_pass(make):
     streamed = classifier().partial_fit(make(X, Y), classes=[0, 1, 2]).partial_fit(make(X, Y))
@@ -627,3 +679,200 @@ def two_outputs(input_shape):
         inputs,
         {name: keras.layers.Dense(3, activation="softmax", name=name)(inputs) for name in "ab"},
     )
+
+
+def function_with_empty(*arrays):
+    """Put batches without rows before, between and after the others."""
+
+    def batches():
+        for batch in function(*arrays)():
+            yield tuple(part[:0] for part in batch)
+            yield batch
+        yield tuple(part[:0] for part in batch)
+
+    return batches
+
+
+class WithEmpty(Batches):
+    def __len__(self):
+        return 2 * super().__len__() + 1
+
+    def __getitem__(self, index):
+        if index % 2:
+            return super().__getitem__(index // 2)
+        return tuple(array[:0] for array in self.arrays)
+
+
+def dataset_with_empty(*arrays):
+    """Make a dataset whose cardinality counts the batches without rows."""
+    batches = dataset(*arrays)
+    none = batches.take(1).map(lambda *parts: tuple(part[:0] for part in parts))
+    return none.concatenate(batches.take(2)).concatenate(none).concatenate(batches.skip(2))
+
+
+def threaded_with_empty(*arrays):
+    return WithEmpty(*arrays, workers=3, max_queue_size=2)
+
+
+WITH_EMPTY = [dataset_with_empty, function_with_empty, WithEmpty, threaded_with_empty]
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize("make", WITH_EMPTY)
+def test_batches_without_rows_are_left_out(make, engine):
+    net = classifier(engine=engine, class_weight="balanced", callbacks=Steps())
+    net.fit(make(X, NAMES), X_val=make(X, NAMES))
+    plain = classifier(engine=engine, class_weight="balanced")
+    plain.fit(function(X, NAMES), X_val=function(X, NAMES))
+    assert_equal_weights(net, plain)
+    assert net.history_ == plain.history_
+    assert net.callbacks_[0].n_batches == 3 * 5  # Keras's own loop, since it wants batches
+
+
+@pytest.mark.parametrize("make", WITH_EMPTY)
+def test_batches_without_rows_are_no_steps_of_compiled_programs(make, monkeypatch):
+    plain = regressor().fit(function(X, VALUES), X_val=function(X, VALUES))
+    for seconds in (1e-9, 10):  # one alone in a call, and all together
+        monkeypatch.setattr("skkeras.engine.training.SECONDS_PER_CALL", seconds)
+        net = regressor().fit(make(X, VALUES), X_val=make(X, VALUES))
+        assert_equal_weights(net, plain)
+        assert net.history_ == plain.history_
+        assert net.evaluate(make(X, VALUES)) == plain.evaluate(function(X, VALUES))
+
+
+@pytest.mark.parametrize("make", WITH_EMPTY)
+def test_batches_without_rows_are_not_predicted(make):
+    net = classifier().fit(X, NAMES)
+    assert np.array_equal(net.predict_proba(make(X, NAMES)), net.predict_proba(X))
+    assert net.score(make(X, NAMES)) == net.score(X, NAMES)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize("make", WITH_EMPTY)
+def test_epochs_told_in_steps_count_batches_with_rows(make, engine):
+    settings = {"epochs": 5, "fit__steps_per_epoch": 7, "engine": engine}
+    net = regressor(**settings).fit(make(X, VALUES))
+    assert_equal_weights(net, regressor(**settings).fit(function(X, VALUES)))
+
+
+@pytest.mark.parametrize("make", [dataset_with_empty, WithEmpty])
+def test_a_length_that_counts_batches_without_rows_is_an_error_in_keras_own_loop(make):
+    with pytest.raises(ValueError, match="now has 5; expected.*none without rows"):
+        regressor(engine="keras").fit(make(X, VALUES))
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_a_stream_of_batches_without_rows_is_refused(engine):
+    net = classifier().fit(X, NAMES)
+    nothing = function(X[:0], NAMES[:0])
+    for call in (
+        classifier(engine=engine, fit__steps_per_epoch=2).fit,
+        classifier(engine=engine).fit,
+        lambda given: net.fit(X, NAMES, X_val=given),
+        net.predict,
+        net.score,
+        net.evaluate,
+    ):
+        with pytest.raises(ValueError, match="X has no batches, or none with rows"):
+            call(nothing)
+
+
+def test_ctrl_c_ends_a_generator_of_nothing_but_batches_without_rows():
+    seen = []
+
+    def batches():
+        yield X[:32], VALUES[:32]
+        while True:
+            seen.append(0)
+            if len(seen) == 300:
+                _thread.interrupt_main()
+            yield X[:0], VALUES[:0]
+
+    with pytest.raises(KeyboardInterrupt):
+        regressor().fit(batches)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize("seconds", [1e-9, 10])
+def test_batches_that_are_not_alike_are_refused(engine, seconds, monkeypatch):
+    monkeypatch.setattr("skkeras.engine.training.SECONDS_PER_CALL", seconds)
+
+    def batches():
+        yield X[:30], VALUES[:30]
+        yield X[30:60], VALUES[30:60], np.ones(30)
+
+    with pytest.raises(ValueError, match="Some of X's batches have targets or weights, and others"):
+        regressor(engine=engine).fit(batches)
+
+
+def test_passes_that_are_not_alike_are_refused():
+    passes = itertools.count()
+
+    def batches():
+        yield (X, VALUES, np.ones(150)) if next(passes) else (X, VALUES)
+
+    with pytest.raises(ValueError, match="Some of X's batches have targets or weights, and others"):
+        regressor(fit__steps_per_epoch=2).fit(batches)
+
+
+def mostly_without_targets():
+    for start in range(0, len(X), SIZE):
+        x = X[start : start + SIZE]
+        yield (x, NAMES[start : start + SIZE]) if start == SIZE else x
+
+
+def with_useless_targets():
+    for start in range(0, len(X), SIZE):
+        yield X[start : start + SIZE], [None], NAMES[:2]
+
+
+@pytest.mark.parametrize("make", [mostly_without_targets, with_useless_targets])
+def test_what_comes_with_the_inputs_is_not_looked_at_in_prediction(make):
+    net = classifier().fit(X, NAMES)
+    assert net.predict(make).tolist() == net.predict(X).tolist()
+    assert net.predict(make()).tolist() == net.predict(X).tolist()
+    with pytest.raises((ValueError, TypeError)):
+        net.score(make)
+
+
+def test_text_in_another_encoding_is_refused():
+    words = np.array(["café".encode("latin-1"), b"tea"] * 30, dtype=object)
+    kinds = np.array(["x", "y"] * 30)
+    slices = tf.data.Dataset.from_tensor_slices
+    message = r"yields b'caf\\xe9' as text; expected UTF-8.*unicode_transcode"
+    for given in (slices((words, kinds)), slices((X[:60], words))):
+        with pytest.raises(ValueError, match=message):
+            classifier().fit(given.batch(8))
+    net = classifier().fit(X, Y)
+    assert len(net.predict(slices((X[:60], words)).batch(8))) == 60
+
+
+def test_text_may_be_converted_as_the_error_says():
+    words = tf.data.Dataset.from_tensor_slices(["café".encode("latin-1"), b"tea"] * 30)
+    labels = words.map(lambda text: tf.strings.unicode_transcode(text, "ISO-8859-1", "UTF-8"))
+    batches = tf.data.Dataset.zip((tf.data.Dataset.from_tensor_slices(X[:60]), labels)).batch(8)
+    assert classifier().fit(batches).classes_.tolist() == ["café", "tea"]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_whose_stop_iteration_it_is_is_told(workers):
+    class Stops(Batches):
+        def __getitem__(self, index):
+            return next(iter([])) if index == 2 else super().__getitem__(index)
+
+    def stops():
+        yield X[:30], VALUES[:30]
+        yield next(iter([]))
+
+    for given in (Stops(X, VALUES, workers=workers), stops):
+        with pytest.raises(RuntimeError, match="X raised StopIteration within a batch"):
+            KerasRegressor("linear", epochs=1).fit(given)
+
+
+def test_another_error_of_the_kind_stays_as_it_is():
+    def fails():
+        yield X[:30], VALUES[:30]
+        raise RuntimeError("out of tea")
+
+    with pytest.raises(RuntimeError, match="^out of tea$"):
+        KerasRegressor("linear", epochs=1).fit(fails)
