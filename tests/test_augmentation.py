@@ -360,6 +360,34 @@ def test_nan_for_an_integer_input_is_told():
         seen_by_an_integer_net(lambda x: x * np.nan)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: keras.layers.RandomFlip("vertical"),
+        lambda: keras.layers.RandomFlip(data_format="channels_first"),
+        lambda: keras.layers.RandomRotation(0.1, fill_mode="nearest"),
+        lambda: keras.layers.RandomTranslation(0.2, 0.2, fill_mode="nearest"),
+        lambda: keras.Sequential([keras.layers.RandomFlip(), keras.layers.RandomFlip()]),
+        lambda: keras.layers.Pipeline([keras.layers.RandomFlip("vertical")]),
+    ],
+)
+def test_layers_leave_the_rows_of_images_without_channels_where_they_are(make):
+    augment = make_augmentation(make())
+    rows = np.arange(12, dtype="float32")
+    x = np.broadcast_to(rows[:, None, None], (12, 8, 8)).copy()
+    for seed in range(4):
+        np.testing.assert_allclose(augment(x, seed), x, rtol=1e-5)
+    upright = np.broadcast_to(np.arange(8, dtype="float32")[:, None], (12, 8, 8)).copy()
+    assert any((augment(upright, seed) != upright).any() for seed in range(9))
+
+
+def test_layers_that_take_series_get_them_as_they_are():
+    x = np.ones((5, 6, 3), "float32")
+    dropped = make_augmentation(keras.layers.SpatialDropout1D(0.5))(x, 0)
+    assert (dropped == dropped[:, :1]).all()
+    assert (make_augmentation(keras.layers.GaussianNoise(1.0))(x, 0) != x).all()
+
+
 def test_a_layer_is_copied_and_works_in_searches():
     layer = flips()
     fitted = net(layer, epochs=1).fit(IMAGES, LABELS)

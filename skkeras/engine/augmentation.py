@@ -122,6 +122,13 @@ def _of_layer(layer):
             ) from error
 
     def changed(x, rng):
+        if getattr(x, "ndim", None) == 3 and (order := _image_order(layer)) is not None:
+            # Three axes are one image to such layers, whose rows they would move.
+            channel = 1 if order == "channels_first" else -1
+            return np.squeeze(np.asarray(called(np.expand_dims(x, channel), rng)), channel)
+        return called(x, rng)
+
+    def called(x, rng):
         if not layer.built:
             layer(x)
         for variable in layer.variables:
@@ -130,6 +137,14 @@ def _of_layer(layer):
         return layer(x, training=True)
 
     return draw
+
+
+def _image_order(layer):
+    """Return the order of axes of a layer that changes images, alone or one after the other."""
+    if layer.input_spec is None and hasattr(layer, "data_format"):
+        return layer.data_format
+    orders = map(_image_order, getattr(layer, "layers", ()))
+    return next((order for order in orders if order is not None), None)
 
 
 def _like(x, changed, name="a batch"):
