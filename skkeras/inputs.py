@@ -90,7 +90,9 @@ def check_targets(estimator, X, y, *, reset, numeric=False):
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
             "is None."
         )
-    X, y = check_inputs(estimator, X, reset=reset), by_name(y)
+    y = by_name(y)
+    _check_no_list_of_inputs(X, y)
+    X = check_inputs(estimator, X, reset=reset)
     is_read = any(isinstance(part, LazyArray) for part in _parts(X))
     check = functools.partial(_check_target, numeric=numeric, is_read=is_read)
     if isinstance(y, dict):
@@ -99,6 +101,19 @@ def check_targets(estimator, X, y, *, reset, numeric=False):
         y = check(y, "y")
     check_consistent_length(*_parts(X), *_parts(y))
     return X, y
+
+
+def _check_no_list_of_inputs(X, y):
+    """Raise for a list of several inputs, as Keras takes them: it would be one of samples."""
+    n_rows = {part.shape[:1] for part in _parts(y) if hasattr(part, "shape")}
+    if not isinstance(X, list | tuple) or len(n_rows) != 1 or (len(X),) in n_rows:
+        return
+    if all(getattr(part, "shape", ())[:1] in n_rows for part in X):
+        raise TypeError(
+            f"X is a {type(X).__name__} of {len(X)} arrays, each as long as y; expected several "
+            "inputs by their names: {'a': ..., 'b': ...}, for a net with inputs of these names, or "
+            "skkeras.data.NamedArrays of such a dict, which scikit-learn can split."
+        )
 
 
 def _parts(arrays):
@@ -293,14 +308,21 @@ def _check_named(value, name):
         return _check_lazy(value, f"X[{name!r}]")
     if _is_text(value):
         return _check_text(value)
-    value = check_array(
-        value,
-        accept_sparse="csr",
-        allow_nd=True,
-        ensure_2d=False,
-        dtype=_dtype(value),
-        input_name=f"X[{name!r}]",
-    )
+    try:
+        value = check_array(
+            value,
+            accept_sparse="csr",
+            allow_nd=True,
+            ensure_2d=False,
+            dtype=_dtype(value),
+            input_name=f"X[{name!r}]",
+        )
+    except ValueError as error:
+        if f"X[{name!r}]" in str(error):
+            raise
+        raise ValueError(
+            f"X[{name!r}] can't be used: {error}. Expected numbers, or strings alone."
+        ) from error
     return _check_any_value(_as_numbers(value, f"X[{name!r}]"), f"X[{name!r}]")
 
 

@@ -142,3 +142,22 @@ def test_a_list_with_none_in_it_has_missing_values(X):
         check_inputs(KerasRegressor(), X, reset=True)
     with pytest.raises(ValueError, match="contains NaN"):
         check_targets(KerasRegressor(), [[1], [2]], [None, 1.0], reset=True, numeric=True)
+
+
+@pytest.mark.parametrize("wrap", [list, tuple])
+def test_a_list_of_several_inputs_is_told_to_be_a_dict(wrap):
+    inputs = wrap([np.zeros((20, 4, 4)), np.zeros((20, 3))])
+    with pytest.raises(TypeError, match=r"of 2 arrays, each as long as y; .* by their names"):
+        KerasRegressor().fit(inputs, np.zeros(20))
+
+
+def test_lists_of_samples_that_are_arrays_stay_what_they_are():
+    rows = [np.full((4, 4), value) for value in np.linspace(0, 1, 4)]
+    net = KerasRegressor(epochs=1, random_state=0).fit(rows, np.arange(4.0))
+    np.testing.assert_array_equal(net.predict(rows), net.predict(np.stack(rows)))
+
+
+def test_words_among_the_numbers_of_a_named_input_are_told_by_its_name():
+    frame = pd.DataFrame({"age": [1.0, 2.0], "sex": ["m", "f"]})
+    with pytest.raises(ValueError, match=r"X\['meta'\] can't be used: could not convert string"):
+        KerasRegressor().fit({"meta": frame}, np.zeros(2))

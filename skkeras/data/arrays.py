@@ -45,8 +45,8 @@ class _Step:
         if done.shape != expected or done.dtype != self.dtype:
             raise ValueError(
                 f"{self.function!r} returned shape {done.shape} and dtype {done.dtype} for "
-                f"{len(rows)} rows; expected shape {expected} and dtype {self.dtype}, as map was "
-                "told. Say map(..., shape=..., dtype=...) of one row."
+                f"{len(rows)} rows; expected shape {expected} and dtype {self.dtype}, what map was "
+                "told or what it got. Say map(..., shape=..., dtype=...) of one row."
             )
         return done
 
@@ -414,7 +414,7 @@ class LazyArray:
         place, number = self._storage.place(rows[np.flatnonzero(bad)[0]])
         kind = "NaN" if np.isnan(values[bad]).any() else "infinity"
         is_mapped = any(not isinstance(s.function, _Columns) for s in self._steps[:n_before])
-        place += ", as map has changed them," if is_mapped else ""
+        place += " (after map, or a scaler)" if is_mapped else ""
         raise ValueError(
             f"Input {name} contains {kind}: in row {number} (counted from 0) of {place}, and "
             f"in {bad.sum()} of the {len(bad)} rows of that block; expected finite numbers. Leave "

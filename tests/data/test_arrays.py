@@ -154,7 +154,7 @@ def test_map_is_applied_to_what_is_read(array):
     first = doubled[[3, 1], 0].map(lambda rows: rows[:, None], shape=(1,))
     assert (first.shape, first.dtype) == ((2, 1), np.float64)
     np.testing.assert_array_equal(np.asarray(first), 2 * ROWS[[3, 1], :1])
-    with pytest.raises(ValueError, match="returned shape .*; expected shape .*as map was told"):
+    with pytest.raises(ValueError, match="returned shape .*; expected shape .*what map was told"):
         np.asarray(array.map(lambda rows: rows[1:]))
 
 
