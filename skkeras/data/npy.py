@@ -278,9 +278,7 @@ def npy_paths(paths):
     if os.path.isdir(path):
         names = [name for name in os.listdir(path) if name.endswith(".npy")]
         found = [os.path.join(path, name) for name in names if not name.startswith(".")]
-        wanted = (
-            "expected .npy files in it; os.path.join(path, '*', '*.npy') finds those of folders"
-        )
+        wanted = "expected .npy files in this folder; a pattern, '*/*.npy', finds those of others"
     elif any(sign in path for sign in "*?[") and not os.path.exists(path):
         found, wanted = glob.glob(path, recursive=True), "expected a pattern that files match"
     else:
