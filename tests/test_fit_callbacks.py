@@ -16,6 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from skkeras import KerasClassifier, KerasRegressor
 
+# Coverage is measured elsewhere, as in engine/test_parity.py.
+pytestmark = pytest.mark.no_cover
+
 callbacks = keras.callbacks
 ENGINES = ("compiled", "keras")
 EPOCHS = 6

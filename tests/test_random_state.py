@@ -14,6 +14,9 @@ from sklearn.base import clone
 
 from skkeras import KerasClassifier
 
+# Coverage is measured elsewhere, as in engine/test_parity.py.
+pytestmark = pytest.mark.no_cover
+
 layers = keras.layers
 
 

@@ -11,6 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from skkeras import KerasClassifier
 
+# Coverage is measured elsewhere, as in engine/test_parity.py.
+pytestmark = pytest.mark.no_cover
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

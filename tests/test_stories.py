@@ -18,6 +18,9 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from skkeras import KerasClassifier, KerasRegressor
 
+# Coverage is measured elsewhere, as in engine/test_parity.py.
+pytestmark = pytest.mark.no_cover
+
 layers = keras.layers
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))

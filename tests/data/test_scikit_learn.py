@@ -25,6 +25,9 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skkeras import KerasClassifier, KerasRegressor, data
 
+# Coverage is measured elsewhere, as in engine/test_parity.py.
+pytestmark = pytest.mark.no_cover
+
 N_ROWS = 240
 TABLE = np.random.default_rng(0).normal(size=(N_ROWS, 4)).astype("float32")
 LABELS = np.array(["no", "yes"])[(TABLE[:, 0] > 0).astype(int)]

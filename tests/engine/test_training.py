@@ -394,7 +394,7 @@ BIG_FIT = """
         return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(1)])
 
     def estimator():
-        return KerasRegressor(build, epochs=2, batch_size=1024, validation_split=0.1)
+        return KerasRegressor(build, epochs=1, batch_size=1024, validation_split=0.1)
 
     def peak():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
