@@ -20,12 +20,14 @@ def pytest_collection():
     """Import without collecting garbage, and leave what was imported out of later collections.
 
     TensorFlow's modules are hundreds of thousands of objects that live as long as the process.
+    Afterwards old objects are looked through rarely, too: there are graphs of thousands of nets.
     """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(700, 10, 100)
         gc.enable()
 
 
