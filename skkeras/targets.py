@@ -442,8 +442,8 @@ class Values(_Encoding):
         if loss.name not in _RANGES:
             return
         low, high = _RANGES[loss.name]
-        least = min(float(rows.min()) for rows in blocks(y))
-        most = max(float(rows.max()) for rows in blocks(y))
+        extremes = [(float(rows.min()), float(rows.max())) for rows in blocks(y)]
+        least, most = min(low for low, _ in extremes), max(high for _, high in extremes)
         if least < low or most > high:
             span = f"between {low} and {high}" if high < np.inf else f"of at least {low}"
             raise ValueError(

@@ -136,18 +136,9 @@ def test_inputs_and_targets_in_files_of_their_own(rows, tmp_path):
     assert results(regressor(), X, y) == results(regressor(), X, np.asarray(y))
 
 
-class CountingSource:
-    def __init__(self, rows):
-        self.rows, self.shape, self.dtype, self.n_rows = rows, rows.shape, rows.dtype, 0
-
-    def __getitem__(self, key):
-        self.n_rows += len(self.rows[key])
-        return self.rows[key]
-
-
 @pytest.mark.parametrize("view", [slice(None), RNG.permutation(N_ROWS)], ids=["whole", "mixed"])
-def test_a_block_that_has_inputs_and_targets_is_read_once_an_epoch(view):
-    source = CountingSource(TABLE)
+def test_a_block_that_has_inputs_and_targets_is_read_once_an_epoch(counting, view):
+    source = counting(TABLE)
     rows = data.lazy(source).with_sizes(**SIZES, cache_bytes=0)[view]
     net = regressor(epochs=1, warm_start=True).fit(rows[:, :-1], rows[:, -1])
     source.n_rows = 0

@@ -85,23 +85,14 @@ def test_views_in_any_order_are_streamed(lazy):
         assert sorted(y) == [*range(N_ROWS)]
 
 
-def test_every_block_is_read_once_an_epoch():
-    source = CountingSource(TABLE)
+def test_every_block_is_read_once_an_epoch(counting):
+    source = counting(TABLE)
     X = data.lazy(source).with_sizes(**SIZES, cache_bytes=0)
     mixed = np.random.default_rng(1).permutation(N_ROWS)
     for view in (X, X[mixed]):
         source.n_rows = 0
         list(epochs_of(view, n_epochs=2))
         assert source.n_rows == 2 * N_ROWS
-
-
-class CountingSource:
-    def __init__(self, rows):
-        self.rows, self.shape, self.dtype, self.n_rows = rows, rows.shape, rows.dtype, 0
-
-    def __getitem__(self, key):
-        self.n_rows += len(self.rows[key])
-        return self.rows[key]
 
 
 def test_a_buffer_mixes_several_blocks_and_an_epoch_all_of_them():
@@ -216,8 +207,8 @@ def test_models_that_keras_predicts_with_get_batches(lazy):
     np.testing.assert_allclose(net.predict(lazy[mixed]), net.predict(TABLE[mixed]), atol=1e-6)
 
 
-def test_predicting_rows_in_any_order_reads_every_block_once():
-    source = CountingSource(TABLE)
+def test_predicting_rows_in_any_order_reads_every_block_once(counting):
+    source = counting(TABLE)
     X = data.lazy(source).with_sizes(**SIZES, cache_bytes=0)
     net = classifier(epochs=1, predict__batch_size=20).fit(X, LABELS)
     source.n_rows = 0
