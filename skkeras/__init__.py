@@ -1,11 +1,10 @@
 """Keras networks as first-class scikit-learn estimators."""
 
 from skkeras import data, models
+from skkeras._engine.cache import clear_cache
 from skkeras.classifier import KerasClassifier
-from skkeras.engine.cache import clear_cache
-from skkeras.forecaster import KerasForecaster
+from skkeras.forecasting import KerasForecaster, forecast_scorer
 from skkeras.regressor import KerasRegressor
-from skkeras.scoring import forecast_scorer
 
 __all__ = [
     "KerasClassifier",

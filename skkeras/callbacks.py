@@ -6,7 +6,7 @@ import inspect
 import io
 from types import ModuleType
 
-from skkeras.params import assign_routed, declared_signature, describe, leaves
+from skkeras._params import assign_routed, declared_signature, describe, members_of
 
 BATCH_HOOKS = (
     "on_batch_begin",
@@ -56,7 +56,7 @@ def make_callbacks(value, routed):
     >>> copied.patience, stopping.patience
     (9, 3)
     """
-    members = {address: member for address, member in leaves(value) if member is not None}
+    members = {address: member for address, member in members_of(value) if member is not None}
     accepted = {address: _accepted(member) for address, member in members.items()}
     assigned = assign_routed("callbacks", accepted, routed)
     # One for all, so that copies share with each other what the originals shared.
@@ -253,7 +253,7 @@ def _make(member, values, memo):
     if _is_class(member):
         made = [member(**values)]
     else:
-        made = [callback for _, callback in leaves(_call_factory(member, values))]
+        made = [callback for _, callback in members_of(_call_factory(member, values))]
     for callback in made:
         if not isinstance(callback, keras.callbacks.Callback):
             raise TypeError(

@@ -6,12 +6,12 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import column_or_1d
 
-from skkeras.base import BaseKerasEstimator
-from skkeras.encoding import blocks, encoded, in_memory, label_counts, spans
-from skkeras.inputs import check_targets
-from skkeras.params import split_routed
-from skkeras.streaming import count_labels
-from skkeras.targets import Several, classification_target
+from skkeras._base import BaseKerasEstimator
+from skkeras._encoding import blocks, encoded, in_memory, label_counts, spans
+from skkeras._inputs import check_targets
+from skkeras._params import split_routed
+from skkeras._streaming import count_labels
+from skkeras._targets import Several, classification_target
 
 
 class KerasClassifier(ClassifierMixin, BaseKerasEstimator):

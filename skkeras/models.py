@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from skkeras.advice import suggestion
+from skkeras._hints import suggestion
 
 
 def mlp(

@@ -3,9 +3,9 @@
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
-from skkeras.base import BaseKerasEstimator
-from skkeras.inputs import check_targets
-from skkeras.targets import Several, Values
+from skkeras._base import BaseKerasEstimator
+from skkeras._inputs import check_targets
+from skkeras._targets import Several, Values
 
 
 class KerasRegressor(RegressorMixin, BaseKerasEstimator):

@@ -7,9 +7,9 @@ import uuid
 
 import joblib
 
-from skkeras.engine.building import make_seeded
-from skkeras.engine.copying import check_same, is_picklable, pack_model
-from skkeras.engine.net import state_variables
+from skkeras._engine.net import state_variables
+from skkeras._keras_objects.copying import check_same, is_picklable, pack_model
+from skkeras._keras_objects.seeding import make_seeded
 
 
 def dump(value, path, **options):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from skkeras import KerasClassifier, KerasRegressor, encoding
-from skkeras.targets import LossFacts, Values, classification_target
+from skkeras import KerasClassifier, KerasRegressor, _encoding
+from skkeras._losses import LossFacts
+from skkeras._targets import Values, classification_target
 
 X = np.random.default_rng(0).normal(size=(60, 3)).astype("float32")
 CLASSES = np.arange(60) % 3
@@ -44,7 +45,7 @@ def test_many_targets_train_bit_for_bit_like_few(monkeypatch, make, y, is_weight
         return net.fit(X, y, sample_weight=sample_weight)
 
     whole = fitted()
-    monkeypatch.setattr(encoding, "WHOLE_BYTES", 100)
+    monkeypatch.setattr(_encoding, "WHOLE_BYTES", 100)
     in_blocks = fitted()
     assert np.array_equal(weights(in_blocks), weights(whole))
     assert in_blocks.history_ == whole.history_
@@ -64,7 +65,7 @@ def test_many_targets_train_bit_for_bit_like_few(monkeypatch, make, y, is_weight
 def test_many_class_weights_are_those_of_few(monkeypatch, y, class_weight):
     net = KerasClassifier(epochs=1, class_weight=class_weight, random_state=0)
     whole = weights(net.fit(X[7:], y[7:]))
-    monkeypatch.setattr(encoding, "WHOLE_BYTES", 100)
+    monkeypatch.setattr(_encoding, "WHOLE_BYTES", 100)
     assert np.array_equal(weights(net.fit(X[7:], y[7:])), whole)
     assert not np.array_equal(weights(net.set_params(class_weight=None).fit(X[7:], y[7:])), whole)
 
@@ -78,7 +79,7 @@ def test_many_class_weights_are_those_of_few(monkeypatch, y, class_weight):
     ],
 )
 def test_last_of_many_targets_is_looked_at_before_training(monkeypatch, first, later, message):
-    monkeypatch.setattr(encoding, "WHOLE_BYTES", 100)
+    monkeypatch.setattr(_encoding, "WHOLE_BYTES", 100)
     target = classification_target(first)
     with pytest.raises(ValueError, match=message):
         target.encode(later, (target.n_outputs,), LossFacts())
@@ -108,7 +109,7 @@ def test_memory_for_targets_does_not_grow_with_them(y):
     finally:
         tracemalloc.stop()
     assert len(encoded) == len(y)
-    assert peak < 12 * encoding.WHOLE_BYTES
+    assert peak < 12 * _encoding.WHOLE_BYTES
 
 
 def test_memory_for_weights_does_not_grow_with_them():
@@ -123,4 +124,4 @@ def test_memory_for_weights_does_not_grow_with_them():
     finally:
         tracemalloc.stop()
     assert np.asarray(weight[:4]).tolist() == [1, 1, 1, 1]
-    assert peak < 12 * encoding.WHOLE_BYTES
+    assert peak < 12 * _encoding.WHOLE_BYTES

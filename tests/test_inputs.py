@@ -5,8 +5,8 @@ import pytest
 from scipy import sparse
 
 from skkeras import KerasRegressor
+from skkeras._inputs import check_inputs, check_targets, relative_weights
 from skkeras.data import lazy
-from skkeras.inputs import check_inputs, check_targets, relative_weights
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8", "int32"])

@@ -20,14 +20,14 @@ from sklearn.utils.estimator_checks import (
     check_set_params,
 )
 
-from skkeras.exceptions import BuilderError, DivergenceError, ParameterNameError
-from skkeras.params import (
+from skkeras._params import (
     PREFIXES,
     RoutedParamsMixin,
     call_builder,
     check_builder_names,
     split_routed,
 )
+from skkeras.exceptions import BuilderError, DivergenceError, ParameterNameError
 
 
 def build(units=10, input_shape=None):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 from skkeras import KerasClassifier, KerasRegressor
-from skkeras.targets import LossFacts, Several, Values, classification_target, loss_name
+from skkeras._losses import LossFacts, loss_name
+from skkeras._targets import Several, Values, classification_target
 
 layers = keras.layers
 

@@ -14,9 +14,9 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.preprocessing import StandardScaler
 
 from skkeras import KerasClassifier
-from skkeras.engine.net import Net
-from skkeras.engine.program import Predictor, Program
-from skkeras.recipe import Recipe
+from skkeras._building.recipe import Recipe
+from skkeras._engine.net import Net
+from skkeras._engine.program import Predictor, Program
 
 PARTS = {
     "making a net": (Recipe, "__call__"),

@@ -18,7 +18,7 @@ from sklearn.model_selection import (
 )
 
 from skkeras import KerasRegressor, data
-from skkeras.data.folds import Ranges
+from skkeras.data._folds import Ranges
 
 X = np.random.default_rng(0).normal(size=(50, 3))
 Y = X.sum(axis=1)

@@ -8,10 +8,10 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import skkeras.base
-import skkeras.encoding
+import skkeras._base
+import skkeras._encoding
 from skkeras import KerasClassifier, KerasRegressor, data
-from skkeras.blockwise import score_blocks
+from skkeras.data._scores import score_blocks
 
 N_ROWS = 300
 RNG = np.random.default_rng(0)
@@ -193,8 +193,8 @@ def test_lazy_targets_are_split_like_lazy_inputs(rows):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(skkeras.encoding, "WHOLE_BYTES", 256)
-    monkeypatch.setattr(skkeras.base, "WHOLE_BYTES", 256)
+    monkeypatch.setattr(skkeras._encoding, "WHOLE_BYTES", 256)
+    monkeypatch.setattr(skkeras._base, "WHOLE_BYTES", 256)
 
 
 @pytest.mark.parametrize("view", [slice(None), RNG.permutation(N_ROWS)], ids=["whole", "mixed"])

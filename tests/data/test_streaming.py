@@ -9,9 +9,9 @@ from scipy import sparse
 from sklearn.model_selection import GroupKFold, PredefinedSplit, StratifiedKFold, TimeSeriesSplit
 
 from skkeras import KerasClassifier, KerasRegressor, data
-from skkeras.data.shuffling import block_order
-from skkeras.engine.epochs import begin_epoch, take_stretches
-from skkeras.engine.rows import Rows
+from skkeras._engine.epochs import begin_epoch, take_stretches
+from skkeras._engine.rows import Rows
+from skkeras.data._shuffling import block_order
 
 N_ROWS = 300
 RNG = np.random.default_rng(0)

@@ -106,7 +106,7 @@ def test_a_regressor_trains_as_on_the_arrays(make, engine):
 
 @pytest.mark.parametrize("seconds", [1e-9, 1e-3, 10])
 def test_every_epoch_is_whole_however_many_steps_a_call_takes(seconds, monkeypatch):
-    monkeypatch.setattr("skkeras.engine.training.SECONDS_PER_CALL", seconds)
+    monkeypatch.setattr("skkeras._engine.compiled_loop.SECONDS_PER_CALL", seconds)
     streamed = classifier(epochs=5).fit(function(X, NAMES), X_val=function(X, NAMES))
     assert_same_training(streamed, classifier(epochs=5).fit(X, NAMES, X_val=X, y_val=NAMES))
 
@@ -733,7 +733,7 @@ def test_batches_without_rows_are_left_out(make, engine):
 def test_batches_without_rows_are_no_steps_of_compiled_programs(make, monkeypatch):
     plain = regressor().fit(function(X, VALUES), X_val=function(X, VALUES))
     for seconds in (1e-9, 10):  # one alone in a call, and all together
-        monkeypatch.setattr("skkeras.engine.training.SECONDS_PER_CALL", seconds)
+        monkeypatch.setattr("skkeras._engine.compiled_loop.SECONDS_PER_CALL", seconds)
         net = regressor().fit(make(X, VALUES), X_val=make(X, VALUES))
         assert_equal_weights(net, plain)
         assert net.history_ == plain.history_
@@ -795,7 +795,7 @@ def test_ctrl_c_ends_a_generator_of_nothing_but_batches_without_rows():
 @pytest.mark.parametrize("engine", ["compiled", "keras"])
 @pytest.mark.parametrize("seconds", [1e-9, 10])
 def test_batches_that_are_not_alike_are_refused(engine, seconds, monkeypatch):
-    monkeypatch.setattr("skkeras.engine.training.SECONDS_PER_CALL", seconds)
+    monkeypatch.setattr("skkeras._engine.compiled_loop.SECONDS_PER_CALL", seconds)
 
     def batches():
         yield X[:30], VALUES[:30]

@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 import skkeras
 from skkeras import KerasClassifier, KerasRegressor
-from skkeras.engine import blueprints
+from skkeras._engine import blueprints
 from skkeras.exceptions import ParameterNameError
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from skkeras import KerasClassifier, KerasRegressor
-from skkeras.engine.program import Program
+from skkeras._engine.program import Program
 from skkeras.exceptions import BuilderError, DivergenceError, SharedVariablesError
 
 keras = pytest.importorskip("keras")

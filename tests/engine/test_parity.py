@@ -1,6 +1,6 @@
 """The engine's training is Keras's: the same bits as `keras.Model.fit` from the same start.
 
-The other side is `skkeras.engine.plain`, which is `keras.Model.fit` on a `PyDataset` in the
+The other side is `skkeras._engine.keras_loop`, which is `keras.Model.fit` on a `PyDataset` in the
 engine's row order; a sample of cases shows that it equals ``model.fit(X, y, shuffle=False)``.
 Everything is compared bit for bit, except for `test_rounding`, which says why.
 """
@@ -15,11 +15,11 @@ from sklearn.base import clone
 
 import skkeras
 from skkeras import KerasClassifier, KerasRegressor
-from skkeras.engine import plain, training
-from skkeras.engine.building import make_seeded
-from skkeras.engine.net import Net, state_variables
-from skkeras.engine.rows import Rows
-from skkeras.engine.training import Schedule
+from skkeras._engine import compiled_loop, keras_loop
+from skkeras._engine.compiled_loop import Schedule
+from skkeras._engine.net import Net, state_variables
+from skkeras._engine.rows import Rows
+from skkeras._keras_objects.seeding import make_seeded
 
 # Measuring coverage takes a fifth of the time, and other tests reach the same lines.
 pytestmark = pytest.mark.no_cover
@@ -206,11 +206,11 @@ def assert_same(one, other):
 
 def assert_parity(make, rows, validation=None, callbacks=list):
     """Assert that engine and `keras.Model.fit` agree, and that the program serves a second fit."""
-    expected = fit(plain.train, make, rows, validation, callbacks())
+    expected = fit(keras_loop.train, make, rows, validation, callbacks())
     moved = zip(state_of(expected[0]), state_of(Net(make_seeded(make, 7), make)), strict=True)
     assert any((after != before).any() for after, before in moved)
     for _ in range(2):
-        assert_same(fit(training.train, make, rows, validation, callbacks()), expected)
+        assert_same(fit(compiled_loop.train, make, rows, validation, callbacks()), expected)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -389,7 +389,7 @@ def recurrent():
 def test_rounding(make, x):
     rows, validation = rows_of(x, LEVEL[:, None]), rows_of(x, LEVEL[:, None], n_rows=N_VALIDATION)
     (net, history), (expected_net, expected) = (
-        fit(train, make, rows, validation) for train in (training.train, plain.train)
+        fit(train, make, rows, validation) for train in (compiled_loop.train, keras_loop.train)
     )
     for name, values in expected.items():
         np.testing.assert_allclose(history[name], values, rtol=1e-5)
@@ -410,7 +410,7 @@ def test_the_other_side_is_fit_on_arrays_without_shuffling(net, loss, options):
     x, y = NETS[net][0], LOSSES[loss][2]
     ours, theirs = (Net(make_seeded(make, 7)) for _ in range(2))
     history = {}
-    plain.train(
+    keras_loop.train(
         ours,
         rows_of(x, y, WEIGHT),
         schedule_of(shuffle=False),
@@ -484,8 +484,8 @@ class BatchRecorder(Recorder):
 @pytest.mark.parametrize("validation", [None, VALIDATION], ids=["alone", "validated"])
 def test_callbacks_see_the_same_calls_logs_and_weights(validation):
     ours, theirs = Recorder(), Recorder()
-    one = fit(training.train, small_net(), ROWS, validation, [ours])
-    other = fit(plain.train, small_net(), ROWS, validation, [theirs])
+    one = fit(compiled_loop.train, small_net(), ROWS, validation, [ours])
+    other = fit(keras_loop.train, small_net(), ROWS, validation, [theirs])
     assert_same(one, other)
     assert len(ours.calls) == 2 + EPOCHS * (2 + 2 * (validation is not None))
     for call, expected in zip(ours.calls, theirs.calls, strict=True):
@@ -536,7 +536,7 @@ def test_stopping_in_any_hook_stops_where_keras_stops(hook, steps):
     Stopper = stopper(hook)
     one, other = (
         fit(train, small_net(), ROWS, VALIDATION, [Stopper()])
-        for train in (training.train, plain.train)
+        for train in (compiled_loop.train, keras_loop.train)
     )
     assert_same(one, other)
     assert one[0].model.optimizer.iterations.numpy() == steps
@@ -611,7 +611,7 @@ def test_callbacks_change_the_net_as_in_keras(name):
     assert_same(
         *[
             fit(train, make, ROWS, VALIDATION, [CALLBACKS[name]()])
-            for train in (training.train, plain.train)
+            for train in (compiled_loop.train, keras_loop.train)
         ]
     )
 

@@ -13,8 +13,8 @@ from sklearn.base import clone
 
 import skkeras
 from skkeras import KerasClassifier, KerasRegressor
-from skkeras.engine import cache
-from skkeras.engine import net as net_module
+from skkeras._engine import cache
+from skkeras._engine import net as net_module
 
 # Coverage is measured elsewhere, as in test_parity.py.
 pytestmark = pytest.mark.no_cover

@@ -1,0 +1,346 @@
+"""What ``keras.Model.compile`` is given: a fresh optimizer, loss and metrics for every fit.
+
+Users pass names, classes, instances, functions, Keras's serialised dicts, or lists and dicts of
+these for several outputs. Instances are copied, so that fits share no state.
+"""
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable
+from types import FunctionType, ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from skkeras._hints import suggestion
+from skkeras._keras_objects.copying import copy_instance
+from skkeras._params import assign_routed, declared_signature, members_of
+
+
+class Kind(NamedTuple):
+    """One of optimizer, loss and metrics: how Keras names, makes and checks them."""
+
+    parameter: str
+    module: ModuleType
+    base: type
+    # Names that Keras resolves only when it sees the shapes of the target and the output.
+    deferred: tuple = ()
+
+
+class Source(NamedTuple):
+    """Where an object comes from: the names it accepts, and how it is built from values."""
+
+    accepted: frozenset
+    build: Callable
+
+
+def make_optimizer(value, routed):
+    """Make an optimizer of a fit's own.
+
+    Parameters
+    ----------
+    value : str, type, keras.optimizers.Optimizer, dict or None
+        Name, class, partial of a class, instance, or serialised configuration. An instance
+        is rebuilt from its configuration: same settings, no state.
+    routed : dict
+        Values by name, without the ``optimizer__``.
+
+    Returns
+    -------
+    optimizer : keras.optimizers.Optimizer or None
+        None for None.
+
+    Raises
+    ------
+    ParameterNameError
+        If the optimizer takes no such parameter.
+    ValueError
+        If no optimizer has that name, or an instance cannot be copied.
+    TypeError
+        If the value is none of the above.
+
+    Examples
+    --------
+    >>> from skkeras._building.compile_args import make_optimizer
+    >>> make_optimizer("sgd", {"learning_rate": 1, "momentum": 0.9}).momentum
+    0.9
+    """
+    import keras
+
+    kind = Kind("optimizer", keras.optimizers, keras.optimizers.Optimizer)
+    if value is None:
+        assign_routed(kind.parameter, {}, routed)
+        return None
+    source = _source(kind, value)
+    values = assign_routed(kind.parameter, {(): source.accepted}, routed)[()]
+    return source.build(values)
+
+
+def make_loss(value, routed):
+    """Make a loss of a fit's own.
+
+    Parameters
+    ----------
+    value : str, callable, type, keras.losses.Loss, dict, list or None
+        Name, function, class, partial of a class, instance, serialised configuration, or a list
+        or dict of these, one for each output.
+    routed : dict
+        Values by name, without the ``loss__``, or by output and name, as in ``out__delta``.
+
+    Returns
+    -------
+    loss : str, callable, keras.losses.Loss, list, dict or None
+        What ``compile`` takes. A name that no value is routed to stays a name.
+
+    Raises
+    ------
+    ParameterNameError
+        If the loss takes no such parameter.
+    ValueError
+        If no loss has that name, or an instance cannot be copied.
+    TypeError
+        If the value is none of the above.
+
+    Examples
+    --------
+    >>> from skkeras._building.compile_args import make_loss
+    >>> make_loss("mse", {})
+    'mse'
+    >>> type(make_loss("huber", {"delta": 2.0})).__name__
+    'Huber'
+    """
+    import keras
+
+    kind = Kind("loss", keras.losses, keras.losses.Loss, ("crossentropy", "ce"))
+    return _make_structure(kind, value, routed)
+
+
+def make_metrics(value, routed):
+    """Make the metrics of a fit's own.
+
+    Parameters
+    ----------
+    value : str, callable, type, keras.metrics.Metric, dict, list or None
+        Name, function, class, partial of a class, instance, serialised configuration, or a list
+        or dict of these.
+    routed : dict
+        Values by name, without the ``metrics__``, for all metrics that take them; or by index or
+        key and name, as in ``0__threshold``, for one.
+
+    Returns
+    -------
+    metrics : list, dict or None
+        What ``compile`` takes. A name that no value is routed to stays a name, and one that is
+        made an instance keeps it, so that the history has the same keys.
+
+    Raises
+    ------
+    ParameterNameError
+        If no metric takes such a parameter.
+    ValueError
+        If no metric has that name, or an instance cannot be copied.
+    TypeError
+        If the value is none of the above.
+
+    Examples
+    --------
+    >>> from skkeras._building.compile_args import make_metrics
+    >>> make_metrics("accuracy", {})
+    ['accuracy']
+    >>> make_metrics(["mae", "binary_accuracy"], {"threshold": 0.3})
+    ['mae', <BinaryAccuracy name=binary_accuracy>]
+    """
+    import keras
+
+    kind = Kind(
+        "metrics", keras.metrics, keras.metrics.Metric, ("accuracy", "acc", "crossentropy", "ce")
+    )
+    metrics = _make_structure(kind, value, routed)
+    if metrics is None or (isinstance(metrics, list | dict) and not _is_serialised(value)):
+        return metrics
+    # Keras takes no bare metric. In a list, values are routed to it just the same.
+    return [metrics]
+
+
+def _make_structure(kind, value, routed):
+    """Make every leaf of a list, dict or single value, and put them back in their places."""
+    members = dict(members_of(value, _is_serialised))
+    sources = {address: _source(kind, leaf) for address, leaf in members.items()}
+    accepted = {address: source.accepted for address, source in sources.items()}
+    assigned = assign_routed(kind.parameter, accepted, routed)
+    made = {address: source.build(assigned[address]) for address, source in sources.items()}
+    return _put_back(value, made)
+
+
+def _put_back(value, made, address=()):
+    if isinstance(value, dict) and not _is_serialised(value):
+        return {key: _put_back(item, made, (*address, str(key))) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_put_back(item, made, (*address, str(i))) for i, item in enumerate(value)]
+    return made[address]
+
+
+def _is_serialised(value):
+    return isinstance(value, dict) and "class_name" in value and "config" in value
+
+
+def _source(kind, leaf):
+    """Find out what a user's value is, and how to make the fit's own object from it."""
+    fixed = {}
+    while isinstance(leaf, functools.partial) and inspect.isclass(leaf.func) and not leaf.args:
+        fixed, leaf = {**leaf.keywords, **fixed}, leaf.func
+    if leaf is None:
+        return Source(frozenset(), lambda values: None)
+    if isinstance(leaf, str):
+        return _named_source(kind, leaf)
+    if _is_serialised(leaf):
+        return _source(kind, _deserialise(kind, leaf))
+    if inspect.isclass(leaf):
+        return _class_source(kind, leaf, fixed)
+    if isinstance(leaf, kind.base):
+        return Source(
+            _constructor_names(type(leaf)),
+            lambda values: copy_instance(leaf, _plain(values), kind.parameter),
+        )
+    if kind.parameter != "optimizer" and callable(leaf):
+        return _function_source(kind, leaf)
+    raise TypeError(
+        f"Got {kind.parameter}={leaf!r} of type {type(leaf).__name__}; expected a name, a class "
+        f"or an instance of keras.{kind.base.__module__.split('.')[-2]}, or its serialised dict."
+    )
+
+
+def _class_source(kind, cls, fixed):
+    def build(values):
+        made = cls(**_plain({**fixed, **values}))
+        if not isinstance(made, kind.base) and (
+            kind.parameter == "optimizer" or not callable(made)
+        ):
+            raise TypeError(
+                f"Got {kind.parameter}={cls.__name__}; expected a subclass of "
+                f"{kind.base.__name__} in {kind.module.__name__}."
+            )
+        return made
+
+    return Source(_constructor_names(cls), build)
+
+
+def _function_source(kind, function):
+    """Bind routed values to a function of (y_true, y_pred, ...), keeping its name."""
+
+    def build(values):
+        if values:
+            return functools.update_wrapper(functools.partial(function, **_plain(values)), function)
+        if isinstance(function, FunctionType | functools.partial):
+            return function
+        return copy_instance(function, {}, kind.parameter)
+
+    try:
+        parameters = list(inspect.signature(function).parameters.values())[2:]
+    except (TypeError, ValueError):
+        parameters = []
+    named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return Source(frozenset(named), build)
+
+
+def _named_source(kind, name):
+    """Look a name up as Keras does, and find the class behind a function's name."""
+    import keras
+
+    if name.lower() in kind.deferred:
+        return Source(frozenset(), lambda values: name)
+    classes = {_normalised(cls.__name__): cls for cls in _classes(kind)}
+    found = classes.get(_normalised(name)) if kind.parameter == "optimizer" else None
+    if found is None and kind.parameter != "optimizer":
+        found = _get(kind, name)
+    if found is None:
+        registered = keras.saving.get_registered_object(name)
+        if registered is not None:
+            return _source(kind, registered)
+        raise ValueError(
+            f"Got {kind.parameter}={name!r}, which Keras does not know. "
+            f"{suggestion(name, _known_names(kind))} Or pass a class or an instance."
+        )
+    if inspect.isfunction(found):
+        found = classes.get(_normalised(found.__name__), found)
+    elif not inspect.isclass(found):
+        found = type(found)
+    made = _source(kind, found)
+    if kind.parameter == "optimizer":
+        return made
+    named = {"name": name} if "name" in made.accepted else {}
+    return Source(made.accepted, lambda values: made.build({**named, **values}) if values else name)
+
+
+def _get(kind, name):
+    try:
+        return kind.module.get(name)
+    except ValueError:
+        return None
+
+
+def _deserialise(kind, config):
+    try:
+        # Keras writes into the dict it is given.
+        made = kind.module.deserialize(copy.deepcopy(config))
+    except (TypeError, ValueError) as error:
+        made, obstacle = None, error
+    else:
+        # What Keras cannot find it may hand back as a name.
+        obstacle = f"there is no {made!r}."
+    if made is None or isinstance(made, str):
+        raise ValueError(
+            f"Got {kind.parameter}={config!r}, which Keras cannot deserialise: {obstacle} "
+            f"Expected a dict as of {kind.module.__name__}.serialize. A custom class has to be "
+            "registered with keras.saving.register_keras_serializable."
+        )
+    return made
+
+
+def _normalised(name):
+    return name.replace("_", "").lower()
+
+
+def _classes(kind):
+    found = (getattr(kind.module, name) for name in dir(kind.module))
+    return [
+        cls
+        for cls in found
+        if inspect.isclass(cls) and issubclass(cls, kind.base) and cls is not kind.base
+    ]
+
+
+def _known_names(kind):
+    if kind.parameter == "optimizer":
+        return {cls.__name__.lower() for cls in _classes(kind)}
+    functions = {
+        name for name in dir(kind.module) if inspect.isfunction(getattr(kind.module, name))
+    }
+    names = functions | {cls.__name__ for cls in _classes(kind)} | set(kind.deferred)
+    return names - {"get", "serialize", "deserialize"}
+
+
+def _constructor_names(cls):
+    return frozenset(declared_signature(cls).parameters)
+
+
+def _plain(values):
+    """Make what Keras takes of NumPy scalars, and of the learning rates that grids give."""
+    return {name: _plain_value(name, value) for name, value in values.items()}
+
+
+def _plain_value(name, value):
+    import keras
+
+    if isinstance(value, np.generic):
+        value = value.item()
+    if name != "learning_rate":
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if _is_serialised(value):
+        return keras.optimizers.schedules.deserialize(copy.deepcopy(value))
+    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+        return copy_instance(value, {}, "optimizer__learning_rate")
+    return value

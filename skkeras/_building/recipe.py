@@ -1,0 +1,357 @@
+"""Recipes: how an estimator's parameters and facts about its data make a net."""
+
+import copy
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from skkeras._building.compile_args import make_loss, make_metrics, make_optimizer
+from skkeras._building.model import assemble, by_output, clone_template, loss_facts, only_loss
+from skkeras._keras_objects.specs import input_specs
+from skkeras._params import (
+    builder_parameters,
+    call_builder,
+    check_builder_names,
+    check_keywords,
+    describe,
+    split_routed,
+)
+from skkeras._targets import output_activation
+from skkeras.exceptions import ParameterNameError
+from skkeras.models import find_preset
+
+# What the estimator passes to Keras's methods itself, and how users give it.
+_OWNED = {
+    "fit__x": "X to fit",
+    "fit__y": "y to fit",
+    "fit__sample_weight": "sample_weight to fit",
+    "fit__validation_data": "X_val and y_val to fit",
+    "fit__validation_split": "validation_split=...",
+    "fit__class_weight": "class_weight=...",
+    "fit__callbacks": "callbacks=...",
+    "predict__x": "X to predict",
+    "compile__optimizer": "optimizer=...",
+    "compile__loss": "loss=...",
+    "compile__metrics": "metrics=...",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """All that a net is made from; calling it makes one, built and compiled.
+
+    Parameters
+    ----------
+    source : str, callable or keras.Model
+        A preset's name, a builder, or a template.
+    facts : dict
+        What a builder may ask for by name.
+    x_specs : structure of (shape, dtype)
+        What the inputs look like, the first axis left out.
+    target : target
+        Chooses the loss where none is given.
+    loss, optimizer, metrics : object or None
+        As given to the estimator.
+    routed : dict
+        Routed parameters.
+    """
+
+    source: Any
+    facts: dict
+    x_specs: Any
+    target: Any
+    loss: Any
+    optimizer: Any
+    metrics: Any
+    routed: dict
+
+    def __call__(self):
+        """Make a net."""
+        return assemble(
+            self._build,
+            self.x_specs,
+            optimizer=self._optimizer if self._asks("optimizer") else None,
+            loss=self._loss,
+            asks_loss=self._asks("loss"),
+            metrics=self._metrics if self._asks("metrics") else None,
+            compile_arguments=self._routed["compile"],
+            handed_over=self._hands_over,
+        )
+
+    @property
+    def settings(self):
+        """What decides how the net is trained, besides itself and its optimizer."""
+        return self.loss, self.metrics, self._routed["metrics"], self._routed["compile"]
+
+    @property
+    def key(self):
+        """All that decides a preset's net besides the seed and Keras's settings, as text.
+
+        None where that is more than plain values, and with users' builders, which may do anything.
+        """
+        if not isinstance(self.source, str):
+            return None
+        asked = {
+            name: self.facts.get(name) for name in builder_parameters(as_builder(self.source))[0]
+        }
+        target = (
+            type(self.target).__name__,
+            *(getattr(self.target, name, None) for name in ("kind", "n_outputs", "shape")),
+        )
+        compiled = self.loss, self.optimizer or "adam", self.metrics
+        try:
+            return repr(_plain((self.source, asked, self.x_specs, target, compiled, self.routed)))
+        except TypeError:
+            return None
+
+    def without_data(self):
+        """Return the recipe without the training data that a builder may ask for."""
+        return dataclasses.replace(self, facts={k: v for k, v in self.facts.items() if k != "X"})
+
+    @property
+    def is_repeatable(self):
+        """Whether a net can be made again from what a pickle holds, which is without data."""
+        return as_builder(self.source) is not None and not _asks_for(self.source, "X")
+
+    @property
+    def _hands_over(self):
+        return _asks_for(self.source, "compile_kwargs")
+
+    @property
+    def _routed(self):
+        return split_routed(self.routed)
+
+    def _asks(self, name):
+        return getattr(self, name) is not None or bool(self._routed[name])
+
+    def _build(self):
+        builder = as_builder(self.source)
+        if builder is None:
+            return clone_template(self.source)
+        n_outputs = self.facts["n_outputs"]
+        several = isinstance(n_outputs, dict)
+        shape = {name: (n,) for name, n in n_outputs.items()} if several else (n_outputs,)
+        loss = self._loss(shape)
+        known = loss_facts(loss)
+        if not (several and isinstance(known, list)):  # in which order, the net will tell
+            known = by_output(known, shape)
+        # A builder is called more than once, and may use up the lists and dicts that it gets.
+        facts = {
+            **self.facts,
+            "meta": _fresh(self.facts["meta"]),
+            "output_activation": output_activation(self.target, known),
+        }
+        if self._hands_over:
+            facts["compile_kwargs"] = {
+                "optimizer": self._optimizer(),
+                "loss": loss,
+                "metrics": self._metrics(),
+                **self._routed["compile"],
+            }
+        hyperparameters = {k: _fresh(v) for k, v in self._routed["model"].items()}
+        return call_builder(builder, facts, hyperparameters)
+
+    def _optimizer(self):
+        return make_optimizer(self.optimizer or "adam", self._routed["optimizer"])
+
+    def _loss(self, output_shape, ends_in_logits=None):
+        if self.loss is not None:
+            made = make_loss(self.loss, self._routed["loss"])
+            return made if isinstance(output_shape, dict) else only_loss(made)
+        default = self.target.default_loss(output_shape)
+        if ends_in_logits is not None:
+            default = _taking_logits(default, ends_in_logits)
+        return make_loss(default, self._routed["loss"])
+
+    def _metrics(self):
+        return make_metrics(self.metrics, self._routed["metrics"])
+
+
+def _taking_logits(default, ends_in_logits):
+    """Let a default loss, or that of each output, take logits where the net ends in them."""
+    import keras
+
+    several = isinstance(default, dict)
+    names = default.values() if several else [default]
+    if not any(name.endswith("crossentropy") for name in names):
+        return default  # looking at the net would be in vain
+
+    def taking(name, in_logits):
+        if not (in_logits and name.endswith("crossentropy")):
+            return name
+        cls = getattr(keras.losses, name.title().replace("_", ""))
+        return functools.partial(cls, from_logits=True)
+
+    in_logits = ends_in_logits()
+    if several:
+        return {output: taking(name, in_logits[output]) for output, name in default.items()}
+    return taking(default, in_logits)
+
+
+def _plain(value):
+    """Turn plain values into what tells them apart as text; raise TypeError for others."""
+    if type(value) is dict:
+        return [(_plain(k), _plain(v)) for k, v in value.items()]
+    if type(value) in (list, tuple):
+        return type(value).__name__, [*map(_plain, value)]
+    if type(value) in (type(None), bool, int, float, str):
+        return value
+    if isinstance(value, np.bool_ | np.integer | np.float16 | np.float32 | np.float64):
+        return value.dtype.str, value.item()
+    if isinstance(value, np.dtype):
+        return "dtype", value.str
+    raise TypeError(f"{value!r} is not plain.")
+
+
+def _fresh(value):
+    return copy.copy(value) if isinstance(value, list | dict) else value
+
+
+def as_builder(source):
+    """Return the builder that a source names or is; None for a template."""
+    if isinstance(source, str):
+        return find_preset(source)
+    # A keras.Model is callable, too; told apart without importing Keras.
+    is_model = hasattr(source, "stateless_call") and not isinstance(source, type)
+    return None if is_model else source
+
+
+def check_source(source, routed):
+    """Raise unless a net can be made from a source with these routed parameters.
+
+    Raises
+    ------
+    TypeError
+        If it is none of a builder, a preset's name and a `keras.Model`.
+    ParameterNameError
+        If the builder takes no hyperparameter of a name.
+    """
+    if not (isinstance(source, str) or callable(source)):
+        raise TypeError(
+            f"model={source!r} is of type {type(source).__name__}; expected a builder (a function "
+            "that returns a keras.Model), the name of a preset, a keras.Model, or None."
+        )
+    builder = as_builder(source)
+    names = split_routed(routed)["model"]
+    if builder is not None:
+        check_builder_names(builder, names)
+    elif names:
+        raise TypeError(
+            f"Got model__{next(iter(names))} with model={source.name!r}, a keras.Model, which is "
+            "made already and takes no hyperparameters. Pass a function that makes it."
+        )
+
+
+def check_not_owned(routed):
+    """Raise if an argument is routed to a method of Keras's that the estimator gives it.
+
+    Raises
+    ------
+    ParameterNameError
+        It names what to use instead.
+    """
+    for name in routed:
+        if name in _OWNED:
+            raise ParameterNameError(
+                f"Got the parameter {name!r}, which the estimator passes to Keras itself. Give "
+                f"{_OWNED[name]} instead."
+            )
+
+
+def check_method_names(net, routed):
+    """Raise if a routed parameter has a name that the model's own method doesn't take.
+
+    Parameters
+    ----------
+    net : Net
+        The class of its model may have methods with other parameters.
+    routed : dict
+        Routed parameters.
+
+    Raises
+    ------
+    ParameterNameError
+        The message names the nearest one.
+    """
+    for prefix in ("fit", "predict"):
+        if names := split_routed(routed)[prefix]:
+            check_keywords(prefix, getattr(net.structure, prefix), names, _OWNED)
+
+
+def builder_facts(X, y, target, source, seen=None):
+    """Collect what a builder may ask for by name.
+
+    Parameters
+    ----------
+    X : ndarray, sparse matrix or dict of ndarray
+        Checked inputs.
+    y : ndarray
+        Checked targets.
+    target : target
+        What was learnt of ``y``.
+    source : str, callable or keras.Model
+        What the net is made from: it may ask for the data itself.
+    seen : int array or None, default=None
+        The rows that a builder may see, if some are held out.
+
+    Returns
+    -------
+    facts : dict
+        ``meta`` holds them once more, under the names that SciKeras gives them.
+    """
+    specs = input_specs(X)
+    shapes = {k: s[0] for k, s in specs.items()} if isinstance(specs, dict) else specs[0]
+    facts = {
+        "input_shape": shapes,
+        "n_outputs": target.n_outputs,
+        "n_classes": target.n_classes,
+        "meta": _scikeras_meta(X, y, target),
+    }
+    if _asks_for(source, "X"):
+        # A copy is made only for who asks, and of what may be seen.
+        facts["X"] = X if seen is None else _rows_of(X, seen)
+    return facts
+
+
+def check_asks_for_no_data(source):
+    """Raise if a builder asks for X, where X can't be given whole: it comes in batches.
+
+    Raises
+    ------
+    ValueError
+        It says what to do instead.
+    """
+    if _asks_for(source, "X"):
+        raise ValueError(
+            f"The builder {describe(as_builder(source))!r} asks for X, and X comes in batches; "
+            "expected a builder that does without. Adapt its layers before, to a part of the data, "
+            "and keep what they learnt (their vocabulary, mean and variance)."
+        )
+
+
+def _asks_for(source, fact):
+    builder = as_builder(source)
+    return builder is not None and fact in builder_parameters(builder)[0]
+
+
+def _rows_of(X, rows):
+    return {name: part[rows] for name, part in X.items()} if isinstance(X, dict) else X[rows]
+
+
+def _scikeras_meta(X, y, target):
+    first_X, first_y = (next(iter(v.values())) if isinstance(v, dict) else v for v in (X, y))
+    meta = {
+        "n_features_in_": int(np.prod(first_X.shape[1:])),
+        "X_dtype_": first_X.dtype,
+        "X_shape_": first_X.shape,
+        "y_dtype_": first_y.dtype,
+        "y_ndim_": first_y.ndim,
+        "target_type_": target.kind,
+        "n_outputs_": first_y.shape[1] if first_y.ndim == 2 else 1,
+        "n_outputs_expected_": len(y) if isinstance(y, dict) else 1,
+    }
+    if target.classes is not None:
+        meta |= {"classes_": target.classes, "n_classes_": target.n_classes}
+    return meta

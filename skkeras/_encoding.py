@@ -1,0 +1,224 @@
+"""Encoding: targets and weights are changed as a whole only while they are small.
+
+Those of many rows are looked at block by block, and encoded when a batch of them is taken; lazy
+ones when they are read. So training takes no more memory for more rows.
+"""
+
+import collections
+import itertools
+
+import numpy as np
+
+from skkeras.data._arrays import LazyArray
+
+# Up to this size encoding all rows at once is faster than some of them for every call; above it,
+# the work for a call is lost among its steps. It is also about what a block takes.
+WHOLE_BYTES = 2**22
+# More labels than these are not looked for block by block.
+_MAX_LABELS = 2**16
+
+
+class Encoded:
+    """An array that is encoded when rows of it are taken.
+
+    Parameters
+    ----------
+    encode : callable
+        Gets some rows of each array, and returns an array of as many; what it does to one doesn't
+        depend on the others.
+    arrays : tuple of array, sparse matrix or Encoded
+        What there is to encode, samples first.
+    example : array
+        What ``encode`` returns for one row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras._encoding import Encoded
+    >>> doubled = Encoded(lambda rows: rows * 2.0, (np.arange(4),), np.zeros(1))
+    >>> doubled.shape, np.asarray(doubled[[3, 0]])
+    ((4,), array([6., 0.]))
+    """
+
+    def __init__(self, encode, arrays, example):
+        self._encode, self._arrays, self._example = encode, arrays, example
+
+    @property
+    def shape(self):
+        """Shape once encoded, samples first."""
+        return self._arrays[0].shape[0], *self._example.shape[1:]
+
+    @property
+    def dtype(self):
+        """The dtype once encoded."""
+        return self._example.dtype
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, indices):
+        """Choose rows, which are encoded when they are wanted as an array."""
+        return Encoded(self._encode, _picked(self._arrays, indices), self._example)
+
+    def __array__(self, dtype=None, copy=None):
+        """Encode all rows."""
+        return np.asarray(_called(self._encode, self._arrays), dtype=dtype)
+
+
+def encoded(encode, *arrays):
+    """Encode rows: few at once, and many when they are taken, after a look at all of them.
+
+    Parameters
+    ----------
+    encode : callable
+        As in `Encoded`; it raises for rows that can't be encoded.
+    *arrays : array, sparse matrix or Encoded; or a LazyArray, alone
+        Samples first, as many in each.
+
+    Returns
+    -------
+    encoded : array, Encoded or LazyArray
+        Of a LazyArray, which isn't looked at before it is read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras._encoding import encoded
+    >>> encoded(np.sqrt, np.arange(3))
+    array([0.        , 1.        , 1.41421356])
+    >>> encoded(np.sqrt, np.arange(2_000_000))
+    <skkeras._encoding.Encoded object at ...>
+    """
+    example = _called(encode, _picked(arrays, slice(1)))
+    if isinstance(arrays[0], LazyArray):
+        return arrays[0].map(encode, example.shape[1:], example.dtype)
+    if example.nbytes * arrays[0].shape[0] <= WHOLE_BYTES:
+        return _called(encode, arrays)
+    for rows in spans(arrays[0].shape[0], example.nbytes):
+        _called(encode, _picked(arrays, rows))  # raises for what can't be
+    return Encoded(encode, arrays, example)
+
+
+def _picked(arrays, indices):
+    return tuple(array[indices] for array in arrays)
+
+
+def _called(encode, arrays):
+    return encode(*map(in_memory, arrays))
+
+
+def in_memory(array):
+    """Return an array of what is encoded or read only when it is wanted, and all else as it is."""
+    return np.asarray(array) if isinstance(array, Encoded | LazyArray) else array
+
+
+def spans(n_rows, row_bytes):
+    """Yield slices, one after the other, of about as many rows as are encoded whole.
+
+    Examples
+    --------
+    >>> from skkeras._encoding import spans
+    >>> [*spans(5, 2**21)]
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 6, None)]
+    """
+    step = max(1, WHOLE_BYTES // max(row_bytes, 8))
+    for start in range(0, n_rows, step):
+        yield slice(start, start + step)
+
+
+def blocks(array):
+    """Yield neighbouring rows of an array, some MB at a time.
+
+    Parameters
+    ----------
+    array : array, sparse matrix, Encoded or LazyArray
+        Samples first.
+
+    Yields
+    ------
+    block : array or sparse matrix
+        A view, if it is an array.
+    """
+    row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
+    for rows in spans(array.shape[0], row_bytes):
+        yield in_memory(array[rows])
+
+
+def few_rows(y):
+    """Find a few rows with the same labels as y, to sort and to compare as a whole.
+
+    Parameters
+    ----------
+    y : array-like, LazyArray or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
+        Labels.
+
+    Returns
+    -------
+    rows : array-like or sparse matrix
+        y itself, if it is small or most of its values come once or it isn't an array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras._encoding import few_rows
+    >>> few_rows(np.arange(2_000_000) % 2)
+    array([0, 1, 0, 1, 0, 1, 0, 1, 0, 1])
+    """
+    if not isinstance(y, np.ndarray | LazyArray):
+        return y
+    if y.nbytes <= WHOLE_BYTES or y.ndim > 2:
+        return in_memory(y)
+    try:
+        labels = _few_labels(y)
+    except TypeError:  # they have no order, as others will say
+        return y
+    # scikit-learn warns where there are half as many labels as rows: they may be numbers.
+    if labels is None or len(labels) * 2 > len(y):
+        return y
+    return np.resize(labels, (5 * len(labels), *y.shape[1:]))
+
+
+def _few_labels(y):
+    labels = np.zeros(0, y.dtype)
+    for block in blocks(y):
+        labels = np.union1d(labels, np.unique(block))
+        if len(labels) > _MAX_LABELS:
+            return None
+    return labels
+
+
+def label_counts(parts, weights=None):
+    """Count labels.
+
+    Parameters
+    ----------
+    parts : iterable of array of shape (n_rows,)
+        The labels, some after the others.
+    weights : iterable of array of shape (n_rows,) or None, default=None
+        How much each counts.
+
+    Returns
+    -------
+    counts : dict
+        How often each comes, in their order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras._encoding import label_counts
+    >>> label_counts([np.array(["b", "a"]), np.array(["b"])])
+    {'a': 1, 'b': 2}
+    """
+    counter = collections.Counter()
+    if weights is None:
+        weights = itertools.repeat(None)
+    for part, weight in zip(parts, weights, strict=False):
+        if weight is None:
+            labels, counts = np.unique(part, return_counts=True)
+        else:
+            labels, numbers = np.unique(part, return_inverse=True)
+            counts = np.bincount(numbers.ravel(), np.asarray(weight))
+        # Python's objects, but for times: those are other numbers than the labels they stand for.
+        keys = list(labels) if labels.dtype.kind in "mM" else labels.tolist()
+        counter.update(dict(zip(keys, counts.tolist(), strict=True)))
+    return {label: counter[label] for label in sorted(counter)}

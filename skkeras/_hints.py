@@ -1,0 +1,153 @@
+"""Advice: what to write instead of a name that nothing takes."""
+
+import difflib
+
+# What other libraries, or Keras elsewhere, call it.
+_ALSO_CALLED = {
+    "build_fn": "model",
+    "clipnorm": "optimizer__clipnorm",
+    "hidden_layer_sizes": "model__units",
+    "learning_rate": "optimizer__learning_rate",
+    "learning_rate_init": "optimizer__learning_rate",
+    "lr": "optimizer__learning_rate",
+    "max_iter": "epochs",
+    "n_epochs": "epochs",
+    "n_iter_no_change": "callbacks=keras.callbacks.EarlyStopping(patience",
+    "patience": "callbacks=keras.callbacks.EarlyStopping(patience",
+    "seed": "random_state",
+    "solver": "optimizer",
+    "weight_decay": "optimizer__weight_decay",
+    **{
+        name: f"compile__{name}"
+        for name in ("jit_compile", "loss_weights", "run_eagerly", "weighted_metrics")
+    },
+    **{
+        name: f"fit__{name}"
+        for name in ("initial_epoch", "steps_per_epoch", "validation_batch_size")
+    },
+}
+# Short for one of the names that are accepted.
+_SHORT = {"lr": "learning_rate", "wd": "weight_decay"}
+
+# Where the arguments of `keras.Model.fit` go.
+_ARGUMENTS_OF_KERAS = {
+    "validation_data": "X_val=... and y_val=... of fit",
+    "initial_epoch": "fit__initial_epoch=... of the constructor",
+}
+
+
+def suggestion(name, accepted):
+    """Say which accepted name is nearest to a wrong one, and list all of them.
+
+    Parameters
+    ----------
+    name : str
+        The name that nothing takes.
+    accepted : iterable of str
+        The names that would have been right.
+
+    Returns
+    -------
+    text : str
+        One or two sentences, for the end of an error message.
+
+    Examples
+    --------
+    >>> from skkeras._hints import suggestion
+    >>> suggestion("unitz", ["units", "dropout"])
+    "Did you mean 'units'? Accepted: 'dropout', 'units'."
+    """
+    accepted = sorted(accepted)
+    if not accepted:
+        return "Nothing is accepted here: leave it out."
+    near = _nearest(name, accepted)
+    question = f"Did you mean {near!r}? " if near else ""
+    return f"{question}Accepted: {', '.join(map(repr, accepted))}."
+
+
+def _nearest(name, accepted):
+    if (meant := _SHORT.get(name)) in accepted:
+        return meant
+    lowered = {option.lower(): option for option in accepted}
+    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    return lowered[near[0]] if near else None
+
+
+def advice(name, declared, prefixes, hyperparameters=()):
+    """Say what to write instead of a parameter that an estimator doesn't have.
+
+    Parameters
+    ----------
+    name : str
+        The parameter.
+    declared : iterable of str
+        Those that it has.
+    prefixes : iterable of str
+        Those that it routes parameters by.
+    hyperparameters : collection of str, default=()
+        What its builder takes.
+
+    Returns
+    -------
+    text : str
+
+    Examples
+    --------
+    >>> from skkeras._hints import advice
+    >>> advice("learning_rate", ["epochs"], ["model"])
+    'Write optimizer__learning_rate=....'
+    >>> advice("width", ["epochs"], ["model"], {"width"})
+    'Write model__width=....'
+    >>> advice("model_width", ["epochs"], ["model"])
+    'Write model__width=....'
+    """
+    if name in hyperparameters:
+        return f"Write model__{name}=...."
+    if (called := _ALSO_CALLED.get(name)) is not None:
+        return f"Write {called}=...{')' * called.count('(')}."
+    prefix, _, rest = name.partition("_")
+    if prefix in prefixes and prefix != "fit" and rest:  # fit_intercept is none of Keras's
+        return f"Write {prefix}__{rest}=...."
+    return suggestion(name, declared)
+
+
+def check_no_others(method, others, own, declared):
+    """Raise if a method is given an argument that goes elsewhere.
+
+    Parameters
+    ----------
+    method : str
+        Its name.
+    others : dict
+        The arguments that it doesn't take.
+    own : iterable of str
+        Those that it takes.
+    declared : collection of str
+        The parameters of the estimator.
+
+    Raises
+    ------
+    TypeError
+        It tells where the argument goes.
+
+    Examples
+    --------
+    >>> from skkeras._hints import check_no_others
+    >>> check_no_others("fit", {"epochs": 3}, ["X", "y"], ["model", "epochs"])
+    Traceback (most recent call last):
+    ...
+    TypeError: fit() got an unexpected keyword argument 'epochs'; expected epochs=... of the \
+constructor.
+    """
+    for name in others:
+        if name in _ARGUMENTS_OF_KERAS:
+            place = _ARGUMENTS_OF_KERAS[name]
+        elif name in declared:
+            place = f"{name}=... of the constructor"
+        elif (near := _nearest(name, list(own))) is not None:
+            place = f"{near}=..."
+        else:
+            place = f"fit__{name}=... of the constructor, if keras.Model.fit takes it"
+        raise TypeError(
+            f"{method}() got an unexpected keyword argument {name!r}; expected {place}."
+        )

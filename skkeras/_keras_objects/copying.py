@@ -1,0 +1,502 @@
+"""Copying: Keras objects as they are, within a process and through pickles.
+
+Keras's own way, for ``copy.deepcopy`` and ``pickle`` alike, goes through ``get_config``, and what
+that leaves out is lost: in Keras 3.15 the ``delta`` of ``Huber`` (see
+https://github.com/keras-team/keras/pull/23286), parameters of users' classes, everything about
+functions but their names, so that a user's ``huber`` comes back as Keras's.
+
+So losses and metrics are copied attribute by attribute. Optimizers can't be: they are constructed
+anew, if their configuration says all. Layers and models are, too, with all values and settings set
+afterwards (see `archiving`), and what comes out is compared with the original.
+"""
+
+import copy
+import functools
+import inspect
+import json
+import pickle
+import sys
+import textwrap
+from types import BuiltinFunctionType, FunctionType, ModuleType
+
+import numpy as np
+
+from skkeras._keras_objects.fingerprint import fingerprint, is_shareable
+from skkeras._keras_objects.layers import (
+    configuration,
+    is_plain,
+    plain,
+    read_archive,
+    sublayers,
+    write_archive,
+)
+from skkeras._keras_objects.seeding import make_seeded
+from skkeras._params import declared_signature, describe
+
+# What a model has of those if it is compiled.
+_COMPILED = ("optimizer", "loss")
+_ATOMS = (type(None), bool, int, float, complex, str, bytes)
+
+
+class Packed:
+    """Stands for a Keras object in data on their way into a pickle or a copy.
+
+    What arrives there is the object, made anew.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the object; a function of a module, since pickles refer to it by name.
+    *parts : object
+        What it is given. It may contain other objects that are packed.
+    """
+
+    def __init__(self, make, *parts):
+        self.make = make
+        self.parts = parts
+
+    def __reduce__(self):
+        return self.make, self.parts
+
+    def __deepcopy__(self, memo):
+        return self.make(*copy.deepcopy(self.parts, memo))
+
+
+def pack(value, packed=None):
+    """Put stand-ins for Keras objects into a value, for a faithful pickle or deep copy of it.
+
+    Parameters
+    ----------
+    value : object
+        Anything, with losses, metrics, optimizers, layers and models anywhere in it.
+    packed : dict, default=None
+        Stand-ins by the ``id`` of what they stand for, for objects that are met again.
+
+    Returns
+    -------
+    packed : object
+        The value itself if there is no Keras object in it. Otherwise a copy: pickled and loaded,
+        or deep-copied, it gives a value with objects that are like the original's and nobody
+        else's. They have no state: metrics are at zero, and optimizers aren't built.
+
+    Raises
+    ------
+    ValueError
+        If an object has no faithful copy.
+
+    Examples
+    --------
+    >>> import copy, keras
+    >>> from skkeras._keras_objects.copying import pack
+    >>> huber = keras.losses.Huber(delta=3.0)
+    >>> float(huber([[0.0]], [[9.0]])), float(copy.deepcopy(huber)([[0.0]], [[9.0]]))
+    (22.5, 8.5)
+    >>> float(copy.deepcopy(pack(huber))([[0.0]], [[9.0]]))
+    22.5
+    """
+    if isinstance(value, _ATOMS) or "keras" not in sys.modules:
+        return value
+    packed = {} if packed is None else packed
+    finder = _Finder()
+    finder.dump(value)
+    for model in finder.spent:
+        # A callback's, left from a fit of the user's; the next fit replaces it.
+        packed[id(model)] = Packed(type(None))
+    for thing in finder.found:
+        if id(thing) not in packed:
+            packed[id(thing)] = _pack_object(thing, packed)
+    # A deep copy takes what its memo has for an object in place of the object.
+    return copy.deepcopy(value, dict(packed)) if finder.found else value
+
+
+def copy_instance(value, values, parameter):
+    """Copy an optimizer, loss, metric, learning rate schedule or callable, without its state.
+
+    Parameters
+    ----------
+    value : object
+        The instance; it is not changed.
+    values : dict
+        What the copy has otherwise, by name.
+    parameter : str
+        The estimator's parameter that it was given for, for messages.
+
+    Returns
+    -------
+    copied : object
+        A new instance of the same class.
+
+    Raises
+    ------
+    ValueError
+        If there is no faithful copy.
+    """
+    if not values:
+        try:
+            return copy.deepcopy(pack(value))
+        except Exception:
+            return copy.deepcopy(_pack_by_config(value, {}, parameter, {}))
+    return copy.deepcopy(_pack_by_config(value, values, parameter, {}))
+
+
+def pack_model(model, packed=None):
+    """Pack a layer or model: architecture, weights and compile settings, no optimizer's state.
+
+    Parameters
+    ----------
+    model : keras.Layer
+        Built or not, compiled or not; it isn't changed.
+    packed : dict, default=None
+        See `pack`.
+
+    Returns
+    -------
+    packed : Packed
+        Stands for the model.
+    copied : keras.Layer
+        A copy; to see that it is faithful takes making one.
+
+    Raises
+    ------
+    ValueError
+        If there is no faithful copy.
+    """
+    try:
+        stand_in = Packed(
+            _restore_layer, write_archive(model), pack(_all_compile_arguments(model), packed)
+        )
+        copied = copy.deepcopy(stand_in)
+        check_same(model, copied)
+    except OSError:
+        raise  # no room for temporary files, perhaps: nothing that the model is to blame for
+    except Exception as error:
+        obstacle = textwrap.shorten(str(error), 300).rstrip(".")
+        raise ValueError(
+            f"Got the {type(model).__name__} {model.name!r}, which cannot be copied or saved: "
+            f"{obstacle}. Pass a function that makes it, as the builder of an estimator, or give "
+            "its classes a complete get_config."
+        ) from error
+    return stand_in, copied
+
+
+def compile_arguments(model):
+    """Find what a model was compiled with, besides its optimizer.
+
+    Keras keeps it as it was given, but gives it away serialised only.
+
+    Parameters
+    ----------
+    model : keras.Model
+
+    Returns
+    -------
+    arguments : dict or None
+        Of `keras.Model.compile`, by name; None if they aren't found.
+    """
+    for part in vars(model).values():
+        arguments = getattr(part, "config", None)
+        if isinstance(arguments, dict) and {"optimizer", "loss", "metrics"} <= set(arguments):
+            return {name: value for name, value in arguments.items() if name != "optimizer"}
+    return None
+
+
+def check_same(model, other):
+    """Raise unless two layers or models do the same, the values of their variables aside.
+
+    Parameters
+    ----------
+    model, other : keras.Layer
+        If they are models, their losses and optimizers have to agree, too.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+    """
+    same_whole = _fingerprint(model) == _fingerprint(other)
+    if _shapes(model) != _shapes(other) or not (same_whole or _same_parts(model, other)):
+        raise ValueError("what comes back is another net")
+
+
+def is_picklable(value):
+    """Tell whether pickle itself takes a value; cloudpickle takes local functions, too.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    answer : bool
+    """
+    try:
+        pickle.Pickler(_Nowhere()).dump(value)
+    except Exception:
+        return False
+    return True
+
+
+class _Finder(pickle.Pickler):
+    """Finds Keras objects by going wherever pickle would go, which is where deepcopy goes, too."""
+
+    def __init__(self):
+        import keras
+
+        super().__init__(_Nowhere())
+        self._callback = keras.callbacks.Callback
+        self._sought = (
+            keras.losses.Loss,
+            keras.metrics.Metric,
+            keras.optimizers.Optimizer,
+            keras.Layer,
+        )
+        self.found = []
+        self.spent = []
+
+    def persistent_id(self, thing):
+        """Tell pickle what not to look into."""
+        if isinstance(thing, self._sought):
+            self.found.append(thing)
+            return "found"
+        if isinstance(thing, self._callback) and thing.model is not None:
+            self.spent.append(thing.model)
+        return "closed" if _is_closed(thing) else None
+
+    def reducer_override(self, thing):
+        """Pass by what can't be pickled; it may still be deep-copied."""
+        try:
+            thing.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+        except Exception:
+            return object, ()
+        return NotImplemented
+
+
+class _Nowhere:
+    def write(self, data):
+        return len(data)
+
+
+def _is_closed(thing):
+    """Tell what no copy goes into, or what copies itself: functions, arrays, estimators."""
+    if isinstance(thing, type | FunctionType | BuiltinFunctionType | ModuleType):
+        return True
+    if isinstance(thing, np.ndarray):
+        return thing.dtype != object
+    return hasattr(thing, "get_params")
+
+
+def _pack_object(thing, packed):
+    import keras
+
+    if isinstance(thing, keras.optimizers.Optimizer):
+        return _pack_by_config(thing, {}, "optimizer", packed)
+    if isinstance(thing, keras.Layer):
+        return pack_model(thing, packed)[0]
+    is_metric = isinstance(thing, keras.metrics.Metric)
+    try:
+        made = _pack_metric(thing, packed) if is_metric else _pack_loss(thing, packed)
+        copy.deepcopy(made)
+    except Exception:
+        return _pack_by_config(thing, {}, "metrics" if is_metric else "loss", packed)
+    return made
+
+
+# Losses and metrics
+
+
+def _pack_loss(loss, packed):
+    return Packed(_restore_loss, type(loss), pack(vars(loss), packed))
+
+
+def _restore_loss(cls, attributes):
+    loss = object.__new__(cls)
+    vars(loss).update(attributes)
+    return loss
+
+
+def _pack_metric(metric, packed):
+    # What tracks the variables can't be pickled; a new one takes its place.
+    attributes = {k: v for k, v in vars(metric).items() if k not in _machinery_of_metrics()}
+    attributes = pack(plain(attributes), packed)
+    return Packed(_restore_metric, type(metric), metric.name, metric.dtype, attributes)
+
+
+def _restore_metric(cls, name, dtype, attributes):
+    import keras
+
+    metric = object.__new__(cls)
+    keras.metrics.Metric.__init__(metric, name=name, dtype=dtype)
+    for attribute, part in attributes.items():
+        setattr(metric, attribute, part)
+    metric.reset_state()
+    return metric
+
+
+@functools.cache
+def _machinery_of_metrics():
+    import keras
+
+    return frozenset(vars(keras.metrics.Metric(name="probe")))
+
+
+# Optimizers, and whatever else has a configuration
+
+
+def _pack_by_config(value, values, parameter, packed):
+    """Pack the configuration with some values replaced, or raise if it doesn't say everything."""
+    config, obstacle = _faithful_config(value, values)
+    if config is not None:
+        try:
+            parts = type(value), pack({**config, **values}, packed)
+            rebuilt = copy.deepcopy(Packed(_construct, *parts, {}))
+        except Exception as error:
+            obstacle = f"from_config fails: {error}"
+        else:
+            extra, obstacle = _set_afterwards(value, rebuilt)
+            if obstacle is None:
+                return Packed(_construct, *parts, extra)
+    purpose = f"rebuilt with {', '.join(values)}" if values else "copied, so fits would share it"
+    raise ValueError(
+        f"Got {parameter}={describe(value)}(...), an instance that cannot be {purpose}: "
+        f"{obstacle}. Pass the class instead, and all its parameters as {parameter}__name=..., "
+        "or give the class a complete get_config."
+    )
+
+
+def _construct(cls, config, extra):
+    # A class that holds others has a from_config that makes them, and here they are made already.
+    holds = any(hasattr(config[name], "__dict__") for name in config.keys() - {"learning_rate"})
+    made = cls(**config) if holds else cls.from_config(dict(config))
+    vars(made).update(extra)
+    return made
+
+
+def _set_afterwards(value, rebuilt):
+    """Find what was set after construction, as by ``AdamW.exclude_from_weight_decay``."""
+    built = getattr(value, "built", False)
+    extra = {}
+    for name in set(vars(value)) - set(vars(rebuilt)):
+        part = plain(vars(value)[name])
+        if is_plain(part):
+            extra[name] = part
+        elif not built:
+            return {}, f"its attribute {name!r} was set after it was constructed"
+        # What `build` made is the state that a copy must not have.
+    return extra, None
+
+
+def _faithful_config(value, values):
+    """Read a configuration that says everything, or else what it leaves open."""
+    try:
+        config = dict(_readable(value).get_config())
+    except Exception as error:
+        return None, f"its get_config() fails: {error}"
+    config |= _unserialised(value, config)
+    for name, parameter in declared_signature(type(value)).parameters.items():
+        if name in config or name in values:
+            continue
+        if name == "dtype" and hasattr(value, "dtype"):
+            config[name] = value.dtype
+        elif name in vars(value):
+            if vars(value)[name] is not parameter.default:
+                config[name] = vars(value)[name]
+        elif not _is_settled(value, name, parameter):
+            return None, f"its get_config() leaves out {name!r}"
+    functions = [name for name, part in config.items() if _is_function(part)]
+    if set(functions) - set(values):
+        return None, f"its get_config() holds a function, {functions[0]!r}, by name only"
+    return config, None
+
+
+def _is_settled(value, name, parameter):
+    """Tell a required parameter that the class itself hands to its parent from an open one."""
+    own = inspect.signature(type(value).__init__).parameters
+    return name not in own and parameter.default is parameter.empty
+
+
+def _readable(value):
+    """Look at an optimizer as if it had no learning rate schedule, which may lack a get_config."""
+    import keras
+
+    if not isinstance(value, keras.optimizers.Optimizer):
+        return value
+    view = object.__new__(type(value))
+    for name, part in vars(value).items():
+        scheduled = isinstance(part, keras.optimizers.schedules.LearningRateSchedule)
+        vars(view)[name] = 0.0 if scheduled or isinstance(part, FunctionType) else _readable(part)
+    return view
+
+
+def _unserialised(value, config):
+    """Find the objects themselves that a configuration describes: their classes may be unknown."""
+    attributes = vars(value)
+    parts = {name: attributes.get(name, attributes.get(f"_{name}")) for name in config}
+    return {
+        name: parts[name]
+        for name, entry in config.items()
+        if (isinstance(entry, dict) and not isinstance(parts[name], dict | None))
+        or (name == "learning_rate" and callable(parts[name]))
+    }
+
+
+def _is_function(part):
+    return isinstance(part, dict) and part.get("class_name") in ("function", "__lambda__")
+
+
+# Layers and models
+
+
+def _restore_layer(archive, compile_arguments):
+    def make():
+        layer = read_archive(archive)
+        if compile_arguments is not None:
+            # The optimizer was wrapped already, if its loss has to be scaled.
+            layer.compile(**compile_arguments, auto_scale_loss=False)
+        return layer
+
+    return make_seeded(make, seed=0)
+
+
+def _all_compile_arguments(layer):
+    import keras
+
+    if not getattr(layer, "compiled", False):
+        return None
+    if type(layer).compile is not keras.Model.compile:
+        raise ValueError(f"{type(layer).__name__} has a compile method of its own")
+    arguments = compile_arguments(layer)
+    if arguments is None:
+        raise ValueError("what it was compiled with can't be read")
+    return {**arguments, "optimizer": layer.optimizer}
+
+
+def _fingerprint(model):
+    return fingerprint(model, *[getattr(model, name, None) for name in _COMPILED])
+
+
+def _shapes(model):
+    return [(variable.name, tuple(variable.shape), variable.dtype) for variable in model.variables]
+
+
+def _same_parts(model, other):
+    """Compare layers one by one, and how they are wired by Keras's own description.
+
+    For some models their fingerprints can't tell: Keras makes lists of the tuples that operations
+    are called with, and some things are never like others.
+    """
+    if json.dumps(configuration(model), default=str) != json.dumps(
+        configuration(other), default=str
+    ):
+        return False
+    one, two = sublayers(model), sublayers(other)
+    pairs = [(a, b) for a, b in zip(one, two, strict=True) if not _is_only_wired(a)]
+    pairs += [(getattr(model, name, None), getattr(other, name, None)) for name in _COMPILED]
+    digests = [(fingerprint(a), fingerprint(b)) for a, b in pairs]
+    return all(a == b or not (is_shareable(a) and is_shareable(b)) for a, b in digests)
+
+
+def _is_only_wired(layer):
+    """Tell a Sequential or functional model: it has no code but Keras's."""
+    import keras
+
+    return isinstance(layer, keras.Model) and type(layer).__module__.startswith("keras.")

@@ -1,0 +1,288 @@
+"""Archiving: a Keras layer or model as plain data, by the methods that Keras's own format uses.
+
+That format itself won't do: it writes what was compiled by way of ``get_config``, which loses
+settings, and it misses layers in nested lists. Here the structure comes from the configuration,
+and all values of variables, settings and functions are set afterwards.
+"""
+
+import functools
+import inspect
+import pathlib
+import re
+import tempfile
+from types import FunctionType
+
+import numpy as np
+
+from skkeras._keras_objects.seeding import make_seeded
+
+
+def write_archive(layer):
+    """Turn a layer or model into plain data; what was compiled is left out.
+
+    Parameters
+    ----------
+    layer : keras.Layer
+        It may be a model, built or not. It isn't changed.
+
+    Returns
+    -------
+    archive : dict
+        For `read_archive`: configuration, custom classes and functions, variables, and for every
+        layer within it its settings and what it has learnt besides, as vocabularies.
+    """
+    return {
+        "config": configuration(layer),
+        "custom_objects": _custom_objects(layer),
+        "layers": [(_settings(part), _learnt(part)) for part in sublayers(layer)],
+        "variables": [(variable.numpy(), variable.trainable) for variable in layer.variables],
+    }
+
+
+def read_archive(archive):
+    """Make a layer or model from what `write_archive` returned.
+
+    Parameters
+    ----------
+    archive : dict
+        A copy: Keras writes into it. As with a pickle, it must come from a source you trust: a
+        Lambda layer is code.
+
+    Returns
+    -------
+    layer : keras.Layer
+        Not compiled.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it can't be made: what Keras raises, or another number of variables or layers.
+    """
+    import keras
+
+    layer = keras.saving.deserialize_keras_object(
+        archive["config"], archive["custom_objects"], safe_mode=False
+    )
+    layers, variables = sublayers(layer), layer.variables
+    for kind, found in ("layers", layers), ("variables", variables):
+        if len(found) != len(archive[kind]):
+            raise ValueError(
+                f"it has {len(archive[kind])} {kind}, but {len(found)} when it is made from its "
+                "configuration"
+            )
+    for part, (settings, _) in zip(layers, archive["layers"], strict=True):
+        _set(part, settings)
+    for variable, (value, trainable) in zip(variables, archive["variables"], strict=True):
+        variable.assign(value)
+        variable.trainable = trainable
+    for part, (_, learnt) in zip(layers, archive["layers"], strict=True):
+        _put_back(part, learnt)
+    return layer
+
+
+def plain(value):
+    """Take a value out of the lists, dicts and sets that Keras tracks, which know their owner.
+
+    Parameters
+    ----------
+    value : object
+        An attribute of a Keras object.
+
+    Returns
+    -------
+    value : object
+        The same in Python's own containers, if it was in containers.
+    """
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(plain, value)) if type(value) is tuple else value
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return set(value) if isinstance(value, set) else value
+
+
+def is_plain(value):
+    """Tell values that say the same elsewhere: numbers, texts, arrays, and containers of them.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    answer : bool
+    """
+    if isinstance(value, dict):
+        # Not by number: Keras keys what it knows of variables by their `id`.
+        return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(is_plain, value))
+    if isinstance(value, np.ndarray):
+        return value.dtype != object
+    return value is None or isinstance(value, str | bytes | int | float | np.generic | re.Pattern)
+
+
+def configuration(layer):
+    """Let Keras describe a layer or model, but not what a model was compiled with.
+
+    Parameters
+    ----------
+    layer : keras.Layer
+
+    Returns
+    -------
+    config : dict
+    """
+    import keras
+
+    view = object.__new__(type(layer))
+    vars(view).update({**vars(layer), "compiled": False})
+    return keras.saving.serialize_keras_object(view)
+
+
+def sublayers(layer):
+    """List a layer and all within it, in an order that depends on its structure only.
+
+    Parameters
+    ----------
+    layer : keras.Layer
+
+    Returns
+    -------
+    layers : list of keras.Layer
+        Each once, after what contains it.
+    """
+    import keras
+
+    found, seen, pending = [], set(), [layer]
+    while pending:
+        thing = pending.pop()
+        if isinstance(thing, list | tuple):
+            pending.extend(reversed(thing))
+        elif isinstance(thing, dict):
+            pending.extend(reversed(thing.values()))
+        elif isinstance(thing, keras.Layer) and id(thing) not in seen:
+            seen.add(id(thing))
+            found.append(thing)
+            pending.extend(part for _, part in sorted(vars(thing).items(), reverse=True))
+    return found
+
+
+def _settings(layer):
+    """Collect the attributes that are values or users' functions, and what models' configs lack."""
+    settings = {name: plain(value) for name, value in _own_attributes(layer).items()}
+    kept = {k: v for k, v in settings.items() if is_plain(v) or _is_users_function(v)}
+    return {"trainable": layer.trainable, "dtype_policy": layer.dtype_policy, **kept}
+
+
+def _own_attributes(layer):
+    return {name: value for name, value in vars(layer).items() if name not in _machinery()}
+
+
+def _set(layer, settings):
+    """Set what the configuration has left out, or told by a name that means something else."""
+    for name, value in settings.items():
+        if not _equal(plain(getattr(layer, name, _MISSING)), value):
+            setattr(layer, name, value)
+
+
+_MISSING = object()
+
+
+def _equal(one, other):
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return type(one) is type(other) and np.array_equal(one, other)
+    return type(one) is type(other) and one == other
+
+
+@functools.cache
+def _machinery():
+    """Learn which attributes layers and models have of Keras's own."""
+    import keras
+
+    def make_probes():
+        tensor = keras.Input((1,))
+        model = keras.Model(tensor, keras.layers.Identity()(tensor))
+        model.compile(optimizer=keras.optimizers.SGD(), loss="mse")
+        return model, keras.Layer(), keras.Sequential()
+
+    # In a thread of their own they use up no names.
+    return frozenset().union(*map(vars, make_seeded(make_probes, seed=0)))
+
+
+def _learnt(layer):
+    """Save what a layer has learnt outside its variables, by its own methods; None if nothing."""
+    import keras
+
+    cls = type(layer)
+    has_own = cls.load_own_variables is not keras.Layer.load_own_variables
+    if not hasattr(cls, "load_assets") and (not has_own or _is_keras(cls)):
+        return None
+    store, files = {}, {}
+    layer.save_own_variables(store)
+    if hasattr(cls, "load_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            layer.save_assets(folder)
+            files = {path.name: path.read_bytes() for path in pathlib.Path(folder).iterdir()}
+    return {name: keras.ops.convert_to_numpy(value) for name, value in store.items()}, files
+
+
+def _put_back(layer, learnt):
+    if learnt is not None:
+        layer.load_own_variables(learnt[0])
+        if hasattr(layer, "load_assets"):
+            with tempfile.TemporaryDirectory() as folder:
+                for name, content in learnt[1].items():
+                    (pathlib.Path(folder) / name).write_bytes(content)
+                layer.load_assets(folder)
+    elif layer.variables and hasattr(layer, "finalize_state"):
+        # What was adapted is in variables, and what is computed from them isn't.
+        layer.finalize_state()
+
+
+def _custom_objects(layer):
+    """Collect classes and functions that Keras may not find by the name it writes for them."""
+    import keras
+
+    found, seen, pending = {}, set(), sublayers(layer)
+    while pending:
+        thing = pending.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, list | tuple):
+            pending.extend(thing)
+        elif isinstance(thing, dict):
+            pending.extend(thing.values())
+        elif _is_users_function(thing) and thing.__name__ != "<lambda>":
+            found |= dict.fromkeys(_names(thing), thing)
+        elif _is_keras_like(thing):
+            if not _is_keras(type(thing)):
+                found |= dict.fromkeys(_names(type(thing)), type(thing))
+            is_layer = isinstance(thing, keras.Layer)
+            pending.extend((_own_attributes(thing) if is_layer else vars(thing)).values())
+    return found
+
+
+def _names(thing):
+    import keras
+
+    return thing.__name__, keras.saving.get_registered_name(thing)
+
+
+def _is_keras_like(thing):
+    """Tell whether a thing is of a Keras class or of a subclass of one, and no variable."""
+    import keras
+
+    if isinstance(thing, keras.Variable) or inspect.isclass(thing):
+        return False
+    return hasattr(thing, "__dict__") and any(_is_keras(c) for c in type(thing).__mro__)
+
+
+def _is_users_function(thing):
+    return isinstance(thing, FunctionType) and not _is_keras(thing)
+
+
+def _is_keras(thing):
+    return (getattr(thing, "__module__", None) or "").split(".")[0] == "keras"

@@ -1,0 +1,116 @@
+"""Making Keras objects without touching the user's random state, and reproducibly.
+
+Keras draws the seeds of initializers and dropout layers from Python's global `random`, numbers
+the names of layers by a counter of the thread, and keeps its own global seed generator per
+thread. So nets are made in a thread of their own, with Python's and NumPy's global generators
+seeded for as long as that takes and put back afterwards: the same seed gives the same net (names
+included), whatever the caller's thread did before, and the caller notices nothing.
+"""
+
+import contextlib
+import contextvars
+import random
+import threading
+
+import numpy as np
+
+# Python's and NumPy's global generators are shared by all threads: one net is made at a time.
+_lock = threading.RLock()
+_making = threading.local()
+
+
+def is_in_builder():
+    """Tell whether this runs inside of a builder, which has fitted or looked at an estimator."""
+    return getattr(_making, "active", False)
+
+
+def one_at_a_time():
+    """Keep other threads from making nets for a block; in a builder they are kept off already."""
+    return contextlib.nullcontext() if is_in_builder() else _lock
+
+
+@contextlib.contextmanager
+def _seeded(seed):
+    """Seed Python's and NumPy's global generators for a block, and put them back after it."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        random.seed(seed)
+        np.random.seed(seed)
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+
+
+def make_seeded(make, seed):
+    """Call ``make()`` where its randomness comes from a seed and leaves no trace.
+
+    Parameters
+    ----------
+    make : callable
+        Takes nothing; makes Keras objects. It runs in a thread of its own.
+    seed : int
+        Between 0 and 2**32 - 1.
+
+    Returns
+    -------
+    made : object
+        What ``make`` returned. What it raised is raised here.
+
+    Examples
+    --------
+    >>> import random
+    >>> from skkeras._keras_objects.seeding import make_seeded
+    >>> before = random.getstate()
+    >>> first = make_seeded(random.random, seed=7)
+    >>> first == make_seeded(random.random, seed=7), random.getstate() == before
+    (True, True)
+    """
+    if not is_in_builder():
+        return make_apart(make, seed)
+    with _seeded(seed):  # in the same thread: a builder may wrap it, and names have to differ
+        return make()
+
+
+def make_apart(make, seed):
+    """Do what `make_seeded` does, in a builder too: with names that begin anew."""
+    import keras
+
+    dtype_policy = keras.config.dtype_policy()  # set per thread
+    outcome, done = {}, threading.Event()
+
+    def run():
+        _making.active = True
+        try:
+            keras.config.set_dtype_policy(dtype_policy)
+            outcome["made"] = make()
+        except BaseException as error:  # it is raised again in the caller's thread
+            outcome["error"] = error
+        finally:
+            done.set()
+
+    with one_at_a_time(), _seeded(seed):
+        thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(run,), name="skkeras-build", daemon=True
+        )
+        thread.start()
+        _wait_for(done)
+    if "error" in outcome:
+        raise outcome["error"]
+    return outcome["made"]
+
+
+def _wait_for(done):
+    """Wait for a thread's event, also if Ctrl-C comes: what it uses mustn't be put back before.
+
+    `threading.Thread.join` takes a thread for ended when Ctrl-C ends the wait (CPython 3.11,
+    https://github.com/python/cpython/issues/90882).
+    """
+    interruption = None
+    while not done.is_set():
+        try:
+            done.wait()
+        except BaseException as error:
+            interruption = error
+    if interruption is not None:
+        raise interruption

@@ -1,0 +1,67 @@
+"""Specs: shapes and dtypes of the inputs and outputs of a net, and the names of its outputs."""
+
+
+def input_specs(x):
+    """Describe the inputs in ``x`` as ``(shape, dtype)`` without the first axis."""
+    import keras
+
+    def spec(array):
+        text = array.dtype.kind in "OUST"
+        return array.shape[1:], "string" if text else keras.config.floatx()
+
+    return {k: spec(v) for k, v in x.items()} if isinstance(x, dict) else spec(x)
+
+
+def input_dtypes(model, x):
+    """Find the dtype that each array in ``x`` is cast to: the one of the net's own input."""
+    specs = input_specs(x)
+    declared = {tensor.name: tensor.dtype for tensor in getattr(model, "inputs", None) or ()}
+    if isinstance(specs, dict):
+        return {name: declared.get(name, dtype) for name, (_, dtype) in specs.items()}
+    return next(iter(declared.values())) if len(declared) == 1 else specs[1]
+
+
+def float_dtype(model):
+    """Return the dtype of targets and weights: float64 for a float64 net, or Keras's default."""
+    import keras
+
+    outputs = getattr(model, "outputs", None) or ()
+    return "float64" if any(t.dtype == "float64" for t in outputs) else keras.config.floatx()
+
+
+def output_shape(model, x_specs):
+    """Return the shape of the net's output without the first axis; by name if it has several."""
+    import keras
+
+    outputs = getattr(model, "outputs", None)
+    outputs = outputs[0] if outputs and len(outputs) == 1 else model(symbolic_inputs(x_specs))
+    return keras.tree.map_structure(lambda t: tuple(t.shape)[1:], by_output_name(model, outputs))
+
+
+def by_output_name(model, outputs):
+    """Turn a list of outputs into a dict by the names of the net's output layers.
+
+    Its order is the one in which Keras goes through the outputs.
+    """
+    import keras
+
+    if isinstance(outputs, list | tuple):
+        names = getattr(model, "output_names", None) or [f"output_{i}" for i in range(len(outputs))]
+        return dict(zip(names, outputs, strict=True))
+    if isinstance(outputs, dict):
+        names = keras.tree.flatten(type(outputs)(zip(outputs, outputs, strict=True)))
+        return {name: outputs[name] for name in names}
+    return outputs
+
+
+def symbolic_inputs(x_specs):
+    """Make symbolic tensors of these specs, to call a model on."""
+    import keras
+
+    def tensor(spec):
+        shape, dtype = spec
+        return keras.KerasTensor((None, *shape), dtype)
+
+    if isinstance(x_specs, dict):
+        return {name: tensor(spec) for name, spec in x_specs.items()}
+    return tensor(x_specs)

@@ -1,0 +1,123 @@
+"""Losses: their names in `keras.losses`, and the facts about one that a target needs."""
+
+import dataclasses
+import functools
+import inspect
+import re
+
+import numpy as np
+
+# Of Keras's own losses, those that take class numbers where the net has a unit for each class.
+SPARSE_LOSSES = {"sparse_categorical_crossentropy", "crossentropy"}
+
+# Those which compare distributions over classes: one unit says nothing to them.
+CATEGORICAL_LOSSES = {
+    "sparse_categorical_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_hinge",
+}
+
+BINARY_LOSSES = {"binary_crossentropy", "binary_focal_crossentropy"}
+
+# Those which look at all units of a row together: of one unit they learn no value.
+ROW_LOSSES = {"kl_divergence", "cosine_similarity", "circle"}
+
+# Losses whose decision lies at 0, not at a probability of 0.5.
+_MARGIN_LOSSES = {"hinge", "squared_hinge"}
+
+# Where the numbers must lie that a loss is defined for; Keras clips or returns NaN elsewhere.
+RANGES = {
+    **dict.fromkeys(BINARY_LOSSES | {"kl_divergence"}, (0, 1)),
+    **dict.fromkeys(_MARGIN_LOSSES, (-1, 1)),
+    **dict.fromkeys({"poisson", "mean_squared_logarithmic_error"}, (0, np.inf)),
+}
+
+# Names that Keras takes besides those of its functions and classes.
+_SHORT_NAMES = {
+    "bce": "binary_crossentropy",
+    "ce": "crossentropy",
+    "kld": "kl_divergence",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "mse": "mean_squared_error",
+    "msle": "mean_squared_logarithmic_error",
+}
+
+
+def loss_name(loss):
+    """Name a loss as its function in ``keras.losses`` is named, however it is given.
+
+    Parameters
+    ----------
+    loss : str, callable, class, keras.losses.Loss, dict, list or None
+        As given to an estimator.
+
+    Returns
+    -------
+    name : str or None
+        For a class of the user's the name of that class of Keras's that it derives from. None for
+        no loss, and for those of several outputs.
+
+    Examples
+    --------
+    >>> from skkeras._losses import loss_name
+    >>> loss_name("BCE"), loss_name("BinaryCrossentropy"), loss_name(["mse"])
+    ('binary_crossentropy', 'binary_crossentropy', 'mean_squared_error')
+    """
+    while isinstance(loss, functools.partial):
+        loss = loss.func
+    if isinstance(loss, dict) and "class_name" in loss:  # as Keras serialises it
+        named = loss["config"] if loss["class_name"] == "function" else loss["class_name"]
+        return loss_name(named)
+    if isinstance(loss, dict | list | tuple):
+        inside = [*loss.values()] if isinstance(loss, dict) else loss
+        return loss_name(inside[0]) if len(inside) == 1 else None
+    if loss is None:
+        return None
+    if not isinstance(loss, str):
+        loss = keras_loss_class(loss) or loss
+        is_named = inspect.isclass(loss) or hasattr(loss, "__name__")
+        loss = (loss if is_named else type(loss)).__name__
+    snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", loss).lower()
+    return _SHORT_NAMES.get(loss.lower(), snake_case)
+
+
+def keras_loss_class(loss):
+    """Return which of Keras's losses an instance or class is or derives from; None for others."""
+    cls = loss if inspect.isclass(loss) else type(loss)
+    for base in cls.__mro__:
+        if base.__module__.split(".")[0] == "keras":
+            is_general = base.__name__ in ("Loss", "LossFunctionWrapper")
+            return None if is_general else base
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class LossFacts:
+    """What targets need to know of a loss.
+
+    Parameters
+    ----------
+    name : str or None
+        As in ``keras.losses`` (``"binary_crossentropy"``); None where the net brings its own.
+    is_builtin : bool
+        Whether it is one of Keras's own.
+    from_logits : bool
+        Whether the net's outputs are logits.
+    """
+
+    name: str | None = None
+    is_builtin: bool = True
+    from_logits: bool = False
+
+    @property
+    def takes_margins(self):
+        """Whether the sign of an output decides."""
+        return self.name in _MARGIN_LOSSES
+
+    @property
+    def takes_probabilities(self):
+        """Whether the net's outputs have to be probabilities, or logits if so said."""
+        crossentropies = BINARY_LOSSES | CATEGORICAL_LOSSES | {"crossentropy"}
+        return self.name in crossentropies - {"categorical_hinge"}

@@ -1,0 +1,576 @@
+"""Routed parameters: how ``model__units=64`` reaches the argument ``units`` of a builder.
+
+An estimator's constructor takes ``prefix__name`` keywords beside its declared parameters. None
+of them has to be declared first: which names are right depends on the builder, the optimizer or
+the loss that is set at the time, so names are checked against those.
+"""
+
+import functools
+import inspect
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from skkeras._hints import advice, suggestion
+from skkeras.exceptions import BuilderError, ParameterNameError
+
+PREFIXES = ("model", "optimizer", "loss", "metrics", "callbacks", "fit", "predict", "compile")
+
+# What a builder may ask for by naming it; everything else it takes is a hyperparameter.
+FACTS = (
+    "input_shape",
+    "n_outputs",
+    "n_classes",
+    "output_activation",
+    "meta",
+    "compile_kwargs",
+    "X",
+)
+
+
+def check_routed_name(name, declared, model=None):
+    """Raise unless a keyword has the form ``prefix__name`` with a known prefix.
+
+    Parameters
+    ----------
+    name : str
+        The keyword.
+    declared : iterable of str
+        The declared parameters of the estimator, offered as corrections.
+    model : object, default=None
+        What the estimator makes nets of.
+
+    Raises
+    ------
+    TypeError
+        If there is no ``__`` in it: it was meant to be a parameter of the constructor.
+    ParameterNameError
+        If the prefix is unknown, or nothing follows it.
+    """
+    prefix, delimiter, rest = name.partition("__")
+    if not delimiter:
+        instead = advice(name, declared, PREFIXES, _hyperparameters(model))
+        raise TypeError(
+            f"Got an unexpected keyword argument {name!r}; expected a parameter of the estimator "
+            f"or a routed one, such as model__units=64. {instead}"
+        )
+    if prefix not in PREFIXES:
+        raise ParameterNameError(
+            f"Got the parameter {name!r}, and {prefix!r} is not a prefix that parameters can be "
+            f"routed by. {suggestion(prefix, PREFIXES)}"
+        )
+    if not rest:
+        raise ParameterNameError(
+            f"Got the parameter {name!r}; expected a name after '{prefix}__', such as "
+            "model__units or optimizer__learning_rate."
+        )
+
+
+def split_routed(routed):
+    """Group routed parameters by their prefix.
+
+    Parameters
+    ----------
+    routed : dict
+        Values by ``prefix__name``.
+
+    Returns
+    -------
+    groups : dict of dict
+        For every known prefix, the values by name; empty where none was given.
+
+    Examples
+    --------
+    >>> from skkeras._params import split_routed
+    >>> groups = split_routed({"model__units": 64, "callbacks__0__patience": 3})
+    >>> groups["model"], groups["callbacks"], groups["optimizer"]
+    ({'units': 64}, {'0__patience': 3}, {})
+    """
+    groups = {prefix: {} for prefix in PREFIXES}
+    for name, value in routed.items():
+        prefix, _, rest = name.partition("__")
+        groups[prefix][rest] = value
+    return groups
+
+
+def members_of(value, is_leaf=lambda item: False, address=()):
+    """Walk through the members of a list, dict or single value.
+
+    Parameters
+    ----------
+    value : object
+        Lists, tuples and dicts, nested in any way, around the members.
+    is_leaf : callable, default=lambda item: False
+        Tells which lists, tuples and dicts are members themselves.
+    address : tuple of str, default=()
+        Where the value itself is.
+
+    Yields
+    ------
+    address : tuple of str
+        The indices and keys that lead to the member.
+    member : object
+        The member.
+
+    Examples
+    --------
+    >>> from skkeras._params import members_of
+    >>> list(members_of({"out": ["mse", "mae"]}))
+    [(('out', '0'), 'mse'), (('out', '1'), 'mae')]
+    """
+    if is_leaf(value) or not isinstance(value, dict | list | tuple):
+        yield address, value
+        return
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from members_of(item, is_leaf, (*address, str(key)))
+
+
+def assign_routed(prefix, members, routed):
+    """Decide which member of a structure each routed parameter goes to.
+
+    ``metrics__threshold`` goes to every metric that takes a threshold, ``metrics__0__threshold``
+    to the first of a list, ``metrics__out__threshold`` to those under a dict's key. The longer
+    address wins.
+
+    Parameters
+    ----------
+    prefix : str
+        What the parameters were routed by, for messages.
+    members : dict
+        For every member the names that it accepts, by its address: the indices and keys that
+        lead to it, as a tuple of str. A member that stands alone has the address ``()``.
+    routed : dict
+        Values by ``name`` or ``address__name``.
+
+    Returns
+    -------
+    assigned : dict of dict
+        For every address, the values by name.
+
+    Raises
+    ------
+    ParameterNameError
+        If an address or a name is unknown.
+
+    Examples
+    --------
+    >>> from skkeras._params import assign_routed
+    >>> members = {("0",): {"patience"}, ("1",): {"patience", "factor"}}
+    >>> assign_routed("callbacks", members, {"1__patience": 9, "patience": 3, "factor": 0.5})
+    {('0',): {'patience': 3}, ('1',): {'patience': 9, 'factor': 0.5}}
+    """
+    if routed and not members:
+        raise ParameterNameError(
+            f"Got the parameter '{prefix}__{next(iter(routed))}', and no {prefix}; expected "
+            f"{prefix}=... with one that takes it."
+        )
+    assigned = {address: {} for address in members}
+    for route in sorted(routed, key=lambda route: route.count("__")):
+        *start, name = route.split("__")
+        reached = [address for address in members if list(address[: len(start)]) == start]
+        if not reached:
+            addresses = {"__".join(address) for address in members if address}
+            raise ParameterNameError(
+                f"Got the parameter '{prefix}__{route}', and there is no {'__'.join(start)!r} in "
+                f"{prefix}. {suggestion('__'.join(start), addresses)}"
+            )
+        takers = [address for address in reached if name in members[address]]
+        if not takers:
+            names = set().union(*(members[address] for address in reached))
+            raise ParameterNameError(
+                f"Got the parameter '{prefix}__{route}', but nothing in {prefix} takes {name!r}. "
+                f"{suggestion(name, names)}"
+            )
+        for address in takers:
+            assigned[address][name] = routed[route]
+    return assigned
+
+
+def changed_names(before, after):
+    """List the parameters that were set to something else, added or removed.
+
+    Parameters
+    ----------
+    before, after : dict
+        Values by name.
+
+    Returns
+    -------
+    names : list of str
+
+    Examples
+    --------
+    >>> from skkeras._params import changed_names
+    >>> changed_names({"loss": "mse", "model__units": 8}, {"loss": "mse", "model__units": 16})
+    ['model__units']
+    """
+    return [name for name in {**before, **after} if not _is_same(before, after, name)]
+
+
+def _is_same(before, after, name):
+    if name not in before or name not in after:
+        return False
+    one, other = before[name], after[name]
+    try:
+        return one is other or (type(one) is type(other) and np.array_equal(one, other))
+    except (TypeError, ValueError):
+        return False
+
+
+def describe(target):
+    """Name a callable or an object for an error message.
+
+    Parameters
+    ----------
+    target : object
+        A builder, a class, or an instance.
+
+    Returns
+    -------
+    name : str
+        Its own name, or that of what it wraps, or that of its class.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from skkeras._params import describe
+    >>> describe(partial(sorted, reverse=True)), describe(3)
+    ('sorted', 'int')
+    """
+    while isinstance(target, functools.partial):
+        target = target.func
+    return getattr(target, "__name__", None) or type(target).__name__
+
+
+def builder_parameters(builder):
+    """Read which parameters a builder takes.
+
+    Parameters
+    ----------
+    builder : callable
+        Function, lambda, partial, bound method, class or callable object.
+
+    Returns
+    -------
+    parameters : dict of inspect.Parameter
+        Those that can be named, in order.
+    takes_any : bool
+        Whether it has ``**kwargs``.
+
+    Raises
+    ------
+    BuilderError
+        If Python cannot tell, as for some functions written in C.
+    """
+    try:
+        parameters = inspect.signature(builder).parameters
+    except (TypeError, ValueError) as error:
+        raise BuilderError(
+            f"Got model={describe(builder)}, whose parameters cannot be read ({error}); expected "
+            "a callable with a signature. Wrap it in a function that names what it takes."
+        ) from error
+    kinds = {parameter.kind for parameter in parameters.values()}
+    named = {
+        name: parameter
+        for name, parameter in parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
+    return named, inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def _hyperparameters(builder):
+    return builder_parameters(builder)[0].keys() if callable(builder) else ()
+
+
+def check_builder_names(builder, names, facts=FACTS):
+    """Raise if a builder does not take all hyperparameters, without calling it.
+
+    Parameters
+    ----------
+    builder : callable
+        Function, lambda, partial, bound method, class or callable object.
+    names : iterable of str
+        Names of hyperparameters, without the ``model__``.
+    facts : iterable of str, default=FACTS
+        Names that the estimator fills in, left out of the list of hyperparameters to choose from.
+
+    Raises
+    ------
+    ParameterNameError
+        If a name is unknown; the message names the nearest one.
+    """
+    parameters, takes_any = builder_parameters(builder)
+    if takes_any:
+        return
+    for name in names:
+        if name not in parameters:
+            raise ParameterNameError(
+                f"Got the parameter 'model__{name}', but the builder {describe(builder)!r} takes "
+                f"no {name!r}. {suggestion(name, set(parameters) - set(facts))}"
+            )
+
+
+def check_keywords(prefix, method, names, taken=()):
+    """Raise if a method does not take all parameters that are routed to it.
+
+    Parameters
+    ----------
+    prefix : str
+        What the parameters were routed by.
+    method : callable
+        What they go to.
+    names : collection of str
+        Their names, without the prefix.
+    taken : iterable of str, default=()
+        ``prefix__name`` of those that are not the user's to give.
+
+    Raises
+    ------
+    ParameterNameError
+        If a name is unknown; the message names the nearest one.
+
+    Examples
+    --------
+    >>> from skkeras._params import check_keywords
+    >>> check_keywords("sort", [].sort, ["revers"])
+    Traceback (most recent call last):
+    ...
+    skkeras.exceptions.ParameterNameError: Got the parameter 'sort__revers', but 'sort' takes no \
+'revers'. Did you mean 'reverse'? Accepted: 'key', 'reverse'.
+    """
+    if not names:
+        return  # reading a signature takes long, next to a short fit
+    parameters, takes_any = builder_parameters(method)
+    for name in names:
+        if name not in parameters and not takes_any:
+            accepted = {option for option in parameters if f"{prefix}__{option}" not in taken}
+            raise ParameterNameError(
+                f"Got the parameter '{prefix}__{name}', but {describe(method)!r} takes no "
+                f"{name!r}. {suggestion(name, accepted)}"
+            )
+
+
+def call_builder(builder, facts, hyperparameters):
+    """Call a builder with the facts that it names and all hyperparameters.
+
+    Parameters
+    ----------
+    builder : callable
+        Function, lambda, partial, bound method, class or callable object.
+    facts : dict
+        What the estimator knows about the data; passed only where the builder names it. A value
+        that a partial has already bound stands.
+    hyperparameters : dict
+        Values by name, without the ``model__``. One with the name of a fact wins over it.
+
+    Returns
+    -------
+    model : object
+        What the builder returned.
+
+    Raises
+    ------
+    ParameterNameError
+        If the builder does not take a hyperparameter.
+    BuilderError
+        If the builder requires a parameter that is neither a fact nor a hyperparameter.
+
+    Examples
+    --------
+    >>> from skkeras._params import call_builder
+    >>> def build(input_shape, units=10):
+    ...     return input_shape, units
+    >>> call_builder(build, {"input_shape": (4,), "n_outputs": 1}, {"units": 64})
+    ((4,), 64)
+    >>> call_builder(build, {"input_shape": (4,), "n_outputs": 1}, {"unitz": 64})
+    Traceback (most recent call last):
+    ...
+    skkeras.exceptions.ParameterNameError: Got the parameter 'model__unitz', but the builder \
+'build' takes no 'unitz'. Did you mean 'units'? Accepted: 'units'.
+    """
+    check_builder_names(builder, hyperparameters, facts)
+    parameters, _ = builder_parameters(builder)
+    bound = builder.keywords if isinstance(builder, functools.partial) else {}
+    arguments = {name: facts[name] for name in parameters if name in facts and name not in bound}
+    arguments.update(hyperparameters)
+    _check_required(builder, parameters, arguments, facts)
+    positional = []
+    for name, parameter in parameters.items():
+        if parameter.kind is not parameter.POSITIONAL_ONLY:
+            break
+        if name not in arguments and parameter.default is not parameter.empty:
+            positional.append(parameter.default)
+        else:
+            positional.append(arguments.pop(name))
+    return builder(*positional, **arguments)
+
+
+def _check_required(builder, parameters, arguments, facts):
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty and name not in arguments
+    ]
+    if missing:
+        name = missing[0]
+        raise BuilderError(
+            f"The builder {describe(builder)!r} requires {name!r}, which is neither given nor a "
+            f"fact about the data. Give it as model__{name}=..., or give it a default in the "
+            f"builder, or name one of the facts: {', '.join(map(repr, sorted(facts)))}."
+        )
+
+
+def declared_signature(cls):
+    """Read the declared parameters of a class's constructor, inherited ones included.
+
+    A subclass whose ``__init__`` hands its ``**kwargs`` on to its parent's has the parent's
+    parameters too.
+
+    Parameters
+    ----------
+    cls : type
+        The class, of an estimator or of anything else that is constructed with keywords.
+
+    Returns
+    -------
+    signature : inspect.Signature
+        Without ``self`` and without any ``**kwargs``.
+    """
+    declared = {}
+    for klass in cls.__mro__:
+        init = vars(klass).get("__init__")
+        if not inspect.isfunction(init):
+            continue
+        own = list(inspect.signature(init).parameters.values())[1:]
+        for parameter in own:
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                # Inherited parameters travel through **kwargs, so they can only be keywords.
+                kind = parameter.KEYWORD_ONLY if declared else parameter.kind
+                declared.setdefault(parameter.name, parameter.replace(kind=kind))
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in own):
+            break
+    return inspect.Signature(sorted(declared.values(), key=lambda parameter: parameter.kind))
+
+
+class RoutedParamsMixin:
+    """Mixin for estimators whose ``__init__`` takes ``**routed`` beside its parameters.
+
+    Put it before :class:`sklearn.base.BaseEstimator`, and call ``self._store_routed(routed)``
+    in ``__init__``. Routed parameters then take part in ``get_params``, ``set_params``,
+    ``clone``, grids, representations, copies and pickles. Their values are kept as they are.
+
+    Examples
+    --------
+    >>> from sklearn.base import BaseEstimator, clone
+    >>> from skkeras._params import RoutedParamsMixin
+    >>> class Net(RoutedParamsMixin, BaseEstimator):
+    ...     def __init__(self, model=None, *, epochs=10, **routed):
+    ...         self.model = model
+    ...         self.epochs = epochs
+    ...         self._store_routed(routed)
+    >>> clone(Net(model__units=64)).set_params(optimizer__learning_rate=0.1)
+    Net(model__units=64, optimizer__learning_rate=0.1)
+    >>> Net(epoch=3)
+    Traceback (most recent call last):
+    ...
+    TypeError: Got an unexpected keyword argument 'epoch'; expected a parameter of the estimator \
+or a routed one, such as model__units=64. Did you mean 'epochs'? Accepted: 'epochs', 'model'.
+    """
+
+    # Replaced as a whole and never written to, so that shallow copies stay independent.
+    _routed: Mapping = MappingProxyType({})
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        # scikit-learn takes every parameter of the signature for a declared one: its
+        # `check_do_not_raise_errors_in_init_or_set_params` would pass `routed=...` by that name.
+        cls.__signature__ = declared_signature(cls)
+
+    def _store_routed(self, routed):
+        """Keep routed parameters; for ``__init__``, where a wrong keyword is a TypeError."""
+        for name in routed:
+            check_routed_name(name, type(self).__signature__.parameters, self._builder())
+        self._routed = dict(routed)
+
+    def _builder(self):
+        """Return what nets are made of, if that is known, for advice in messages."""
+        return getattr(self, "model", None)
+
+    def _check_routed_names(self):
+        """Check ``model__`` names against the builder; called after every ``set_params``."""
+        model = getattr(self, "model", None)
+        if callable(model):
+            check_builder_names(model, split_routed(self._routed)["model"])
+
+    def get_params(self, deep=True):
+        """Get the parameters of this estimator, routed ones included.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to include the parameters of parameters that are estimators themselves.
+
+        Returns
+        -------
+        params : dict
+            Values by name.
+        """
+        params = super().get_params(deep=deep)
+        for name in type(self).__signature__.parameters:
+            if name not in params:
+                params[name] = getattr(self, name)
+        return {**params, **self._routed}
+
+    def set_params(self, **params):
+        """Set parameters of this estimator, routed ones without declaring them first.
+
+        Names are checked when all are set, so a builder and its hyperparameters can be given in
+        any order. If a name is wrong, nothing changes.
+
+        Parameters
+        ----------
+        **params : dict
+            Values by name: declared parameters, or ``prefix__name``.
+
+        Returns
+        -------
+        self : object
+            This estimator.
+
+        Raises
+        ------
+        ParameterNameError
+            If a routed name is one that nothing takes.
+        """
+        if not params:
+            return self
+        routed = {}
+        declared = {}
+        for name, value in params.items():
+            is_routed = "__" in name and not self._reaches_estimator(name)
+            (routed if is_routed else declared)[name] = value
+        known = type(self).__signature__.parameters
+        for name in routed:
+            check_routed_name(name, known)
+        for name in declared.keys() - known.keys():
+            if "__" not in name:
+                raise ParameterNameError(
+                    f"Invalid parameter {name!r} for estimator {self}. "
+                    f"{advice(name, known, PREFIXES, _hyperparameters(self._builder()))}"
+                )
+        before = dict(vars(self))
+        try:
+            super().set_params(**declared)
+            self._routed = {**self._routed, **routed}
+            self._check_routed_names()
+        except Exception:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        return self
+
+    def _reaches_estimator(self, name):
+        """Tell ``scaler__with_mean`` of a parameter that is an estimator from a routed name."""
+        prefix = name.partition("__")[0]
+        return prefix not in PREFIXES and hasattr(getattr(self, prefix, None), "set_params")

@@ -1,0 +1,618 @@
+"""LazyArray: rows that are read when they are needed, for scikit-learn to split."""
+
+import collections
+import copy
+import dataclasses
+import functools
+import itertools
+import math
+import os
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils import check_scalar
+
+from skkeras.data._cancellation import check_stopped
+from skkeras.data._npy import check_pairs, memmap_part, npy_part, npy_paths
+from skkeras.data._parts import ArrayPart, rows_of
+from skkeras.data._selection import all_rows, is_number, row_positions, stored_order
+from skkeras.data._storage import Storage
+
+# What is read at once. Smaller blocks mix better and larger ones are read faster.
+BLOCK_BYTES = 2**18
+# The rows that a fit shuffles among each other at a time.
+SHUFFLE_BYTES = 2**25
+# The blocks that an array keeps of those it has read.
+CACHE_BYTES = 2**25
+# Row numbers are worked out for so many rows at a time.
+_ROWS_AT_ONCE = 2**18
+
+
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """What is done to every block of rows, and what a row and its values look like afterwards."""
+
+    function: Callable
+    row_shape: tuple
+    dtype: np.dtype
+
+    def __call__(self, rows):
+        done = np.asarray(self.function(rows))
+        expected = (len(rows), *self.row_shape)
+        if done.shape != expected or done.dtype != self.dtype:
+            raise ValueError(
+                f"{self.function!r} returned shape {done.shape} and dtype {done.dtype} for "
+                f"{len(rows)} rows; expected shape {expected} and dtype {self.dtype}, what map was "
+                "told or what it got. Say map(..., shape=..., dtype=...) of one row."
+            )
+        return done
+
+
+@dataclasses.dataclass(frozen=True)
+class _Columns:
+    """Picks columns of rows."""
+
+    index: tuple
+
+    def __call__(self, rows):
+        return rows[(slice(None), *self.index)]
+
+
+class LazyArray:
+    """An array whose rows are read when they are needed.
+
+    It has what scikit-learn asks of an array in order to split it, and its views are lazy, too.
+    `numpy.asarray` reads all of it. A pickle holds paths and row numbers, not data. `open_npy` and
+    `lazy` make one.
+
+    Parameters
+    ----------
+    parts : list
+        What holds the rows, one after the other.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Samples first.
+    dtype : numpy.dtype
+        Of the values.
+
+    See Also
+    --------
+    open_npy : Opens `.npy` files.
+    lazy : Wraps h5py, zarr, dask and NumPy arrays.
+
+    Notes
+    -----
+    A fit shuffles blocks of about 256 KB, and then 32 MB of rows at a time; `with_sizes` changes
+    both. `predict` keeps the order of rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras import data
+    >>> rows = data.lazy(np.arange(12.0).reshape(4, 3), np.arange(6.0).reshape(2, 3))
+    >>> X, y = rows[:, :-1], rows[:, -1]
+    >>> X
+    LazyArray(shape=(6, 2), dtype=float64, n_parts=2)
+    >>> np.asarray(X[[5, 0]])
+    array([[3., 4.],
+           [0., 1.]])
+    >>> np.asarray(y)
+    array([ 2.,  5.,  8., 11.,  2.,  5.])
+    """
+
+    __array_ufunc__ = None  # X + 1 is a clear error rather than all of it in memory
+    __hash__ = object.__hash__
+
+    def __init__(self, parts):
+        parts = list(parts)
+        first = _check_alike(parts)
+        self._storage = Storage(parts, BLOCK_BYTES, CACHE_BYTES)
+        self._shuffle_bytes = SHUFFLE_BYTES
+        self._rows = all_rows(self._storage.n_rows)
+        self._row_shape, self._dtype = tuple(first.shape[1:]), np.dtype(first.dtype)
+        self._steps = ()
+        self._finite = None, 0  # what it is called in errors, and after how many of the steps
+
+    @property
+    def shape(self):
+        """Shape, samples first."""
+        return len(self._rows), *self._row_shape
+
+    @property
+    def dtype(self):
+        """The dtype of the values."""
+        return self._dtype
+
+    @property
+    def ndim(self):
+        """Number of axes."""
+        return 1 + len(self._row_shape)
+
+    @property
+    def size(self):
+        """Number of values."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self):
+        """How many bytes it would take in memory."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def shuffle_bytes(self):
+        """How many bytes of rows a fit holds, and shuffles among each other."""
+        return self._shuffle_bytes
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __eq__(self, other):
+        """Raise: an ndarray's == compares values, and these aren't read."""
+        raise TypeError(
+            f"Got == or != of a {self!r}, whose values aren't read before they are needed; "
+            "expected an ndarray, or a function of rows. Take numpy.asarray(X) == value, which "
+            "reads all of it, or X.map(lambda rows: rows == value, dtype=bool)."
+        )
+
+    def __repr__(self):
+        n_parts = len(self._storage.parts)
+        return f"LazyArray(shape={self.shape}, dtype={self.dtype}, n_parts={n_parts})"
+
+    def __getitem__(self, key):
+        """Return a lazy view; for an int, the row itself.
+
+        Parameters
+        ----------
+        key : int, slice, bool or int array, or tuple
+            Rows; in a tuple, rows and then what is picked of each of them. Not arrays for both.
+
+        Returns
+        -------
+        view : LazyArray, or ndarray of shape ``shape[1:]`` for an int
+        """
+        rows, *columns = (key or (...,)) if isinstance(key, tuple) else (key,)
+        if rows is Ellipsis:
+            rows, columns = slice(None), [Ellipsis, *columns]
+        if rows is None:
+            raise IndexError("Got None as the index of rows; expected it after them, X[..., None].")
+        if is_number(rows):
+            row = row_positions([rows], len(self))
+            return np.asarray(self._view(row)._picking(columns))[0]
+        if np.ndim(rows) and any(map(np.ndim, columns)):
+            raise IndexError(
+                "Got arrays as the index of rows and of columns, which an ndarray would pair; "
+                "expected one of them, X[rows][:, columns], for these columns of these rows."
+            )
+        return self._view(row_positions(rows, len(self)))._picking(columns)
+
+    def __iter__(self):
+        for start in range(0, len(self), step := self._rows_per(self._storage.block_bytes)):
+            yield from np.asarray(self[start : start + step])
+
+    def __array__(self, dtype=None, copy=None):
+        """Read all of it."""
+        if copy is False:
+            raise ValueError("A LazyArray is read into memory, which is a copy; got copy=False.")
+        if self.nbytes > _memory_bytes():
+            raise MemoryError(
+                f"Got a {self!r} to load whole: {self.nbytes / 2**30:.1f} GB, and the machine has "
+                f"{_memory_bytes() / 2**30:.1f}; expected a part of it, such as X[:1000]. If a "
+                "transformer asked for it, use one that works block by block: "
+                "ArrayScaler(StandardScaler())."
+            )
+        loaded = self._loaded()
+        return loaded if dtype is None else loaded.astype(dtype, copy=False)
+
+    def map(self, function, shape=None, dtype=None):
+        """Apply a function to rows when they are read.
+
+        Parameters
+        ----------
+        function : callable
+            It gets an ndarray of some rows, not to be written to, and returns one of as many rows.
+            What it does to a row may not depend on the others. Has to be picklable if the array is.
+        shape : int, tuple of int or None, default=None
+            The shape of one row afterwards; None if it stays.
+        dtype : dtype or None, default=None
+            The dtype afterwards; None if it stays.
+
+        Returns
+        -------
+        mapped : LazyArray
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skkeras import data
+        >>> X = data.lazy(np.arange(4, dtype="uint8").reshape(2, 2))
+        >>> np.asarray(X.map(lambda rows: rows / 255, dtype="float64")[1:])
+        array([[0.00784314, 0.01176471]])
+        """
+        row_shape = self._row_shape if shape is None else shape
+        row_shape = (row_shape,) if isinstance(row_shape, Integral) else tuple(row_shape)
+        dtype = self.dtype if dtype is None else np.dtype(dtype)
+        return self._with(_steps=(*self._steps, _Step(function, row_shape, dtype)))
+
+    def blocks(self, n_bytes=2**22):
+        """Yield all rows once, about ``n_bytes`` at a time, in the order in which they are stored.
+
+        Yields
+        ------
+        rows : ndarray
+            Some neighbouring rows.
+        """
+        order, step = self.storage_order(), self._rows_per(n_bytes)
+        for start in range(0, len(self), step):
+            where = slice(start, start + step)
+            yield np.asarray(self[where if order is None else order[where]])
+
+    def with_sizes(self, *, block_bytes=None, shuffle_bytes=None, cache_bytes=None):
+        """Return the same array, to be read in another way.
+
+        Parameters
+        ----------
+        block_bytes : int, default=2**18
+            About how many bytes are read at once.
+        shuffle_bytes : int, default=2**25
+            How many bytes of rows, inputs and targets together, a fit holds and shuffles. With
+            several lazy inputs, that of the largest counts.
+        cache_bytes : int, default=2**25
+            How many bytes of recent blocks are kept, for all views together.
+
+        Returns
+        -------
+        array : LazyArray
+        """
+        for name, value, least in (
+            ("block_bytes", block_bytes, 1),
+            ("shuffle_bytes", shuffle_bytes, 1),
+            ("cache_bytes", cache_bytes, 0),
+        ):
+            if value is not None:
+                check_scalar(value, name, Integral, min_val=least)
+        storage = self._storage
+        if block_bytes is not None or cache_bytes is not None:
+            cache_bytes = storage.cache_bytes if cache_bytes is None else cache_bytes
+            storage = storage.with_sizes(block_bytes or storage.block_bytes, cache_bytes)
+        return self._with(_storage=storage, _shuffle_bytes=shuffle_bytes or self._shuffle_bytes)
+
+    def finite(self, name):
+        """Return the same array, which raises when NaN or infinity is read of it.
+
+        Parameters
+        ----------
+        name : str
+            What the error calls it.
+
+        Returns
+        -------
+        array : LazyArray
+        """
+        return self._with(_finite=(name, len(self._steps)))
+
+    def storage_order(self, positions=None):
+        """Return positions in the order in which their rows are stored.
+
+        Parameters
+        ----------
+        positions : int array or None, default=None
+            Some rows; None for all.
+
+        Returns
+        -------
+        positions : int array or None
+            None if it was None, and the rows are in order.
+        """
+        if positions is not None and self._rows.is_sorted:
+            is_sorted = (positions[:-1] <= positions[1:]).all()
+            return positions if is_sorted else np.sort(positions)
+        rows = self._rows if positions is None else self._rows[positions]
+        if rows.is_sorted:
+            return positions
+        order = stored_order(rows.numbers(slice(None)))
+        order = order if positions is None else positions[order]
+        return order.astype(np.min_scalar_type(len(self)))
+
+    def block_ends(self, positions=None):
+        """Return where blocks end in rows that lie in storage order.
+
+        Parameters
+        ----------
+        positions : int array or None, default=None
+            What `storage_order` returned.
+
+        Returns
+        -------
+        ends : int array of shape (n_blocks,)
+            How many of the rows come before the end of each block that holds some.
+        """
+        edges = self._storage.edges[1:]
+        if positions is None:
+            ends = self._rows.positions_before(edges)
+        elif self._rows.is_sorted:  # nothing as long as the data is made
+            before = self._rows.positions_before(edges)
+            is_large = positions.dtype.itemsize >= 4  # NumPy would copy them to compare int64
+            ends = np.searchsorted(
+                positions, before.astype(positions.dtype) if is_large else before
+            )
+        else:
+            ends = self._rows[positions].positions_before(edges)
+        return np.unique(ends[ends > 0])
+
+    @property
+    def _is_whole(self):
+        return self._rows.is_range and len(self) == self._storage.n_rows
+
+    def _with(self, **changes):
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), **changes)
+        if steps := twin._steps:
+            twin._row_shape, twin._dtype = steps[-1].row_shape, steps[-1].dtype
+        return twin
+
+    def _view(self, positions):
+        whole = isinstance(positions, slice) and positions == slice(None)
+        return self if whole else self._with(_rows=self._rows[positions])
+
+    def _picking(self, columns):
+        if not columns or (len(columns) == 1 and columns[0] is Ellipsis):
+            return self
+        picking = _Columns(tuple(map(copy.copy, columns)))  # of lists that may change
+        # No rows take no memory, and show what an index does.
+        example = picking(np.empty((0, *self._row_shape), self.dtype))
+        if not example.ndim or example.shape[0] != 0:
+            raise IndexError(
+                f"Got the index {columns} for columns; expected the rows to stay first."
+            )
+        return self._with(_steps=(*self._steps, _Step(picking, example.shape[1:], self.dtype)))
+
+    def _rows_per(self, n_bytes):
+        return rows_of(n_bytes, self.shape, self.dtype)
+
+    def _loaded(self):
+        return load_together([self])[0]
+
+    def _fill(self, loaded, latest):
+        """Read all rows into an array; yield after each block. For ``latest`` see `Storage`."""
+        if self._rows.is_sorted:
+            for start in range(0, len(self), _ROWS_AT_ONCE):
+                positions = slice(start, start + _ROWS_AT_ONCE)
+                part = loaded[positions]
+                for where, values in self._read(self._rows.numbers(positions), latest):
+                    part[where] = values
+                    yield
+            return
+        rows = self._rows.numbers(slice(None))
+        order = stored_order(rows)
+        for where, values in self._read(rows[order], latest):
+            loaded[order[where]] = values
+            yield
+
+    def _read(self, rows, latest):
+        """Read rows (sorted numbers), and do with them what is to be done."""
+        for where, values in self._storage.blocks(rows, latest):
+            check_stopped()
+            name, n_before = self._finite
+            for step in self._steps[:n_before]:
+                values = step(values)
+            if name is not None:
+                self._check_finite(values, rows[where])
+            for step in self._steps[n_before:]:
+                values = step(values)
+            yield where, values
+
+    def _check_finite(self, values, rows):
+        if values.dtype.kind != "f" or _is_finite(values):
+            return
+        bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        name, n_before = self._finite
+        place, number = self._storage.place(rows[np.flatnonzero(bad)[0]])
+        kind = "NaN" if np.isnan(values[bad]).any() else "infinity"
+        is_mapped = any(not isinstance(s.function, _Columns) for s in self._steps[:n_before])
+        place += " (after map, or a scaler)" if is_mapped else ""
+        raise ValueError(
+            f"Input {name} contains {kind}: in row {number} (counted from 0) of {place}, and "
+            f"in {bad.sum()} of the {len(bad)} rows of that block; expected finite numbers. Leave "
+            "these rows out, or fill them by map(numpy.nan_to_num)."
+        )
+
+
+def load_together(arrays):
+    """Read lazy arrays, and what lies in the same blocks only once.
+
+    Parameters
+    ----------
+    arrays : list of LazyArray
+        Of as many rows, in the same order.
+
+    Returns
+    -------
+    loaded : list of ndarray
+        What `numpy.asarray` gives of each.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras import data
+    >>> from skkeras.data._arrays import load_together
+    >>> rows = data.lazy(np.arange(6).reshape(2, 3))
+    >>> load_together([rows[:, 0], rows[:, -1]])
+    [array([0, 3]), array([2, 5])]
+    """
+    latest = {}
+    loaded = [np.empty(array.shape, array.dtype) for array in arrays]
+    filling = [array._fill(part, latest) for array, part in zip(arrays, loaded, strict=True)]
+    collections.deque(itertools.zip_longest(*filling), maxlen=0)
+    return loaded
+
+
+def open_npy(paths, *, one_per_file=False):
+    """Open `.npy` files as one array, without reading more than their headers.
+
+    Parameters
+    ----------
+    paths : path-like or iterable of path-likes
+        A folder, of which all `.npy` files are meant; a pattern such as ``"scans/*.npy"``; a
+        file; or several of these. Files of a folder or a pattern come in the order of their
+        names, numbers in them by size: day 2 before day 10.
+    one_per_file : bool, default=False
+        Whether every file is a sample, rather than several along its first axis: a scan of shape
+        (64, 64) then makes a row of that shape.
+
+    Returns
+    -------
+    array : LazyArray
+        The rows of all files, one after the other.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a file is damaged, holds Python objects, or has rows of another shape or dtype than the
+        first one.
+
+    Examples
+    --------
+    Features and label in one file:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from skkeras import data
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for day in range(3):
+    ...     np.save(folder / f"day_{day}.npy", np.full((2, 5), float(day)))
+    >>> rows = data.open_npy(folder)
+    >>> X, y = rows[:, :-1], np.asarray(rows[:, -1])
+    >>> X.shape, y
+    ((6, 4), array([0., 0., 1., 1., 2., 2.]))
+    >>> data.open_npy(folder / "week_*.npy")
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: ...week_*.npy', and found no file; expected a pattern that files match.
+    """
+    return LazyArray([npy_part(path, one_per_file) for path in npy_paths(paths)])
+
+
+def open_npy_pairs(inputs, labels, *, one_per_file=False):
+    """Open `.npy` files of inputs, and the files with their labels.
+
+    Parameters
+    ----------
+    inputs : path-like or iterable of path-likes
+        As in `open_npy`.
+    labels : path-like or iterable of path-likes
+        The same number of files, in the same order: what numbers their names have must agree,
+        unless both are lists.
+    one_per_file : bool, default=False
+        As in `open_npy`, for both.
+
+    Returns
+    -------
+    X, y : LazyArray
+        Labels are mostly small, and scikit-learn looks at all of them: take ``np.asarray(y)``.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As in `open_npy`; also if a file has more or fewer rows than the one with its labels.
+    """
+    X, y = (open_npy(paths, one_per_file=one_per_file) for paths in (inputs, labels))
+    were_found = isinstance(inputs, str | os.PathLike) and isinstance(labels, str | os.PathLike)
+    check_pairs(X._storage.parts, y._storage.parts, were_found)
+    return X, y
+
+
+def lazy(*arrays):
+    """Make one lazy array of arrays that lie on disk, or in memory.
+
+    Parameters
+    ----------
+    *arrays : array-like
+        Anything with ``shape``, ``dtype`` and slices: HDF5 datasets, zarr and dask arrays,
+        `numpy.memmap`, ndarrays, lazy arrays. The rows of one follow those of another.
+
+    Returns
+    -------
+    array : LazyArray
+
+    Raises
+    ------
+    TypeError
+        If something is no such array.
+    ValueError
+        If their rows differ in shape or dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras import data
+    >>> data.lazy(np.zeros((2, 3)), np.zeros((4, 3)))
+    LazyArray(shape=(6, 3), dtype=float64, n_parts=2)
+    >>> data.lazy([1, 2])
+    Traceback (most recent call last):
+    ...
+    TypeError: Got a list; expected something with a shape, a dtype and slices. Pass data.lazy(*a)
+    for several arrays, or np.asarray(a).
+    """
+    if not arrays:
+        raise TypeError("data.lazy() got nothing; expected one array at least.")
+    return LazyArray([part for array in arrays for part in _parts_of(array)])
+
+
+def _parts_of(array):
+    if isinstance(array, LazyArray):
+        if array._is_whole and not array._steps and array._finite[0] is None:
+            return array._storage.parts
+        return [ArrayPart(array)]
+    is_unfit = issparse(array) or isinstance(array, np.ma.MaskedArray)
+    if is_unfit or not _is_array_like(array):
+        raise TypeError(
+            f"Got a {type(array).__name__}; expected something with a shape, a dtype and slices. "
+            "Pass data.lazy(*a) for several arrays, or np.asarray(a)."
+        )
+    if not len(array.shape):
+        raise ValueError("Got an array of shape (); expected one with rows.")
+    part = memmap_part(array) if isinstance(array, np.ndarray) else None
+    return [ArrayPart(array) if part is None else part]
+
+
+def _is_array_like(array):
+    try:
+        np.dtype(array.dtype)  # TensorFlow's and PyTorch's are others
+    except (AttributeError, TypeError):
+        return False
+    return hasattr(array, "shape") and hasattr(array, "__getitem__")
+
+
+def _check_alike(parts):
+    """Raise unless all parts have rows of one shape and dtype; return the first."""
+    first = parts[0]
+    for part in parts:
+        got, expected = ((p.shape[1:], p.dtype) for p in (part, first))
+        if got != expected:
+            raise ValueError(
+                f"{part.name} has rows of shape {got[0]} and dtype {got[1]}; expected shape "
+                f"{expected[0]} and dtype {expected[1]}, as in {first.name}."
+            )
+    return first
+
+
+def _is_finite(values):
+    """Tell whether all values are finite: their sum is, mostly, which is faster to see."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(values.sum()) or np.isfinite(values).all())
+
+
+@functools.cache
+def _memory_bytes() -> Any:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not on Windows
+        return math.inf

@@ -1,0 +1,85 @@
+"""Ranks: how transformers check arrays of any rank, lazy ones without reading them."""
+
+from sklearn.utils.validation import check_array, validate_data
+
+from skkeras.data._arrays import LazyArray
+from skkeras.data._streams import check_no_stream
+
+
+def check_rank(X, kinds="biufUSO", **accepted):
+    """Check an array of at least two axes.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, ...), DataFrame or LazyArray
+        Any rank from 2 on.
+    kinds : str, default="biufUSO"
+        The kinds of dtype that a lazy array may have.
+    **accepted : dict
+        Arguments of `sklearn.utils.check_array`, for others.
+
+    Returns
+    -------
+    X : ndarray or LazyArray
+
+    Raises
+    ------
+    ValueError
+        As scikit-learn does; for a lazy array if it has no such rank or dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras import data
+    >>> from skkeras.data._ranks import check_rank
+    >>> check_rank([[1, 2]])
+    array([[1, 2]])
+    >>> check_rank(data.lazy(np.zeros(3)))
+    Traceback (most recent call last):
+    ...
+    ValueError: X is a LazyArray of shape (3,) and dtype float64; expected at least 2 axes, the
+    samples first. X[:, np.newaxis] makes one feature of single values.
+    """
+    if not isinstance(X, LazyArray):
+        return check_array(X, allow_nd=True, input_name="X", **accepted)
+    got = f"X is a LazyArray of shape {X.shape} and dtype {X.dtype}"
+    if X.ndim < 2:
+        raise ValueError(
+            f"{got}; expected at least 2 axes, the samples first. X[:, np.newaxis] makes one "
+            "feature of single values."
+        )
+    if X.dtype.kind not in kinds:
+        raise ValueError(f"{got}; expected numbers.")
+    return X
+
+
+def check_rows(transformer, X, *, reset, **accepted):
+    """Check X; a table as scikit-learn does, with names and number of columns.
+
+    Parameters
+    ----------
+    transformer : transformer
+        If ``reset``, it gets ``n_features_in_``, perhaps ``feature_names_in_``, and ``_n_dims``.
+    X : array-like of shape (n_samples, ...), DataFrame or LazyArray
+        Any rank from 2 on.
+    reset : bool
+        Whether X is the one to learn from.
+    **accepted : dict
+        As in `check_rank`.
+
+    Returns
+    -------
+    X : ndarray or LazyArray
+    """
+    check_no_stream(X, transformer)
+    was_table = reset or transformer._n_dims == 2
+    if getattr(X, "ndim", 2) == 2 and was_table and not isinstance(X, LazyArray):
+        accepted.pop("kinds", None)
+        X = validate_data(transformer, X, reset=reset, allow_nd=True, **accepted)
+    else:
+        X = check_rank(X, **accepted)
+        if reset:
+            vars(transformer).pop("feature_names_in_", None)
+    if reset:
+        transformer.n_features_in_, transformer._n_dims = X.shape[1], X.ndim
+    return X

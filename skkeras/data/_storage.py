@@ -1,0 +1,174 @@
+"""Storage: the parts of a lazy array, and the blocks in which their rows are read."""
+
+import collections
+import threading
+
+import numpy as np
+
+from skkeras.data._parts import n_bytes
+
+
+class Storage:
+    """Rows of several parts, one after the other, cut into blocks that never span two parts.
+
+    All views of an array share it, and what it has read lately.
+
+    Parameters
+    ----------
+    parts : list of FilePart or ArrayPart
+        Of the same row shape and dtype.
+    block_bytes : int
+        About how large a block is.
+    cache_bytes : int
+        How many bytes of recent blocks to keep.
+    """
+
+    def __init__(self, parts, block_bytes, cache_bytes):
+        self.parts = tuple(parts)
+        self.block_bytes = block_bytes
+        self._recent = RecentBlocks(cache_bytes)
+        self._cut()
+
+    def _cut(self):
+        sizes = [part.shape[0] for part in self.parts]
+        self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        lengths = [part.block_rows(self.block_bytes) for part in self.parts]
+        n_blocks = [-(-size // length) for size, length in zip(sizes, lengths, strict=True)]
+        self._part_of = np.repeat(np.arange(len(sizes)), n_blocks)
+        edges = [
+            np.arange(start, start + size, length)
+            for start, size, length in zip(self._starts[:-1], sizes, lengths, strict=True)
+        ]
+        self._all_fit = sum(map(n_bytes, self.parts)) <= self.cache_bytes
+        self.edges = np.concatenate([*edges, self._starts[-1:]])  # where blocks begin, and the end
+
+    @property
+    def n_rows(self):
+        """Number of rows."""
+        return int(self._starts[-1])
+
+    @property
+    def cache_bytes(self):
+        """How many bytes of recent blocks are kept."""
+        return self._recent.max_bytes
+
+    def with_sizes(self, block_bytes, cache_bytes):
+        """Return the same parts in other blocks."""
+        return Storage(self.parts, block_bytes, cache_bytes)
+
+    def place(self, row):
+        """Tell where a row lies: the name of its part, and its number there."""
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self.parts[number].name, int(row - self._starts[number])
+
+    def blocks(self, rows, latest):
+        """Read rows block by block.
+
+        Parameters
+        ----------
+        rows : int64 array of shape (n_rows,)
+            Row numbers, sorted; each may come more than once.
+        latest : dict
+            Where the block that was read last is kept, for others that read the same rows.
+
+        Yields
+        ------
+        where : slice
+            Which of the rows.
+        values : ndarray
+            They themselves, not to be written to.
+        """
+        if not len(rows):
+            return
+        first = int(np.searchsorted(self.edges, rows[0], side="right")) - 1
+        last = int(np.searchsorted(self.edges, rows[-1], side="right"))
+        cuts = np.searchsorted(rows, self.edges[first : last + 1])
+        for i in np.flatnonzero(np.diff(cuts)):
+            where = slice(cuts[i], cuts[i + 1])
+            yield where, self._read(first + i, rows[where] - self.edges[first + i], latest)
+
+    def _read(self, number, rows, latest):
+        """Return rows of one block, given by their numbers within it."""
+        n_rows = int(self.edges[number + 1] - self.edges[number])
+        part_number = self._part_of[number]
+        part, start = self.parts[part_number], int(self.edges[number] - self._starts[part_number])
+        if part.in_memory:
+            return _picked(part.read(start, start + n_rows), rows)
+        block = latest.get((self, number))
+        block = self._recent.get(number) if block is None else block
+        if block is not None:
+            return _picked(block, rows)
+        low, high = int(rows[0]), int(rows[-1]) + 1
+        if part.reads_any_row and (high - low) * 4 < n_rows:
+            return _picked(part.read(start + low, start + high), rows - low)
+        block = part.read(start, start + n_rows)
+        latest.clear()
+        latest[self, number] = block
+        if self._all_fit or len(rows) * 2 < n_rows:  # else nothing of it is wanted soon
+            self._recent.put(number, block)
+        return _picked(block, rows)
+
+    def __getstate__(self):
+        return self.parts, self.block_bytes, self._recent
+
+    def __setstate__(self, state):
+        self.parts, self.block_bytes, self._recent = state
+        self._cut()
+
+
+def _picked(block, rows):
+    """Return rows of a block, not to be written to; a view if they are neighbours."""
+    n_rows = len(rows)
+    if n_rows == rows[-1] - rows[0] + 1 and (n_rows < 3 or (np.diff(rows) == 1).all()):
+        picked = block[rows[0] : rows[-1] + 1]
+        picked.flags.writeable = False
+        return picked
+    return block[rows]
+
+
+class RecentBlocks:
+    """A cache of blocks that forgets the least recently used; threads may share it.
+
+    Parameters
+    ----------
+    max_bytes : int
+        How many bytes to keep; 0 keeps nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> recent = RecentBlocks(max_bytes=16)
+    >>> for number in range(3):
+    ...     recent.put(number, np.zeros(1))
+    >>> recent.get(0) is None, recent.get(2)
+    (True, array([0.]))
+    """
+
+    def __init__(self, max_bytes):
+        self.max_bytes = max_bytes
+        self._blocks = collections.OrderedDict()
+        self._n_bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key):
+        """Return a block, or None."""
+        with self._lock:
+            if key in self._blocks:
+                self._blocks.move_to_end(key)
+            return self._blocks.get(key)
+
+    def put(self, key, block):
+        """Keep a block, and forget older ones."""
+        if block.nbytes > self.max_bytes:
+            return
+        with self._lock:
+            if key in self._blocks:
+                return  # another thread was faster
+            self._blocks[key] = block
+            self._n_bytes += block.nbytes
+            while self._n_bytes > self.max_bytes:
+                self._n_bytes -= self._blocks.popitem(last=False)[1].nbytes
+
+    def __reduce__(self):
+        """Pickle without the blocks: the data stays where it is."""
+        return type(self), (self.max_bytes,)

@@ -1,0 +1,56 @@
+"""Intervals: how far forecasts are off, by the windows that a net hasn't been trained on.
+
+Split-conformal prediction after Lei et al. (2018), "Distribution-free predictive inference for
+regression", for each step and target by itself.
+"""
+
+import math
+from numbers import Real
+
+import numpy as np
+from sklearn.utils.validation import check_scalar
+
+
+def interval_widths(errors, coverage):
+    """Return how far to go to both sides of a forecast, to cover a share of the truth.
+
+    Parameters
+    ----------
+    errors : array of shape (n_windows, horizon, n_targets)
+        Absolute errors of forecasts for windows that weren't trained on.
+    coverage : float
+        The share, above 0 and below 1. It is reached, on average and at least, if windows to come
+        are exchangeable with these; where a series drifts, or windows overlap, it is approximate.
+
+    Returns
+    -------
+    widths : array of shape (horizon, n_targets)
+
+    Raises
+    ------
+    ValueError
+        If there are too few windows for such a share.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.forecasting._intervals import interval_widths
+    >>> errors = np.arange(1.0, 10.0).reshape(9, 1, 1)
+    >>> interval_widths(errors, 0.8)
+    array([[8.]])
+    >>> interval_widths(errors, 0.95)
+    Traceback (most recent call last):
+    ...
+    ValueError: Got coverage=0.95 and 9 windows that were held out; expected at least 19 of them. \
+Hold out more, or ask for less.
+    """
+    check_scalar(coverage, "coverage", Real, min_val=0, max_val=1, include_boundaries="neither")
+    # (n + 1) * coverage, but for rounding, which would ask for one more.
+    rank = math.ceil(round((len(errors) + 1) * coverage, 9))
+    if rank > len(errors):
+        n_needed = math.ceil(round(coverage / (1 - coverage), 9))
+        raise ValueError(
+            f"Got coverage={coverage} and {len(errors)} windows that were held out; expected at "
+            f"least {n_needed} of them. Hold out more, or ask for less."
+        )
+    return np.partition(errors, rank - 1, axis=0)[rank - 1]

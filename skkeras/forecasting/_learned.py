@@ -1,0 +1,330 @@
+"""Series: what a forecaster learns of its training data besides weights."""
+
+import dataclasses
+import warnings
+from numbers import Integral
+from typing import Any
+
+from sklearn.utils.validation import check_array, check_consistent_length
+
+from skkeras._dataframes import (
+    as_frame,
+    check_columns,
+    column_numbers,
+    is_series,
+    kind_of,
+    names_of,
+)
+from skkeras.forecasting._context import keep
+from skkeras.forecasting._scaling import learn_units
+from skkeras.forecasting._time_index import index_of
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Series:
+    """What was learnt of one or several series.
+
+    Parameters
+    ----------
+    target : list of int or None
+        The columns to forecast, and what y is if it isn't given.
+    known_future : list of int
+        The columns that are known in advance.
+    y_shape : tuple
+        () or (n_targets,).
+    units : Units
+        The net's, and the way there and back.
+    means, spreads : arrays of shape (n_columns,)
+        Means and standard deviations of the columns.
+    kind : {"pandas", "polars"} or None
+        Whose frames came in.
+    names : list or None
+        What the targets are called.
+    pasts : dict of Past
+        The ends of each series, by group; the group of a single one is None.
+    held_out : pair of (Inputs, Windows), or None
+        Windows that weren't trained on, and what came after them.
+    """
+
+    target: Any
+    known_future: list
+    y_shape: tuple
+    units: Any
+    means: Any
+    spreads: Any
+    kind: Any
+    names: Any
+    pasts: dict = dataclasses.field(default_factory=dict)
+    held_out: Any = None
+
+    def truth(self, table, y):
+        """Return what is to be forecast, (n_rows, n_targets), where y may be None."""
+        if y is not None:
+            y = check_truth(y, table)
+            if y.shape[1:] != self.y_shape and {y.shape[1:], self.y_shape} != {(), (1,)}:
+                raise ValueError(
+                    f"y has shape {y.shape}; expected {(len(y), *self.y_shape)}, as in training."
+                )
+            return y.reshape(len(y), -1)
+        if self.target is None:
+            raise ValueError(
+                "Got no y; expected one, as in training. Without y, target=... names the columns "
+                "of X to forecast."
+            )
+        return table[:, self.target]
+
+    def remembering(self, parts, look_back):
+        """Return these facts with the ends of new series, of which nothing was held out yet."""
+        pasts = {group: keep(part.X, look_back, part.index) for group, part in parts.items()}
+        return dataclasses.replace(self, pasts=pasts, held_out=None)
+
+    def extended(self, parts, befores, look_back):
+        """Return these facts with the ends moved on by rows that follow.
+
+        Parameters
+        ----------
+        parts : dict of Part
+            The rows of each series.
+        befores : dict of (array, int)
+            What goes before them, with what fills a gap.
+        look_back : int
+            Rows to keep.
+        """
+        pasts = dict(self.pasts)
+        for group, (_, X, index) in parts.items():
+            if group in pasts:
+                pasts[group] = pasts[group].with_rows(befores[group][0], X, index, look_back)
+            else:
+                pasts[group] = keep(X, look_back, index)
+        return dataclasses.replace(self, pasts=pasts)
+
+    def past_of_rows(self, group):
+        """Return the ends of the series that some rows are of; None for a new one."""
+        if group is None and None not in self.pasts:
+            raise ValueError(
+                f"Got no groups; expected the series of each row, for the net was trained on "
+                f"{len(self.pasts)}. Pass groups=; to predict rows of one series, history= will do."
+            )
+        if group is not None and None in self.pasts:
+            raise ValueError(
+                "Got groups, and the net was trained without; expected none. Leave groups out, "
+                "pass history= for rows of another series, or train with groups."
+            )
+        return self.pasts.get(group)
+
+    def warn_inside(self, parts, look_back):
+        """Warn of rows inside the training data, whose history nobody has kept."""
+        n_rows = sum(
+            min(len(part.X), look_back)
+            for group, part in parts.items()
+            if (past := self.pasts.get(group)) is not None and past.is_inside(part.index)
+        )
+        if n_rows:
+            warnings.warn(
+                f"{n_rows} rows of X have fewer than look_back={look_back} known rows before them, "
+                "for its index begins neither where the training data begin, nor after they end; "
+                "means of training stand for those that lack. Pass history=, the rows right before "
+                "X, or begin X where the training data begin.",
+                stacklevel=4,  # where predict is called
+            )
+
+    def past(self, group, look_back):
+        """Return the ends of one series that is long enough to go on."""
+        group = next(iter(self.pasts)) if group is None and len(self.pasts) == 1 else group
+        if group not in self.pasts:
+            raise ValueError(
+                f"Got group={group!r}; expected one of the {len(self.pasts)} series of training: "
+                f"{', '.join(map(repr, list(self.pasts)[:10]))}. For another one pass history=."
+            )
+        if (n_rows := len(self.pasts[group].tail)) < look_back:
+            raise ValueError(
+                f"Got {n_rows} rows of the series; expected at least look_back={look_back}, the "
+                "rows that a forecast is made from. Pass history=, or update with more rows."
+            )
+        return self.pasts[group]
+
+    def past_of_history(self, X, index, group, look_back):
+        """Return the ends of a series of which some rows are given; it goes on as in training.
+
+        Parameters
+        ----------
+        X : array of shape (n_rows, n_columns)
+            The rows, at least ``look_back``.
+        index : pandas.Index or None
+            Theirs.
+        group : object
+            Which series, if the net was trained on several.
+        look_back : int
+            Rows in a window.
+        """
+        if len(X) < look_back:
+            raise ValueError(
+                f"history has {len(X)} rows; expected at least look_back={look_back}, the rows "
+                "that a forecast is made from. Give earlier ones, too."
+            )
+        only = next(iter(self.pasts)) if len(self.pasts) == 1 else group
+        known = self.pasts.get(only if group is None else group)
+        past = keep(X, look_back, index, "history")
+        if known is None or known.missing(index, "history") is None or known.timeline.step is None:
+            return past
+        return dataclasses.replace(past, timeline=known.timeline.moved(len(X), index))
+
+    def check_goes_on(self, steps, horizon, names=None):
+        """Raise if forecasts beyond the horizon would need columns that nobody forecasts."""
+        n_columns = len(self.units.center)
+        unforecast = sorted({*range(n_columns)} - {*self.units.own} - {*self.known_future})
+        labels = unforecast if names is None else [names[i] for i in unforecast]
+        if steps > horizon and unforecast:
+            raise ValueError(
+                f"Got steps={steps}, beyond horizon={horizon}: the forecasts go on from "
+                f"forecasts, and X's columns {labels} have none; expected targets and "
+                "known_future columns alone. Forecast those columns too, declare them "
+                f"known_future, or train with horizon={steps}."
+            )
+
+
+def learn_series(X, table, y, names, *, is_seen, target, known_future, normalize, window_norm):
+    """Learn which columns are what, and their units.
+
+    Parameters
+    ----------
+    X, y : as given to fit
+        Their types and names count.
+    table : array of shape (n_rows, n_columns)
+        X, checked.
+    names : sequence of str or None
+        Of its columns.
+    is_seen : bool array of shape (n_rows,)
+        The rows that aren't held out: units are learnt from them.
+    target, known_future, normalize, window_norm : object
+        Parameters of `KerasForecaster`.
+
+    Returns
+    -------
+    series : Series
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter names a column that isn't there, or one twice.
+    """
+    n_columns = table.shape[1]
+    known, own = (
+        None if given is None else column_numbers(name, given, n_columns, names)
+        for name, given in (("known_future", known_future), ("target", target))
+    )
+    known = known or []
+    if {*(own or ())} & {*known}:
+        raise ValueError(
+            f"Got target={target!r} and known_future={known_future!r}, which have a column in "
+            "common; expected none, because what is known needs no forecast."
+        )
+    if y is not None:
+        truth, labels = check_truth(y, table), names_of(y)
+        y_shape, kind = truth.shape[1:], kind_of(X) or kind_of(y)
+        truth = truth.reshape(len(truth), -1)
+        if own is not None and len(own) != truth.shape[1]:
+            raise ValueError(
+                f"Got target={target!r}, and y of shape {(len(truth), *y_shape)}; expected as many "
+                "columns as y has targets, the ones that hold their past. Leave target or y out."
+            )
+    else:
+        own = [i for i in range(n_columns) if i not in known] if own is None else own
+        if not own:
+            raise ValueError(
+                f"Got target={target!r} and known_future={known_future!r}, and X has {n_columns} "
+                "columns; expected some to forecast. Name them in target, or give y."
+            )
+        truth, labels = table[:, own], names_of(X)
+        is_one = isinstance(target, str | Integral) or (target is None and is_series(X))
+        y_shape, kind = () if is_one else (len(own),), kind_of(X)
+        labels = None if labels is None else [labels[i] for i in own]
+    units = learn_units(
+        table[is_seen], truth[is_seen], own, normalize=normalize, known_future=known
+    )
+    if window_norm is not None and not units.own:
+        raise ValueError(
+            f"Got window_norm={window_norm!r} and a y that is no column of X, so that no window "
+            "has its level; expected y's own past among the columns. Add it, or set "
+            "window_norm=None."
+        )
+    means, spreads = table[is_seen].mean(axis=0), table[is_seen].std(axis=0)
+    return Series(own, known, y_shape, units, means, spreads, kind, labels)
+
+
+def known_rows(X_future, known_future, steps, index, *, n_columns, names=None):
+    """Check the rows to come, and return what is known of them in advance.
+
+    Parameters
+    ----------
+    X_future : array-like or DataFrame, or None
+        All columns of X, or those that are known in advance alone. Others may be missing.
+    known_future : list of int
+        Those.
+    steps : int
+        How many rows are needed.
+    index : pandas.Index or None
+        The index that they should have, if they have one.
+    n_columns : int
+        How many X has.
+    names : sequence of str or None, default=None
+        What X's columns are called.
+
+    Returns
+    -------
+    known : array of shape (n_rows, n_known) or None
+        None if nothing has to be known.
+
+    Raises
+    ------
+    ValueError
+        If rows or columns are missing, or the index is another.
+    """
+    if not known_future:
+        return None
+    labels = known_future if names is None else [names[i] for i in known_future]
+    if X_future is None:
+        raise ValueError(
+            f"Got no X_future; expected {steps} rows of the columns known in advance, {labels}."
+        )
+    own_index = index_of(as_frame(X_future))
+    if index is not None and own_index is not None:
+        n_shared = min(len(index), len(own_index))
+        if not own_index[:n_shared].equals(index[:n_shared]):
+            raise ValueError(
+                f"X_future begins at {own_index[0]}; expected the index that follows what is "
+                f"known, from {index[0]} to {index[-1]}."
+            )
+    given = names_of(as_frame(X_future))
+    if names is not None and given is not None:
+        missing = [label for label in labels if label not in given]
+        if missing:
+            raise ValueError(f"X_future lacks the columns {missing}; expected {labels}.")
+        frame = as_frame(X_future)[labels]
+        check_columns(frame, "X_future")
+        known = check_array(frame, dtype="float64", input_name="X_future")
+    else:
+        known = check_array(X_future, dtype=None, ensure_all_finite=False, input_name="X_future")
+        if known.shape[1] == n_columns:
+            known = known[:, known_future]
+        known = check_array(known, dtype="float64", input_name="X_future")
+    if known.shape[1] != len(known_future):
+        raise ValueError(
+            f"X_future has {known.shape[1]} columns; expected those known in advance, {labels}, or "
+            f"all {n_columns} of X."
+        )
+    if len(known) < steps:
+        raise ValueError(f"X_future has {len(known)} rows; expected steps={steps} of them.")
+    return known
+
+
+def check_truth(y, table):
+    """Check targets as scikit-learn does; return them as float64."""
+    y = check_array(y, ensure_2d=False, dtype="float64", input_name="y")
+    check_consistent_length(table, y)
+    if y.ndim > 2:
+        raise ValueError(
+            f"y has shape {y.shape}; expected (n_rows,) or (n_rows, n_targets). The horizon is no "
+            "axis of y: row t of y is what is forecast for row t of X."
+        )
+    return y

@@ -1,0 +1,316 @@
+"""Windows: the stretches of a series that a forecaster learns from, gathered on demand.
+
+Windows overlap, so an array of them holds every row ``look_back`` times. What stands here looks
+like that array to the engine (`shape`, `dtype`, indexing), and holds the series alone.
+
+An *origin* is the row that a forecast is made for first: its window ends just before it.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+# A window that is constant has no scale of its own; its other digits are rounding.
+_SMALLEST_SCALE = 1e-3
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Windows:
+    """Equally long stretches of a series, like an array (n_windows, length, n_columns).
+
+    Parameters
+    ----------
+    series : array of shape (n_rows, n_columns)
+        The rows, in order.
+    starts : int array of shape (n_windows,)
+        The first row of each window.
+    length : int
+        Rows in a window.
+    level, scale : array of shape (n_windows, n_columns) or None, default=None
+        What is subtracted from a window and what it is divided by, column by column.
+    row_shape : tuple of int or None, default=None
+        The shape to give each window; None is (length, n_columns).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.forecasting._windows import Windows
+    >>> windows = Windows(np.arange(10.0)[:, np.newaxis], starts=np.arange(7), length=3)
+    >>> windows.shape
+    (7, 3, 1)
+    >>> windows[np.array([5, 0])][..., 0]
+    array([[5., 6., 7.],
+           [0., 1., 2.]])
+    """
+
+    series: np.ndarray
+    starts: np.ndarray
+    length: int
+    level: Any = None
+    scale: Any = None
+    row_shape: Any = None
+
+    def __len__(self):
+        return len(self.starts)
+
+    @property
+    def shape(self):
+        """Shape of the array that all windows would make."""
+        return len(self), *(self.row_shape or (self.length, self.series.shape[1]))
+
+    @property
+    def ndim(self):
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def dtype(self):
+        """The dtype of the series."""
+        return self.series.dtype
+
+    def only(self, subset=None):
+        """Return some of the windows (all for None), without the rows that they don't need."""
+        starts = self.starts if subset is None else self.starts[subset]
+        first, last = starts.min(), starts.max() + self.length
+        return dataclasses.replace(
+            self,
+            series=self.series[first:last].copy(),
+            starts=starts - first,
+            level=_some(self.level, subset),
+            scale=_some(self.scale, subset),
+        )
+
+    def shaped(self, row_shape):
+        """Return the same windows, each in another shape."""
+        return dataclasses.replace(self, row_shape=row_shape)
+
+    def __getitem__(self, indices):
+        """Gather the windows at an int array or a slice of indices."""
+        windows = stretches(self.series, self.length)[self.starts[indices]]
+        if self.level is not None:
+            windows = windows - self.level[indices][:, np.newaxis]
+        if self.scale is not None:
+            windows = windows / self.scale[indices][:, np.newaxis]
+        return windows.reshape(len(windows), *self.shape[1:])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Inputs:
+    """What a net sees of each origin: the window before it, and what is known beyond.
+
+    Parameters
+    ----------
+    parts : list of Windows
+        Side by side: the columns of one follow those of another.
+    origins : int array of shape (n_windows,)
+        Rows of the series.
+    source : object, default=None
+        What the rows were made from.
+    """
+
+    parts: list
+    origins: np.ndarray
+    source: Any = None
+
+    def __len__(self):
+        return len(self.origins)
+
+    @property
+    def shape(self):
+        """Shape of the array that all windows would make."""
+        n_columns = sum(part.shape[2] for part in self.parts)
+        return len(self), self.parts[0].length, n_columns
+
+    @property
+    def ndim(self):
+        """Number of axes."""
+        return 3
+
+    @property
+    def dtype(self):
+        """The dtype of the series."""
+        return self.parts[0].dtype
+
+    def only(self, subset=None):
+        """Return some of the windows (all for None), without the rows that they don't need."""
+        return Inputs([part.only(subset) for part in self.parts], _some(self.origins, subset))
+
+    def __getitem__(self, indices):
+        """Gather the windows at an int array or a slice of indices."""
+        if len(self.parts) == 1:
+            return self.parts[0][indices]
+        return np.concatenate([part[indices] for part in self.parts], axis=2)
+
+
+def _some(values, subset):
+    return values if values is None or subset is None else values[subset]
+
+
+def stretches(series, length):
+    """View a series as all its stretches of a length, (n_rows - length + 1, length, n_columns).
+
+    A stretch of a table is one piece of memory, so taking some of them is a plain copy.
+    """
+    series = np.ascontiguousarray(series)
+    n_rows, n_columns = series.shape
+    step, item = series.strides
+    return np.lib.stride_tricks.as_strided(
+        series,
+        (max(n_rows - length + 1, 0), length, n_columns),
+        (step, step, item),
+        writeable=False,
+    )
+
+
+def inputs(series, origins, *, look_back, horizon, known_future=(), norm=None, source=None):
+    """Describe what a net sees of each origin.
+
+    Past columns come first. Known-future columns follow once more, led so that their last row is
+    the last one forecast; where the horizon is longer than the window they are folded into several.
+
+    Parameters
+    ----------
+    series : array of shape (n_rows, n_columns)
+        With at least ``look_back`` rows before each origin and ``horizon`` from it on.
+    origins : int array
+        Rows that forecasts are made for.
+    look_back, horizon : int
+        Rows in, and steps out.
+    known_future : sequence of int, default=()
+        Columns that are known in advance.
+    norm : (level, scale) or None, default=None
+        See `window_norms`.
+    source : object, default=None
+        Kept with the result.
+
+    Returns
+    -------
+    inputs : Inputs
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.forecasting._windows import inputs
+    >>> series = np.column_stack([np.arange(10), 100 + np.arange(10)])
+    >>> seen = inputs(series, np.array([4]), look_back=3, horizon=2, known_future=[1])
+    >>> seen[:]
+    array([[[  1, 101, 103],
+            [  2, 102, 104],
+            [  3, 103, 105]]])
+    """
+    level, scale = norm or (None, None)
+    parts = [Windows(series, origins - look_back, look_back, level, scale)]
+    if len(known_future):
+        known = np.ascontiguousarray(series[:, list(known_future)])
+        folds = -(-horizon // look_back)
+        parts += [
+            Windows(known, origins + horizon - (folds - fold) * look_back, look_back)
+            for fold in range(folds)
+        ]
+    return Inputs(parts, origins, source)
+
+
+def outcomes(series, origins, horizon, norm=None):
+    """Describe what came after each origin, flat: all targets of a step, then those of the next.
+
+    Parameters
+    ----------
+    series : array of shape (n_rows, n_targets)
+        The targets.
+    origins : int array
+        Rows that forecasts are made for.
+    horizon : int
+        Steps.
+    norm : (level, scale) or None, default=None
+        Of the targets' own columns; see `window_norms`.
+
+    Returns
+    -------
+    windows : Windows
+        Of shape (n_windows, horizon * n_targets).
+    """
+    level, scale = norm or (None, None)
+    return Windows(series, origins, horizon, level, scale, (horizon * series.shape[1],))
+
+
+def window_norms(series, origins, look_back, kind):
+    """Compute level and scale of the window before each origin.
+
+    Parameters
+    ----------
+    series : array of shape (n_rows, n_columns)
+        The rows.
+    origins : int array of shape (n_windows,)
+        With at least ``look_back`` rows before each.
+    look_back : int
+        Rows in a window.
+    kind : {None, "last", "revin"}
+        ``"last"`` takes the last row for the level, and leaves the scale. ``"revin"`` takes mean
+        and standard deviation, after Kim et al. (2022), "Reversible instance normalization for
+        accurate time-series forecasting against distribution shift", without learnt factors.
+
+    Returns
+    -------
+    level, scale : arrays of shape (n_windows, n_columns), or None
+        The scale is None for ``"last"``; for None, all is None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.forecasting._windows import window_norms
+    >>> series = np.array([[1.0], [3.0], [5.0], [5.0]])
+    >>> window_norms(series, np.array([2]), 2, "revin")
+    (array([[2.]]), array([[1.]]))
+    """
+    if kind is None:
+        return None
+    if kind == "last":
+        return series[origins - 1], None
+    windows = stretches(series, look_back)
+    blocks = np.array_split(origins - look_back, max(1, len(origins) // 1024))
+    levels = [windows[block].mean(axis=1) for block in blocks]
+    scales = [windows[block].std(axis=1) for block in blocks]
+    return np.concatenate(levels), np.maximum(np.concatenate(scales), _SMALLEST_SCALE)
+
+
+def columns_of(norm, columns):
+    """Pick the norms of some columns."""
+    if norm is None:
+        return None
+    level, scale = norm
+    return level[:, columns], None if scale is None else scale[:, columns]
+
+
+def split_origins(origins, horizon, is_train, is_held_out):
+    """Choose the windows to train on and those to validate on, by the rows that they forecast.
+
+    Parameters
+    ----------
+    origins : int array of shape (n_windows,)
+        Rows that forecasts are made for.
+    horizon : int
+        Steps.
+    is_train, is_held_out : bool arrays of shape (n_rows,)
+        What each row is for.
+
+    Returns
+    -------
+    train, held_out : int arrays
+        Numbers of the windows all of whose forecast rows are of that kind. One that has some of
+        both is in neither.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.forecasting._windows import split_origins
+    >>> late = np.arange(10) >= 7
+    >>> split_origins(np.arange(3, 9), horizon=2, is_train=~late, is_held_out=late)
+    (array([0, 1, 2]), array([4, 5]))
+    """
+
+    def only(rows):
+        count = np.concatenate([[0], np.cumsum(rows)])
+        return np.flatnonzero(count[origins + horizon] - count[origins] == horizon)
+
+    return only(is_train), only(is_held_out)
