@@ -25,11 +25,11 @@ from skkeras._building.recipe import (
 from skkeras._encoding import WHOLE_BYTES, spans
 from skkeras._engine import run
 from skkeras._engine.augmentation import check_augment, make_augmentation
+from skkeras._engine.batches import Batches
 from skkeras._engine.blueprints import make_net
 from skkeras._engine.compiled_loop import Schedule, check_not_nan
 from skkeras._engine.net import Net
 from skkeras._engine.rows import Rows
-from skkeras._engine.streaming import StreamedRows
 from skkeras._hints import check_no_others
 from skkeras._holdout import DEFAULT_FRACTION, check_validation_split, split_rows
 from skkeras._inputs import (
@@ -510,7 +510,7 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
     def _run(self, rows, validation, callbacks, epochs, history):
         arguments = split_routed(self._routed)["fit"]
         known = _ENGINE_FIT_ARGUMENTS
-        if isinstance(rows, StreamedRows):
+        if isinstance(rows, Batches):
             known = known | {"steps_per_epoch"}
         schedule = Schedule(
             epochs=epochs.stop,

@@ -7,7 +7,7 @@ import numpy as np
 
 from skkeras._building.recipe import check_asks_for_no_data
 from skkeras._encoding import label_counts
-from skkeras._engine.streaming import StreamedRows
+from skkeras._engine.batches import Batches
 from skkeras._inputs import batch_weights
 from skkeras._params import split_routed
 from skkeras.data._streams import as_stream, check_inside, check_stream, joined
@@ -113,7 +113,7 @@ class StreamsMixin:
             weight = batch_weights(weight, x)
             return self._rows(x, y, self._times_class_weights(weight, y, class_weights))
 
-        return StreamedRows(stream, as_rows, steps, trains=trains)
+        return Batches(stream, as_rows, steps)
 
     def _count_labels(self, stream, *, go_on):
         """Count the labels of a stream, where they have to be known before training."""

@@ -4,19 +4,19 @@ It is Keras's training (the same batches give the same weights, logs and callbac
 `keras.Model.fit`), but the steps run inside compiled programs, many to a call.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
-import functools
-import math
+import threading
 import time
 import warnings
 from typing import Any
 
 import numpy as np
 
-from skkeras._engine.epochs import begin_epoch, read_ahead, take_stretches
-from skkeras._engine.streaming import EpochsReader, StreamedRows
+from skkeras._engine.rows import begin_epoch
 from skkeras._tree import leaves
+from skkeras.data._cancellation import stoppable
 from skkeras.exceptions import DivergenceError
 
 # A compiled call holds Ctrl-C and callbacks back, so it is kept about this long.
@@ -27,6 +27,7 @@ BUFFER_BYTES = 32 * 2**20
 LAZY_BUFFER_BYTES = 8 * 2**20
 # Steps of the first call, before a program's speed is known.
 _FIRST_STEPS = 4
+_SECONDS_BETWEEN_LOOKS = 0.2
 
 
 @dataclasses.dataclass
@@ -57,12 +58,15 @@ class Schedule:
     augment: Any = None
 
     def begin_epoch(self, rows):
-        """Draw what is random about the next epoch."""
+        """Draw what is random about the next epoch of `Rows`."""
         epoch = begin_epoch(rows, self.generator if self.shuffle else None)
-        if self.augment is not None:
-            seed = int(self.generator.integers(2**63))
+        if (seed := self.augmentation_seed()) is not None:
             epoch.augment_by(self.augment, seed, self.batch_size)
         return epoch
+
+    def augmentation_seed(self):
+        """Draw the seed of an epoch's augmentation; None if there is none."""
+        return None if self.augment is None else int(self.generator.integers(2**63))
 
 
 def train(
@@ -82,13 +86,13 @@ def train(
     ----------
     net : Net
         It is changed: its values are those after training.
-    rows : Rows or StreamedRows
+    rows : Rows or Batches
         Training data.
     schedule : Schedule
         Epochs, batch size, order.
     history : dict of list of float
         It gets a value per epoch for every log, also if training is interrupted.
-    validation : Rows, StreamedRows or None, default=None
+    validation : Rows, Batches or None, default=None
         Evaluated after every epoch; its logs are prefixed with ``val_``.
     callbacks : sequence of keras.callbacks.Callback, default=()
         They see ``net.model``, with the newest values, as in `keras.Model.fit`; their hooks for
@@ -121,9 +125,9 @@ def train(
 @contextlib.contextmanager
 def _program(net, rows, validation):
     """Lend a program in which nothing is left to trace: errors come before anything is trained."""
-    with net.training_program(rows.take(slice(0, 1))) as program:
+    with net.training_program(rows.example) as program:
         if validation is not None:
-            program.trace_test(validation.take(slice(0, 1)))
+            program.trace_test(validation.example)
         yield program
 
 
@@ -140,7 +144,7 @@ def _listeners(net, rows, schedule, callbacks, verbose):
         model=model,
         verbose=verbose,
         epochs=schedule.epochs,
-        steps=_n_steps(rows, schedule.batch_size),
+        steps=rows.steps_per_epoch(schedule.batch_size),
     )
 
 
@@ -149,9 +153,8 @@ def _build_metrics(net, rows):
 
     A callback that monitors ``val_accuracy`` learns from the metric which way is up.
     """
-    example = rows.only([0])
-    x, y, *_ = example.take(slice(None))
-    net.model.compute_metrics(x, y, net.predict(example), None)
+    x, y, *_ = rows.example
+    net.model.compute_metrics(x, y, net.predict(rows.first), None)
     net.model.reset_metrics()
 
 
@@ -166,10 +169,8 @@ class _Run:
         self.validation = validation
         self.on_divergence = on_divergence
         self.has_diverged = False
-        streamed = isinstance(rows, StreamedRows)
-        takes_long = streamed or rows.lazy is not None or schedule.augment is not None
-        self._reading = {} if takes_long else None
-        self.batch_size = rows.batch_size if streamed else schedule.batch_size
+        takes_long = rows.takes_long or schedule.augment is not None
+        self._pace = _Pace(program, "train", rows, schedule.batch_size, takes_long=takes_long)
 
     def alone(self, history):
         """Train with nobody looking: a call may span epochs."""
@@ -234,48 +235,13 @@ class _Run:
     @contextlib.contextmanager
     def _epochs(self, first, last, max_steps=None):
         """Run epochs (only the first steps of each, if so asked); give the logs of each."""
-        if isinstance(self.rows, StreamedRows):
-            reader = EpochsReader(self.rows, first, last, max_steps)
-            with _spans(reader, self._steps_per_call, self._reading) as spans:
-                yield (
-                    log
-                    for batch, segments, sizes in spans
-                    for log in self._call(segments, batch, sizes)
-                )
-            return
-        plan = self._calls(first, last, max_steps)
-        take = _timed(
-            lambda call: take_stretches(call[0]), self._reading, lambda call, _: len(call[2])
-        )
-        with read_ahead(take, plan, in_thread=self._reading is not None) as calls:
-            yield (
-                log
-                for (_, segments, sizes), batch in calls
-                for log in self._call(segments, batch, sizes)
-            )
+        reader = self.rows.reader(self.schedule, first, last, max_steps)
+        with self._pace.calls(reader) as calls:
+            yield (log for call in calls for log in self._call(*call))
 
-    def _calls(self, first, last, max_steps):
-        """Plan the calls: which rows each takes, its segments, and the sizes of its steps."""
-        n_rows, batch_size = self.rows.n_rows, self.schedule.batch_size
-        n_steps = max_steps or math.ceil(n_rows / batch_size)
-        number, step, epoch = first, 0, None
-        while number < last:
-            budget, segments, stretches, sizes = self._steps_per_call(), [], [], []
-            while budget and number < last:
-                epoch = self.schedule.begin_epoch(self.rows) if step == 0 else epoch
-                taken = min(budget, n_steps - step)
-                start, stop = step * batch_size, min((step + taken) * batch_size, n_rows)
-                stretches.append((epoch, start, stop))
-                sizes += _batch_rows(stop - start, batch_size)
-                ends = step + taken == n_steps
-                segments.append((taken, step == 0, ends, number))
-                budget -= taken
-                number, step = (number + 1, 0) if ends else (number, step + taken)
-            yield stretches, segments, sizes
-
-    def _call(self, segments, batch, sizes):
+    def _call(self, batch, segments, sizes):
         steps, starts = [s[0] for s in segments], [s[1] for s in segments]
-        with _paced(self.program, "train", self.batch_size, len(sizes)):
+        with self._pace.measured(len(sizes)):
             logs, finite = self.program.train(batch, sizes, steps, starts)
         for (_, _, ends, epoch), log, is_finite in zip(segments, logs, finite, strict=True):
             if ends:
@@ -283,9 +249,6 @@ class _Run:
                     self.has_diverged = True
                     diverged(epoch, self.on_divergence)
                 yield log
-
-    def _steps_per_call(self):
-        return _steps_per_call(self.program, "train", self.rows, self.batch_size, self._reading)
 
     def _evaluate(self):
         return evaluate(self.program, self.validation, self.schedule.batch_size)
@@ -307,97 +270,83 @@ def evaluate(program, rows, batch_size):
     -------
     logs : dict of float
     """
-    if isinstance(rows, StreamedRows):
-        return _evaluate_stream(program, rows)
-    rows, logs, reading = rows.in_storage_order, None, None if rows.lazy is None else {}
-    plan = _slices(program, rows, batch_size, reading)
-    take = _timed(
-        rows.take, reading, lambda where, _: math.ceil((where.stop - where.start) / batch_size)
-    )
-    with read_ahead(take, plan, in_thread=reading is not None) as calls:
-        for where, batch in calls:
-            sizes = _batch_rows(where.stop - where.start, batch_size)
-            first, last = where.start == 0, where.stop == rows.n_rows
-            with _paced(program, "test", batch_size, len(sizes)):
+    pace, logs = _Pace(program, "test", rows, batch_size, takes_long=rows.takes_long), None
+    with pace.calls(rows.evaluation_reader(batch_size)) as calls:
+        for batch, ((_, first, last, _),), sizes in calls:
+            with pace.measured(len(sizes)):
                 logs = program.test(batch, sizes, first=first, last=last)
     return logs
 
 
-def _evaluate_stream(program, rows):
-    logs, reading = None, {}
-    budget = functools.partial(_steps_per_call, program, "test", rows, rows.batch_size, reading)
-    with _spans(EpochsReader(rows, 0, 1), budget, reading) as spans:
-        for batch, ((_, first, last, _),), sizes in spans:
-            with _paced(program, "test", rows.batch_size, len(sizes)):
-                logs = program.test(batch, sizes, first=first, last=last)
-    return logs
+class _Pace:
+    """How many steps a call should take, as told by how long steps took to read and to run.
 
+    Parameters
+    ----------
+    program : Program
+        It keeps the times of steps, for later fits, too.
+    kind : {"train", "test"}
+        What runs.
+    rows : Rows or Batches
+        The source.
+    batch_size : int
+        Rows in a step, where the source has no batches of its own.
+    takes_long : bool
+        Whether to read ahead, in a thread.
+    """
 
-@contextlib.contextmanager
-def _spans(reader, budget, reading):
-    """Read a stream ahead, in a thread; ``budget()`` tells how many batches a call should take."""
+    def __init__(self, program, kind, rows, batch_size, *, takes_long):
+        self._times = program.seconds_per_step
+        self._batch_size = rows.rows_per_step(batch_size)
+        self._key = kind, self._batch_size
+        self._rows = rows
+        self._takes_long = takes_long
+        self._seconds_to_read = None
 
-    def plan():
-        while not reader.is_done:
-            yield budget()
+    def budget(self):
+        """Tell how many steps take about as long, and as much memory, as is meant."""
+        paces = [self._times.get(self._key)]
+        if self._takes_long:
+            paces.append(self._seconds_to_read)
+        steps = _FIRST_STEPS if None in paces else SECONDS_PER_CALL / max(paces)
+        buffer_bytes = LAZY_BUFFER_BYTES if self._rows.wants_small_buffers else BUFFER_BYTES
+        buffered = buffer_bytes / (self._rows.row_bytes * self._batch_size)
+        return max(1, int(min(steps, buffered)))
 
-    take = _timed(reader.take, reading, lambda _, span: len(span[2]) if span else 1)
-    with read_ahead(take, plan(), in_thread=True) as calls:
-        yield (span for _, span in calls if span is not None)
-
-
-def _n_steps(rows, batch_size):
-    if isinstance(rows, StreamedRows):
-        return rows.n_steps
-    return math.ceil(rows.n_rows / batch_size)
-
-
-def _slices(program, rows, batch_size, reading):
-    """Plan the calls of an evaluation."""
-    start = 0
-    while start < rows.n_rows:
-        n_steps = _steps_per_call(program, "test", rows, batch_size, reading)
-        stop = min(start + n_steps * batch_size, rows.n_rows)
-        yield slice(start, stop)
-        start = stop
-
-
-def _steps_per_call(program, kind, rows, batch_size, reading):
-    """Tell how many steps take about as long, to run or to read, and as much memory as is meant."""
-    paces = [program.seconds_per_step.get((kind, batch_size))]
-    if reading is not None:
-        paces.append(reading.get("seconds_per_step"))
-    steps = _FIRST_STEPS if None in paces else SECONDS_PER_CALL / max(paces)
-    buffer_bytes = BUFFER_BYTES if rows.lazy is None else LAZY_BUFFER_BYTES
-    buffered = buffer_bytes / (rows.row_bytes * batch_size)
-    return max(1, int(min(steps, buffered)))
-
-
-def _timed(take, reading, count_steps):
-    """Let ``take`` note how long it takes to read a step: Ctrl-C waits for a whole call's rows."""
-    if reading is None:
-        return take
-
-    def timed(call):
+    @contextlib.contextmanager
+    def measured(self, n_steps):
+        """Note how long a step takes to run."""
         begin = time.perf_counter()
-        taken = take(call)
-        reading["seconds_per_step"] = (time.perf_counter() - begin) / count_steps(call, taken)
-        return taken
+        yield
+        self._times[self._key] = (time.perf_counter() - begin) / n_steps
 
-    return timed
+    @contextlib.contextmanager
+    def calls(self, reader):
+        """Read the rows of one call after the other; in a thread, those of the next meanwhile."""
 
+        def budgets():
+            while not reader.is_done:
+                yield self.budget()
 
-@contextlib.contextmanager
-def _paced(program, kind, batch_size, n_steps):
-    """Note how long a step takes."""
-    begin = time.perf_counter()
-    yield
-    program.seconds_per_step[kind, batch_size] = (time.perf_counter() - begin) / n_steps
+        take = self._timed(reader.take) if self._takes_long else reader.take
+        with read_ahead(take, budgets(), in_thread=self._takes_long) as calls:
+            yield (call for call in calls if call is not None)
+
+    def _timed(self, take):
+        """Let ``take`` note how long a step takes to read: Ctrl-C waits for a whole call's rows."""
+
+        def timed(budget):
+            begin = time.perf_counter()
+            call = take(budget)
+            self._seconds_to_read = (time.perf_counter() - begin) / (len(call[2]) if call else 1)
+            return call
+
+        return timed
 
 
 def evaluate_net(net, rows, batch_size):
     """Return a net's loss and metrics over rows; see `evaluate`."""
-    with net.training_program(rows.take(slice(0, 1))) as program:
+    with net.training_program(rows.example) as program:
         net.load_into(program)
         return evaluate(program, rows, batch_size)
 
@@ -430,10 +379,65 @@ def check_not_nan(outputs, on_divergence):
             warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
-def _batch_rows(n_rows, batch_size):
-    full, rest = divmod(n_rows, batch_size)
-    return [batch_size] * full + [rest] * bool(rest)
-
-
 def _prefixed(logs):
     return {f"val_{name}": value for name, value in logs.items()}
+
+
+@contextlib.contextmanager
+def read_ahead(take, budgets, *, in_thread):
+    """Take the rows of one call after the other; in a thread, those of the next call meanwhile.
+
+    Parameters
+    ----------
+    take : callable
+        Gets a number of steps, and returns their rows.
+    budgets : iterator of int
+        How many steps each call takes; asked when the call before the one before is done.
+    in_thread : bool
+        Whether to read ahead.
+
+    Yields
+    ------
+    calls : iterator
+        What ``take`` returns. An error in the thread comes out of it. When the context ends so does
+        the thread, after the block of rows that it is reading.
+    """
+    if not in_thread:
+        yield map(take, budgets)
+        return
+    stop = threading.Event()
+
+    def taken(budget):
+        with stoppable(stop.is_set):
+            return take(budget)
+
+    with concurrent.futures.ThreadPoolExecutor(1, "skkeras-reader") as pool:
+        calls = _ahead(pool, taken, budgets)
+        try:
+            yield calls
+        finally:
+            stop.set()
+            calls.close()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ahead(pool, take, budgets):
+    waiting = None
+    for budget in budgets:
+        following = pool.submit(take, budget)
+        if waiting is not None:
+            yield _result(waiting)
+        waiting = following
+    if waiting is not None:
+        yield _result(waiting)
+
+
+def _result(future):
+    """Wait for a result, and for Ctrl-C.
+
+    Python notices a signal when a wait ends, and it doesn't end by itself once somebody has called
+    `signal.siginterrupt`, as asyncio does.
+    """
+    while not future.done():
+        concurrent.futures.wait([future], timeout=_SECONDS_BETWEEN_LOOKS)
+    return future.result()

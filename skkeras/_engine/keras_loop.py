@@ -4,15 +4,10 @@ Callbacks that want every batch, and ``engine="keras"``, which is the other side
 """
 
 import contextlib
-import math
 
 import numpy as np
 
 from skkeras._engine.compiled_loop import diverged
-from skkeras._engine.epochs import begin_epoch, take_stretches
-from skkeras._engine.rows import Rows
-from skkeras._engine.streaming import StreamedRows, as_dataset
-from skkeras._tree import map_leaves
 
 
 def train(
@@ -35,9 +30,6 @@ def train(
     import keras
 
     model = net.model
-    # Epochs that end within a pass go on with it, as in Keras: an order is drawn for each pass.
-    by_pass = "steps_per_epoch" in fit_arguments and not isinstance(rows, StreamedRows)
-    batches = _batches(rows, schedule.batch_size, schedule.begin_epoch if by_pass else None)
 
     class Notes(keras.callbacks.History):
         def on_epoch_end(self, epoch, logs=None):
@@ -45,18 +37,17 @@ def train(
             history.update(self.history)
 
     held_out_size = fit_arguments.pop("validation_batch_size", None) or schedule.batch_size
-    held_out = validation and _batches(validation.in_storage_order, held_out_size)
-    with _own_errors(batches, held_out, rows, validation):
+    with _own_errors() as errors:
+        # Epochs that end within a pass go on with it, as in Keras: an order is drawn for each pass.
+        by_pass = "steps_per_epoch" in fit_arguments
+        batches, begin_epoch = rows.keras_training(schedule, errors, by_pass=by_pass)
+        held_out = validation and validation.keras_batches(held_out_size, errors)
         model.fit(
             batches,
             epochs=schedule.epochs,
             initial_epoch=schedule.initial_epoch,
             validation_data=held_out,
-            callbacks=[
-                _epochs(batches, None if by_pass else rows, schedule, on_divergence),
-                *callbacks,
-                Notes(),
-            ],
+            callbacks=[_epochs(begin_epoch, on_divergence), *callbacks, Notes()],
             verbose=verbose,
             shuffle=False,
             **fit_arguments,
@@ -65,8 +56,8 @@ def train(
 
 def evaluate(net, rows, batch_size):
     """Return a net's loss and metrics over rows by `keras.Model.evaluate`."""
-    batches = _batches(rows.in_storage_order, batch_size)
-    with _own_errors(batches, rows):
+    with _own_errors() as errors:
+        batches = rows.keras_batches(batch_size, errors)
         return net.model.evaluate(batches, verbose=0, return_dict=True)
 
 
@@ -75,64 +66,24 @@ def predict(net, rows, **predict_arguments):
     arguments = {"verbose": 0, **predict_arguments}
     if rows.lazy is None:
         return net.model.predict(rows.take(slice(None))[0], **arguments)
-    batches = _batches(rows, arguments.pop("batch_size", None) or 32)
-    with _own_errors(batches, rows):
+    with _own_errors() as errors:
+        batches = rows.keras_batches(arguments.pop("batch_size", None) or 32, errors)
         return net.model.predict(batches, **arguments)
 
 
 @contextlib.contextmanager
-def _own_errors(*sources):
-    """Raise what happened when rows were taken, and not what TensorFlow makes of it."""
+def _own_errors():
+    """Raise what happened when rows were read, and not what TensorFlow makes of it."""
+    errors = []
     try:
-        yield
+        yield errors
     except Exception:
-        for source in sources:
-            if (error := getattr(source, "error", None)) is not None:
-                raise error from None
+        if errors:
+            raise errors[-1] from None
         raise
 
 
-def _batches(rows, batch_size, begin_pass=None):
-    """Wrap rows as a `keras.utils.PyDataset` that yields them in the order of its epoch.
-
-    Its ``epoch`` is set before each, or ``begin_pass(rows)`` draws one whenever a pass begins.
-    """
-    import keras
-
-    if isinstance(rows, StreamedRows):
-        return as_dataset(rows)
-
-    class Batches(keras.utils.PyDataset):
-        def __init__(self):
-            super().__init__()
-            self.epoch = begin_epoch(rows, None)
-            self.error = None
-
-        def __len__(self):
-            return math.ceil(rows.n_rows / batch_size)
-
-        def __getitem__(self, index):
-            if index == 0 and begin_pass is not None:
-                self.epoch = begin_pass(rows)
-            start, stop = index * batch_size, min((index + 1) * batch_size, rows.n_rows)
-            try:
-                x, *rest = take_stretches([(self.epoch, start, stop)])
-            except BaseException as error:
-                self.error = error
-                raise
-            return map_leaves(_text_as_tensor, x), *rest
-
-    return Batches()
-
-
-def _text_as_tensor(array):
-    """Turn strings into a tensor: Keras looks a batch's dtype up by name, and has none for them."""
-    import keras
-
-    return keras.ops.convert_to_tensor(array) if array.dtype == object else array
-
-
-def _epochs(batches, rows, schedule, on_divergence):
+def _epochs(begin_epoch, on_divergence):
     """Make the callback that draws each epoch's order, and looks for NaN after it.
 
     `PyDataset.on_epoch_end` is no place for the order: Keras calls it before the first epoch too.
@@ -143,8 +94,7 @@ def _epochs(batches, rows, schedule, on_divergence):
         has_diverged = False
 
         def on_epoch_begin(self, epoch, logs=None):
-            if isinstance(rows, Rows):
-                batches.epoch = schedule.begin_epoch(rows)
+            begin_epoch()
 
         def on_epoch_end(self, epoch, logs=None):
             if self.has_diverged:

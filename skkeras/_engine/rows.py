@@ -1,19 +1,22 @@
-"""Rows: where the engine takes its training and prediction data from.
+"""Rows: a source of data that can be picked by number, in memory or in files.
 
-A source knows how many rows it has and what a row looks like, and hands out the rows it is asked
-for, in the order asked. Nothing is converted as a whole: what is read, cast, densified or copied
-is what one call to a compiled function needs.
+Nothing is converted as a whole: what is read, cast, densified or copied is what one call to a
+compiled function needs.
 """
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import numpy as np
 
 from skkeras._tree import leaves, map_leaves
 from skkeras.data._arrays import LazyArray, load_together
+from skkeras.data._cancellation import check_stopped
 from skkeras.data._parts import n_bytes
+from skkeras.data._shuffling import block_order
+from skkeras.data._streams import joined
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +39,9 @@ class Rows:
         The dtype the weights are cast to.
     subset : int array or None, default=None
         Which of the samples count, and in which order; None for all.
+    are_gathered : bool, default=False
+        Whether the inputs are gathered from a far smaller array, as overlapping windows are: a
+        large buffer of them would be most of the memory of a fit, and no faster.
     """
 
     x: Any
@@ -45,6 +51,7 @@ class Rows:
     y_dtypes: Any = "float32"
     weight_dtype: str = "float32"
     subset: Any = None
+    are_gathered: bool = False
 
     @property
     def n_rows(self):
@@ -54,6 +61,34 @@ class Rows:
     def only(self, subset):
         """Return a view of some of the samples."""
         return dataclasses.replace(self, subset=np.asarray(subset))
+
+    @property
+    def first(self):
+        """The first sample alone."""
+        return self.only([0])
+
+    @property
+    def example(self):
+        """The first sample as a batch: programs are compiled for its shapes and dtypes."""
+        return self.take(slice(0, 1))
+
+    def rows_per_step(self, batch_size):
+        """Count the rows of a full step."""
+        return batch_size
+
+    def steps_per_epoch(self, batch_size):
+        """Count the steps of an epoch."""
+        return math.ceil(self.n_rows / batch_size)
+
+    @property
+    def takes_long(self):
+        """Whether to read ahead, in a thread."""
+        return self.lazy is not None
+
+    @property
+    def wants_small_buffers(self):
+        """Whether the rows of a call have to take less memory than usual."""
+        return self.lazy is not None or self.are_gathered
 
     @property
     def is_table(self):
@@ -131,6 +166,258 @@ class Rows:
             return x, y
         dtype = self.weight_dtype
         return x, y, map_leaves(lambda leaf: take_rows(leaf, indices, dtype), self.weight)
+
+    def reader(self, schedule, first, last, max_steps=None):
+        """Read the epochs of a training."""
+        return RowsReader(self, schedule.begin_epoch, schedule.batch_size, first, last, max_steps)
+
+    def evaluation_reader(self, batch_size):
+        """Read all samples once, in the order in which they are stored."""
+        rows = self.in_storage_order
+        return RowsReader(rows, Epoch, batch_size, 0, 1)
+
+    def keras_training(self, schedule, errors, *, by_pass=False):
+        """Wrap the rows for `keras.Model.fit`.
+
+        Parameters
+        ----------
+        schedule : Schedule
+            Batch size and orders.
+        errors : list
+            Gets what goes wrong while rows are read, of which Keras tells less.
+        by_pass : bool, default=False
+            Whether an order is drawn for every pass, because epochs end within one.
+
+        Returns
+        -------
+        batches : keras.utils.PyDataset
+        begin_epoch : callable
+            To be called when an epoch begins.
+        """
+        batches = _keras_batches(
+            self, schedule.batch_size, errors, schedule.begin_epoch if by_pass else None
+        )
+
+        def begin():
+            if not by_pass:
+                batches.epoch = schedule.begin_epoch(self)
+
+        return batches, begin
+
+    def keras_batches(self, batch_size, errors):
+        """Wrap the rows for `keras.Model.evaluate` and `predict`, in storage order."""
+        return _keras_batches(self.in_storage_order, batch_size, errors)
+
+
+def begin_epoch(rows, generator):
+    """Draw the order of an epoch.
+
+    Parameters
+    ----------
+    rows : Rows
+        Training data.
+    generator : numpy.random.Generator or None
+        Where the order comes from; None keeps the rows in theirs.
+
+    Returns
+    -------
+    epoch : Epoch
+    """
+    if rows.lazy is None:
+        n_rows = rows.n_rows
+        return Epoch(
+            rows, np.arange(n_rows) if generator is None else generator.permutation(n_rows)
+        )
+    rows_at_once = rows.shuffle_rows
+    if generator is not None:
+        rows = rows.in_storage_order
+        ends = rows.block_ends
+        if np.diff(ends, prepend=0).max() > rows_at_once:  # other inputs are wider
+            ends = np.union1d(ends, np.arange(rows_at_once, rows.n_rows, rows_at_once))
+        return BlockwiseEpoch(rows, block_order(ends, rows_at_once, generator))
+    ends = np.append(np.arange(rows_at_once, rows.n_rows, rows_at_once), rows.n_rows)
+    return BlockwiseEpoch(rows, block_order(ends, rows_at_once, None))
+
+
+class Epoch:
+    """One pass over rows.
+
+    Parameters
+    ----------
+    rows : Rows
+        All of them.
+    order : int array of shape (n_rows,) or None, default=None
+        Their indices; None for those of the rows.
+    """
+
+    def __init__(self, rows, order=None):
+        self.rows = rows
+        self.order = order
+        self._augment = None
+
+    def augment_by(self, augment, seed, batch_size):
+        """Let a function change the inputs of every step; see `skkeras._engine.augmentation`."""
+        self._augment, self._seed, self._batch_size = augment, seed, batch_size
+
+    def take(self, start, stop):
+        """Return a span of the epoch, as `Rows.take` does."""
+        span = slice(start, stop)
+        return self.rows.take(span if self.order is None else self.order[span])
+
+    def change(self, x, start):
+        """Augment inputs in place; ``start`` is where in the epoch they begin: with a step.
+
+        Random numbers depend on the step alone, and not on how many steps are taken at once.
+        """
+        if self._augment is None:
+            return
+        n_rows = len(leaves(x)[0])
+        for first in range(0, n_rows, self._batch_size):
+            check_stopped()
+            step = slice(first, first + self._batch_size)
+            batch = map_leaves(lambda leaf, step=step: leaf[step], x)
+            seed = [self._seed, (start + first) // self._batch_size]
+            map_leaves(np.copyto, batch, self._augment(batch, seed))
+
+
+class BlockwiseEpoch(Epoch):
+    """One pass over rows that are read group by group; spans are taken from front to back.
+
+    Parameters
+    ----------
+    rows : Rows
+        All of them, in storage order if they are shuffled.
+    order : BlockOrder
+        Their groups.
+    """
+
+    def __init__(self, rows, order):
+        super().__init__(rows, order)
+        self._number = self._loaded = self._order_within = None
+
+    def take(self, start, stop):
+        """Return a span of the epoch, as `Rows.take` does."""
+        batches = []
+        for number, first, last in self.order.spans(start, stop):
+            if number != self._number:
+                self._loaded = None  # its memory is free for the next
+                indices, self._order_within = self.order.group(number)
+                self._loaded, self._number = self.rows.loaded(indices), number
+            batches.append(self._loaded.take(self._order_within[first:last]))
+        return joined(batches)
+
+
+def take_spans(spans):
+    """Return the rows of spans of epochs, ``(epoch, start, stop)``, one after the other."""
+    rows, first = spans[0][0].rows, 0
+    if rows.lazy is None and len(spans) > 1:  # a single copy
+        batch = rows.take(np.concatenate([epoch.order[a:b] for epoch, a, b in spans]))
+    else:
+        batch = joined([epoch.take(start, stop) for epoch, start, stop in spans])
+    for epoch, start, stop in spans:
+        where = slice(first, first + stop - start)
+        epoch.change(map_leaves(lambda leaf, where=where: leaf[where], batch[0]), start)
+        first = where.stop
+    return batch
+
+
+class RowsReader:
+    """Reads the rows of epochs, as many steps as a compiled call should take.
+
+    Parameters
+    ----------
+    rows : Rows
+        The source.
+    begin : callable
+        ``begin(rows)`` begins an epoch.
+    batch_size : int
+        Rows in a step; the last step of an epoch takes what is left.
+    first, last : int
+        Numbers of the epochs.
+    max_steps : int or None, default=None
+        Of each epoch only so many steps are wanted; None for all.
+    """
+
+    def __init__(self, rows, begin, batch_size, first, last, max_steps=None):
+        self._rows, self._begin, self._batch_size = rows, begin, batch_size
+        self._number, self._last = first, last
+        self._n_steps = max_steps or rows.steps_per_epoch(batch_size)
+        self._step, self._epoch = 0, None
+
+    @property
+    def is_done(self):
+        """Whether nothing is left."""
+        return self._number >= self._last
+
+    def take(self, budget):
+        """Read the next steps.
+
+        Parameters
+        ----------
+        budget : int
+            How many at most.
+
+        Returns
+        -------
+        call : tuple or None
+            The rows of all steps as `Rows.take` returns them; a segment for each epoch or part of
+            one, ``(n_steps, starts_epoch, ends_epoch, epoch)``; and the number of rows of each
+            step. None if nothing is left.
+        """
+        if self.is_done:
+            return None
+        segments, spans, sizes = [], [], []
+        while budget and not self.is_done:
+            if self._step == 0:
+                self._epoch = self._begin(self._rows)
+            taken = min(budget, self._n_steps - self._step)
+            start = self._step * self._batch_size
+            stop = min(start + taken * self._batch_size, self._rows.n_rows)
+            spans.append((self._epoch, start, stop))
+            full, rest = divmod(stop - start, self._batch_size)
+            sizes += [self._batch_size] * full + [rest] * bool(rest)
+            starts, ends = self._step == 0, self._step + taken == self._n_steps
+            segments.append((taken, starts, ends, self._number))
+            budget -= taken
+            self._step = 0 if ends else self._step + taken
+            self._number += ends
+        return take_spans(spans), segments, sizes
+
+
+def _keras_batches(rows, batch_size, errors, begin_pass=None):
+    """Wrap rows as a `keras.utils.PyDataset` that yields them in the order of its ``epoch``.
+
+    ``begin_pass(rows)`` begins one whenever a pass begins.
+    """
+    import keras
+
+    class Batches(keras.utils.PyDataset):
+        def __init__(self):
+            super().__init__()
+            self.epoch = begin_epoch(rows, None)
+
+        def __len__(self):
+            return rows.steps_per_epoch(batch_size)
+
+        def __getitem__(self, index):
+            if index == 0 and begin_pass is not None:
+                self.epoch = begin_pass(rows)
+            start, stop = index * batch_size, min((index + 1) * batch_size, rows.n_rows)
+            try:
+                x, *rest = take_spans([(self.epoch, start, stop)])
+            except BaseException as error:
+                errors.append(error)
+                raise
+            return map_leaves(_text_as_tensor, x), *rest
+
+    return Batches()
+
+
+def _text_as_tensor(array):
+    """Turn strings into a tensor: Keras looks a batch's dtype up by name, and has none for them."""
+    import keras
+
+    return keras.ops.convert_to_tensor(array) if array.dtype == object else array
 
 
 def take_rows(array, indices, dtype):

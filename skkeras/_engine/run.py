@@ -8,7 +8,6 @@ import numpy as np
 
 from skkeras._engine import compiled_loop, keras_loop
 from skkeras._engine.program import UntraceableError
-from skkeras._engine.streaming import StreamedRows
 from skkeras._tree import map_leaves
 
 
@@ -19,7 +18,7 @@ def train(net, rows, schedule, history, *, compiled, fit_arguments=None, **optio
     ----------
     net : Net
         It is changed.
-    rows : Rows or StreamedRows
+    rows : Rows or Batches
         Training data.
     schedule : Schedule
         Epochs, batch size and order.
@@ -32,8 +31,6 @@ def train(net, rows, schedule, history, *, compiled, fit_arguments=None, **optio
     **options : dict
         Validation data, callbacks, verbosity and what to do on divergence.
     """
-    if isinstance(rows, StreamedRows):
-        rows.augment_by(schedule.augment, schedule.generator)
     if compiled and not fit_arguments and not net.wants_keras:
         try:
             compiled_loop.train(net, rows, schedule, history, **options)

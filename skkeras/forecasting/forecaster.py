@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_is_fitted, check_scalar, validate_dat
 from skkeras._base import BaseKerasEstimator
 from skkeras._dataframes import as_frame, check_columns, labelled
 from skkeras._engine import run
-from skkeras._engine.rows import Rows
 from skkeras._holdout import DEFAULT_FRACTION
 from skkeras._inputs import relative_weights
 from skkeras._params import changed_names
@@ -47,18 +46,6 @@ class _Source(NamedTuple):
     given: _Given
     layout: Any
     marks: Any
-
-
-class _WindowRows(Rows):
-    """Rows that are many times as large as the series they are gathered from.
-
-    The engine's buffer would be most of the memory of a fit, and is no faster than a quarter of it,
-    8 MB.
-    """
-
-    @property
-    def row_bytes(self):
-        return 4 * super().row_bytes
 
 
 class KerasForecaster(RegressorMixin, BaseKerasEstimator):
@@ -573,7 +560,7 @@ random_state, verbose, on_divergence, engine, **routed
         return super()._recipe(parameters, target, facts, x_specs)
 
     def _rows(self, X, y=None, weight=None):
-        return _WindowRows(**vars(super()._rows(X, y, weight)))
+        return dataclasses.replace(super()._rows(X, y, weight), are_gathered=True)
 
     def _training_weights(self, X, y, sample_weight, rows=None):
         """Weigh each window by the mean weight of the rows that it forecasts."""

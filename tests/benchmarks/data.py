@@ -259,8 +259,7 @@ def open_many():
 
 def shuffling():
     """How much more the batches' means of sorted labels vary than those of a full shuffle."""
-    from skkeras._engine.epochs import begin_epoch
-    from skkeras._engine.rows import Rows
+    from skkeras._engine.rows import Rows, begin_epoch
 
     X, _ = opened(SIZES["256 MB"])
     y = np.arange(len(X), dtype="float32")  # as sorted as can be

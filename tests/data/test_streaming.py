@@ -9,8 +9,7 @@ from scipy import sparse
 from sklearn.model_selection import GroupKFold, PredefinedSplit, StratifiedKFold, TimeSeriesSplit
 
 from skkeras import KerasClassifier, KerasRegressor, data
-from skkeras._engine.epochs import begin_epoch, take_stretches
-from skkeras._engine.rows import Rows
+from skkeras._engine.rows import Rows, begin_epoch, take_spans
 from skkeras.data._shuffling import block_order
 
 N_ROWS = 300
@@ -55,9 +54,7 @@ def epochs_of(X, n_epochs=2, subset=None, step=7):
     for _ in range(n_epochs):
         epoch = begin_epoch(rows, generator)
         starts = range(0, rows.n_rows, step)
-        batches = [
-            take_stretches([(epoch, start, min(start + step, rows.n_rows))]) for start in starts
-        ]
+        batches = [take_spans([(epoch, start, min(start + step, rows.n_rows))]) for start in starts]
         x, y = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         yield x, y.astype(int)
 
@@ -115,7 +112,7 @@ def test_rows_that_fit_the_buffer_are_shuffled_as_a_whole(in_memory):
 def test_without_shuffling_the_order_is_that_of_x(lazy):
     rows = Rows(lazy[::-1], np.arange(N_ROWS, dtype="float32"))
     epoch = begin_epoch(rows, None)
-    _, y = take_stretches([(epoch, 0, N_ROWS)])
+    _, y = take_spans([(epoch, 0, N_ROWS)])
     assert y.tolist() == [*range(N_ROWS)]
     nets = [classifier(shuffle=False).fit(X, LABELS) for X in (lazy, TABLE)]
     np.testing.assert_array_equal(*map(weights, nets))
