@@ -1,11 +1,8 @@
-"""What the estimators share: a fit is a short sequence of steps, each with a home elsewhere."""
+"""Base class of the estimators: `fit`, `predict`, pickling."""
 
 import contextlib
 import copy
-import dataclasses
-import functools
 from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -14,10 +11,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, check_scalar
 
 from skkeras import saving
-from skkeras._building.model import by_output, check_ending, loss_facts
 from skkeras._building.recipe import (
     Recipe,
     builder_facts,
+    check_asks_for_no_data,
     check_method_names,
     check_not_owned,
     check_source,
@@ -25,30 +22,23 @@ from skkeras._building.recipe import (
 from skkeras._encoding import WHOLE_BYTES, spans
 from skkeras._engine import run
 from skkeras._engine.augmentation import check_augment, make_augmentation
-from skkeras._engine.batches import Batches
 from skkeras._engine.blueprints import make_net
 from skkeras._engine.compiled_loop import Schedule, check_not_nan
 from skkeras._engine.net import Net
 from skkeras._engine.rows import Rows
+from skkeras._examples import StreamExamples, Table
 from skkeras._hints import check_no_others
-from skkeras._holdout import DEFAULT_FRACTION, check_validation_split, split_rows
+from skkeras._holdout import DEFAULT_FRACTION, check_validation_split
 from skkeras._inputs import (
     by_name,
-    check_any_weight,
     check_inputs,
-    n_samples,
     training_weights,
 )
 from skkeras._keras_objects.copying import pack
 from skkeras._keras_objects.specs import (
     by_output_name,
-    float_dtype,
-    input_dtypes,
-    input_specs,
-    output_shape,
 )
 from skkeras._params import RoutedParamsMixin, changed_names, split_routed
-from skkeras._streaming import StreamsMixin
 from skkeras._tree import map_leaves
 from skkeras.callbacks import (
     early_stopping_callback,
@@ -62,7 +52,6 @@ from skkeras.data._scores import score_blocks
 from skkeras.data._streams import (
     as_stream,
     check_inside,
-    check_sliceable,
     check_stream,
     joined,
 )
@@ -84,7 +73,7 @@ _ENGINE_FIT_ARGUMENTS = {"epochs", "batch_size", "verbose", "shuffle", "initial_
 # What a fit learns before it trains.
 _LEARNT = {
     "_target",
-    "_series",
+    "_learned",
     "_net",
     "_facts",
     "_builder_facts",
@@ -124,18 +113,7 @@ def _undone_on_error(estimator, *, go_on=False):
         raise
 
 
-@dataclasses.dataclass(frozen=True)
-class NetFacts:
-    """What an estimator knows about its net, to feed it and to read it."""
-
-    x_specs: Any
-    x_dtypes: Any
-    output_shape: Any
-    float_dtype: str
-    loss: Any
-
-
-class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, BaseEstimator):
+class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator):
     """Base of the estimators that learn y from X.
 
     A subclass checks its targets (``_check_data``), says what they are (``_learn_target``) and
@@ -217,19 +195,24 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
         DivergenceError
             If training turns to NaN, and ``on_divergence="raise"``.
         """
-        own = ("X", "y", "sample_weight", "X_val", "y_val", "groups")
-        check_no_others("fit", others, own, type(self).__signature__.parameters)
+        if others:
+            own = ("X", "y", "sample_weight", "X_val", "y_val", "groups")
+            check_no_others("fit", others, own, type(self).__signature__.parameters)
         go_on = self.warm_start and hasattr(self, "_net")
         with _undone_on_error(self, go_on=go_on):
-            hold_out = functools.partial(self._hold_out, X_val, y_val, groups)
-            rows, validation, X, y = self._begin(
-                X, y, sample_weight, go_on=go_on, hold_out=hold_out
+            self._check_parameters()
+            examples = self._examples(
+                X, y, sample_weight, groups=groups, use="fit", go_on=go_on, splits=X_val is None
             )
+            seed = self._learn(examples, go_on=go_on)
+            parts = self._parts(examples, X_val, y_val, groups)
+            self._make_net(examples, parts, seed)
+            training, validation = self._sources(examples, parts)
             if X_val is not None:
-                validation = self._validation_rows(X_val, y_val)
+                validation = self._validation_source(X_val, y_val)
             first = split_routed(self._routed)["fit"].get("initial_epoch", 0)
             epochs = range(first, self._fit_argument("epochs"))
-            self._train(rows, validation, X, y, epochs, go_on=go_on)
+            self._train(training, validation, examples, epochs)
         return self
 
     @with_callbacks
@@ -252,10 +235,19 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
         self : object
             The estimator.
         """
+        return self._partial_fit(X, y, sample_weight)
+
+    def _partial_fit(self, X, y, sample_weight, *, groups=None, classes=None):
         go_on = hasattr(self, "_net")
         with _undone_on_error(self, go_on=go_on):
-            rows, _, X, y = self._begin(X, y, sample_weight, go_on=go_on)
-            self._train(rows, None, X, y, range(1), go_on=go_on)
+            self._check_parameters()
+            examples = self._examples(
+                X, y, sample_weight, groups=groups, use="partial_fit", go_on=go_on, classes=classes
+            )
+            seed = self._learn(examples, go_on=go_on, classes=classes)
+            self._make_net(examples, None, seed)
+            training, _ = self._sources(examples)
+            self._train(training, None, examples, range(1))
         return self
 
     def initialize(self, X, y=None):
@@ -273,8 +265,14 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
         self : object
             The estimator, ready to predict.
         """
+        return self._initialize(X, y)
+
+    def _initialize(self, X, y, groups=None):
         with _undone_on_error(self):
-            self._begin(X, y, None, go_on=False)
+            self._check_parameters()
+            examples = self._examples(X, y, groups=groups, use="initialize")
+            self._make_net(examples, None, self._learn(examples))
+            self._sources(examples)
         return self
 
     def evaluate(self, X, y=None, sample_weight=None):
@@ -294,15 +292,13 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
         results : dict of float
             ``{"loss": ..., ...}``.
         """
+        return self._evaluate(X, y, sample_weight)
+
+    def _evaluate(self, X, y, sample_weight, groups=None):
         check_is_fitted(self)
-        if (stream := as_stream(X)) is not None:
-            check_inside(y, sample_weight)
-            check_stream(stream, {}, 1)
-            rows = self._stream_rows(stream, trains=False)
-        else:
-            X, y = self._check_data(X, y, reset=False)
-            rows = self._rows(X, y, training_weights(sample_weight, X))
-        return run.evaluate(self._net, rows, self._fit_argument("batch_size"))
+        examples = self._examples(X, y, sample_weight, groups=groups, use="evaluate")
+        source, _ = examples.sources(self._encode)
+        return run.evaluate(self._net, source, self._fit_argument("batch_size"))
 
     @property
     def model_(self):
@@ -313,43 +309,65 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
             )
         return self._net.hand_over()
 
-    def _begin(self, X, y, sample_weight, *, go_on, hold_out=None):
-        """Check everything, make a net unless there is one; return the rows, X and y.
+    # Steps of a fit, in their order.
 
-        The rows are those of training and, if ``hold_out`` splits some off, of validation.
+    def _examples(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        groups=None,
+        use,
+        go_on=False,
+        splits=False,
+        classes=None,
+    ):
+        """Check data, and learn of them what scikit-learn learns, if they are the first.
+
+        Parameters
+        ----------
+        X, y, sample_weight, groups : as given
+            Of these estimators, groups only matter to a splitter.
+        use : {"fit", "partial_fit", "initialize", "X_val", "evaluate"}
+            What the data are for.
+        go_on : bool, default=False
+            Whether the net is there already.
+        splits : bool, default=False
+            Whether rows may be held out of them.
+        classes : array or None, default=None
+            All labels, if the user has told.
+
+        Returns
+        -------
+        examples : Table, StreamExamples or WindowExamples
         """
-        self._check_parameters()
-        if (stream := as_stream(X)) is not None:
-            check_inside(y, sample_weight)
-            return self._begin_stream(stream, go_on=go_on, hold_out=hold_out)
-        X, y = self._check_data(X, y, reset=not go_on)
+        trains = use in ("fit", "partial_fit", "initialize")
+        reset = trains and not go_on
+        if isinstance(X, np.ndarray) or (stream := as_stream(X)) is None:
+            return Table(*self._check_data(X, y, reset=reset), sample_weight, (X, y))
+        arguments = split_routed(self._routed)["fit"] if trains else {}
+        check_inside(y, sample_weight, "y_val" if use == "X_val" else "y")
+        n_passes = self._fit_argument("epochs") if use in ("fit", "X_val") else 1
+        check_stream(stream, arguments, n_passes)
+        n_steps, counts = arguments.get("steps_per_epoch"), None
+        if trains:
+            check_asks_for_no_data(self._source(self.model))
+            counts = self._count_labels(stream, n_steps, classes_known=go_on or classes is not None)
+        return StreamExamples(stream, self._check_data, reset=reset, n_steps=n_steps, counts=counts)
+
+    def _count_labels(self, stream, n_steps, *, classes_known):
+        """Count the labels of a stream, where they have to be known before training."""
+        return None
+
+    def _learn(self, examples, *, go_on=False, classes=None):
+        """Learn what the targets are, and draw the seeds; return that of a net to be made."""
         if go_on:
             self._adopt_learning_rate()
-        else:
-            build_seed = self._learn(y)
-        split = hold_out(X, y) if hold_out is not None else None
-        if not go_on:
-            self._make_net(X, y, build_seed, seen=None if split is None else split[0])
-        rows = self._rows(X, y)
-        train, held_out = split if split is not None else (None, None)
-        weight = self._training_weights(X, y, sample_weight, train)
-        check_any_weight(weight, train, self._weight_names)
-        training = dataclasses.replace(rows, weight=weight)
-        if split is None:
-            return training, None, X, y
-        weight = self._validation_weights(X, y, sample_weight, held_out)
-        check_any_weight(weight, held_out, "sample_weight", "hold out")
-        validation = dataclasses.replace(rows, weight=weight)
-        training, validation = training.only(train), validation.only(held_out)
-        if self._fit_argument("shuffle"):
-            training = training.in_storage_order
-        return training, validation.in_storage_order, X, y
-
-    def _learn(self, y):
-        """Learn what y is, and draw the seeds; return the one of the net."""
+            return None
         random_state = check_random_state(self.random_state)
         build_seed, order_seed, split_seed = random_state.randint(_MAX_SEED, size=3).tolist()
-        self._target = self._learn_target(y)
+        self._target = self._learn_target(examples.targets, classes)
         self._generator, self._split_seed = np.random.default_rng(order_seed), split_seed
         self.history_, self.n_iter_ = {}, 0
         return build_seed
@@ -370,80 +388,7 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
             self._net.model.optimizer.learning_rate = float(now[rate])
             self._made_with = now
 
-    def _make_net(self, X, y, build_seed, seen):
-        """Make a net for X and y; a builder that asks for X gets only the rows that are seen."""
-        facts = builder_facts(X, y, self._target, self._source(self.model), seen)
-        recipe = self._recipe(self._net_parameters(), self._target, facts, input_specs(X))
-        net, self._facts = make_net(recipe, build_seed, lambda model: self._look_at(model, X))
-        check_method_names(net, self._routed)
-        self._net = net
-        self._made_with = self._net_parameters()
-        self._builder_facts = recipe.without_data().facts
-
-    def _look_at(self, model, X):
-        """Collect the facts of a net, and check that it can learn the target."""
-        specs = input_specs(X)
-        shape = output_shape(model, specs)
-        loss = by_output(loss_facts(model.loss), shape)
-        self._target.check_net(shape, loss)
-        check_ending(model, loss, shape)
-        return NetFacts(specs, input_dtypes(model, X), shape, float_dtype(model), loss)
-
-    def _net_parameters(self):
-        """Return the parameters that a net is made with, by name."""
-        named = {name: getattr(self, name) for name in _NET_PARAMETERS}
-        prefixes = (*_NET_PARAMETERS, "compile")
-        return named | {k: v for k, v in self._routed.items() if k.partition("__")[0] in prefixes}
-
-    def _recipe(self, parameters, target, facts, x_specs):
-        named = {name: parameters[name] for name in _NET_PARAMETERS}
-        routed = {name: value for name, value in parameters.items() if name not in named}
-        source = self._source(named.pop("model"))
-        return Recipe(source, facts, x_specs, target, routed=routed, **named)
-
-    def _builder(self):
-        source = self._source(self.model)
-        return PRESETS.get(source) if isinstance(source, str) else source
-
-    def _source(self, model):
-        return model if model is not None else getattr(self, "build_model", "mlp")
-
-    def _rows(self, X, y=None, weight=None):
-        """Put data into the form the net takes."""
-        self._check_rows(X)
-        facts = self._facts
-        if y is None:
-            return Rows(X, x_dtypes=facts.x_dtypes)
-        encoded = self._target.encode(y, facts.output_shape, facts.loss)
-        y_dtypes = map_leaves(
-            lambda leaf: "int32" if leaf.dtype == np.int32 else facts.float_dtype, encoded
-        )
-        return Rows(
-            X,
-            encoded,
-            weight,
-            x_dtypes=facts.x_dtypes,
-            y_dtypes=y_dtypes,
-            weight_dtype=facts.float_dtype,
-        )
-
-    def _check_rows(self, X):
-        got, expected = input_specs(X), self._facts.x_specs
-        if got != expected:
-            raise ValueError(
-                f"X has rows of shape and dtype {got}; expected {expected}, as in training."
-            )
-
-    _weight_names = "sample_weight"
-
-    def _training_weights(self, X, y, sample_weight, rows=None):
-        """Return the weights of all samples, relative to those of ``rows``."""
-        return training_weights(sample_weight, X, rows)
-
-    def _validation_weights(self, X, y, sample_weight, rows):
-        return self._training_weights(X, y, sample_weight, rows)
-
-    def _hold_out(self, X_val, y_val, groups, X, y):
+    def _parts(self, examples, X_val, y_val, groups):
         """Return the numbers of training and validation rows; None if nothing is held out."""
         if (X_val is None) != (y_val is None) and as_stream(X_val) is None:
             raise ValueError(
@@ -469,22 +414,92 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
             )
         if split is None:
             return None
-        check_sliceable(X, wanted)
-        labels = self._target.strata(y)
-        return split_rows(split, n_samples(X), labels, groups, self._split_seed)
+        return examples.split(split, wanted, self._target, groups, self._split_seed)
 
-    def _validation_rows(self, X_val, y_val):
+    def _make_net(self, examples, parts, seed):
+        """Make a net unless there is one; a builder that asks for X sees no held-out rows."""
+        if seed is None:
+            return
+        seen = None if parts is None else parts[0]
+        source = self._source(self.model)
+        facts = builder_facts(examples, self._target, source, seen)
+        recipe = self._recipe(self._net_parameters(), self._target, facts, examples.specs)
+        self._net, self._facts = make_net(recipe, seed)
+        check_method_names(self._net, self._routed)
+        self._made_with = self._net_parameters()
+        self._builder_facts = recipe.without_data().facts
+
+    def _sources(self, examples, parts=None):
+        """Weigh and encode examples; return the source to train on, and what is held out."""
+        train = None if parts is None else parts[0]
+        training, validation = examples.sources(
+            self._encode, parts, self._class_weights(examples, train)
+        )
+        if validation is not None:
+            training = training.in_storage_order if self._fit_argument("shuffle") else training
+            validation = validation.in_storage_order
+        return training, validation
+
+    def _class_weights(self, examples, rows):
+        """Return a function that weighs rows by their labels; None if they count alike."""
+        return None
+
+    def _validation_source(self, X_val, y_val):
         try:
-            if (stream := as_stream(X_val)) is not None:
-                check_inside(y_val, None, "y_val")
-                check_stream(stream, {}, self._fit_argument("epochs"))
-                return self._stream_rows(stream, trains=False)
-            return self._rows(*self._check_data(X_val, y_val, reset=False))
+            examples = self._examples(X_val, y_val, use="X_val")
+            return examples.sources(self._encode)[0]
         except ValueError as error:
             raise ValueError(f"X_val and y_val can't be used: {error}") from error
 
-    def _train(self, rows, validation, X, y, epochs, *, go_on):
+    def _encode(self, examples):
+        """Put examples into the form the net takes."""
+        facts = self._facts
+        if examples.specs != facts.x_specs:
+            raise ValueError(
+                f"X has rows of shape and dtype {examples.specs}; expected {facts.x_specs}, as in "
+                "training."
+            )
+        if examples.y is None:
+            return Rows(examples.X, x_dtypes=facts.x_dtypes, are_gathered=examples.are_gathered)
+        y = self._target.encode(examples.y, facts.output_shape, facts.loss)
+        y_dtypes = map_leaves(
+            lambda leaf: "int32" if leaf.dtype == np.int32 else facts.float_dtype, y
+        )
+        return Rows(
+            examples.X,
+            y,
+            x_dtypes=facts.x_dtypes,
+            y_dtypes=y_dtypes,
+            weight_dtype=facts.float_dtype,
+            are_gathered=examples.are_gathered,
+        )
+
+    # The net's recipe.
+
+    def _net_parameters(self):
+        """Return the parameters that a net is made with, by name."""
+        named = {name: getattr(self, name) for name in _NET_PARAMETERS}
+        prefixes = (*_NET_PARAMETERS, "compile")
+        return named | {k: v for k, v in self._routed.items() if k.partition("__")[0] in prefixes}
+
+    def _recipe(self, parameters, target, facts, x_specs):
+        named = {name: parameters[name] for name in _NET_PARAMETERS}
+        routed = {name: value for name, value in parameters.items() if name not in named}
+        source = self._source(named.pop("model"))
+        return Recipe(source, facts, x_specs, target, routed=routed, **named)
+
+    def _builder(self):
+        source = self._source(self.model)
+        return PRESETS.get(source) if isinstance(source, str) else source
+
+    def _source(self, model):
+        return model if model is not None else getattr(self, "build_model", "mlp")
+
+    # Training.
+
+    def _train(self, training, validation, examples, epochs):
         """Train the net, tell callbacks of both kinds about it, and keep the history."""
+        X, y = examples.given
         callbacks = make_callbacks(self.callbacks, split_routed(self._routed)["callbacks"])
         stopper = (
             early_stopping_callback() if self.early_stopping and validation is not None else None
@@ -496,7 +511,7 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
         n_past, past, history = self.n_iter_, self.history_, {}
         vars(self).pop("best_epoch_", None)
         try:
-            self._run(rows, validation, [*callbacks, *helpers], epochs, history)
+            self._run(training, validation, [*callbacks, *helpers], epochs, history)
             context.call_on_fit_task_end(estimator=self, X=X, y=y)
             if stopper is not None:
                 self.best_epoch_ = n_past + stopper.best_epoch - epochs.start
@@ -507,11 +522,9 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
             self.n_iter_ = n_past + max(map(len, history.values()), default=0)
             self.callbacks_ = callbacks
 
-    def _run(self, rows, validation, callbacks, epochs, history):
+    def _run(self, training, validation, callbacks, epochs, history):
         arguments = split_routed(self._routed)["fit"]
-        known = _ENGINE_FIT_ARGUMENTS
-        if isinstance(rows, Batches):
-            known = known | {"steps_per_epoch"}
+        known = _ENGINE_FIT_ARGUMENTS | training.known_arguments
         schedule = Schedule(
             epochs=epochs.stop,
             batch_size=self._fit_argument("batch_size"),
@@ -522,7 +535,7 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
         )
         run.train(
             self._net,
-            rows,
+            training,
             schedule,
             history,
             compiled=self.engine == "compiled" and not any(map(needs_batches, callbacks)),
@@ -563,13 +576,20 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
     def _outputs(self, X):
         """Check X and return the net's outputs for it."""
         check_is_fitted(self)
-        if (stream := as_stream(X)) is not None:
-            return joined([(self._outputs(x),) for x, _, _ in stream.blocks()])[0]
-        return self._net_outputs(check_inputs(self, X, reset=False))
+        if isinstance(X, np.ndarray) or (stream := as_stream(X)) is None:
+            return self._net_outputs(Table(check_inputs(self, X, reset=False)))
+        return joined([(self._outputs(x),) for x, _, _ in stream.blocks()])[0]
 
-    def _net_outputs(self, X):
+    def _predicted(self, X, y, sample_weight):
+        """Predict X, and return y and weights along with it: a stream has them inside."""
+        if (stream := as_stream(X)) is None:
+            return self.predict(X), y, sample_weight
+        check_inside(y, sample_weight)
+        return joined([(self.predict(x), *rest) for x, *rest in stream.blocks(with_targets=True)])
+
+    def _net_outputs(self, examples):
         self._check_predict_batch_size()
-        rows = self._rows(X)
+        rows = self._encode(examples)
         outputs = run.predict(self._net, rows, split_routed(self._routed)["predict"])
         check_not_nan(outputs, self.on_divergence)
         if not isinstance(outputs, list | tuple):

@@ -2,15 +2,13 @@
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.callback import with_callbacks
 from sklearn.metrics import accuracy_score
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import column_or_1d
 
 from skkeras._base import BaseKerasEstimator
-from skkeras._encoding import blocks, encoded, in_memory, label_counts, spans
+from skkeras._examples import count_labels
 from skkeras._inputs import check_targets
-from skkeras._params import split_routed
-from skkeras._streaming import count_labels
 from skkeras._targets import Several, classification_target
 
 
@@ -147,6 +145,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         )
         self.class_weight = class_weight
 
+    @with_callbacks
     def partial_fit(self, X, y=None, classes=None, sample_weight=None):
         """Train for one epoch more, from where the weights and the optimizer are.
 
@@ -175,11 +174,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
                     f"classes={classes} differs from the ones learnt first, {self.classes_}; "
                     "expected the same. Call fit to begin anew, or leave classes out."
                 )
-        self._declared_classes = classes
-        try:
-            return super().partial_fit(X, y, sample_weight)
-        finally:
-            del self._declared_classes
+        return self._partial_fit(X, y, sample_weight, classes=classes)
 
     def predict(self, X):
         """Predict the labels of X.
@@ -253,55 +248,15 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
             y = column_or_1d(y, warn=True)
         return X, y
 
-    def _learn_target(self, y):
-        declared = getattr(self, "_declared_classes", None)
+    def _learn_target(self, y, classes=None):
         if isinstance(y, dict):
             return Several({name: classification_target(part) for name, part in y.items()})
-        return classification_target(y, loss=self.loss, classes=declared)
+        return classification_target(y, loss=self.loss, classes=classes)
 
-    _weight_names = "sample_weight, together with class_weight,"
-
-    def _validation_weights(self, X, y, sample_weight, rows):
-        return super()._training_weights(X, y, sample_weight, rows)  # as in Keras, not of classes
-
-    def _training_weights(self, X, y, sample_weight, rows=None):
-        weight = super()._training_weights(X, y, sample_weight, rows)
-        if self.class_weight is None:
-            return weight
-        if isinstance(y, dict):
-            raise ValueError(
-                f"Got class_weight={self.class_weight!r} with several outputs; expected None. "
-                "Weight the samples (sample_weight) or the losses (compile__loss_weights) instead."
-            )
-        if self._target.strata(y[:1]) is None:
-            rows = rows if self.class_weight == "balanced" else None
-            by_class = compute_sample_weight(self.class_weight, in_memory(y), indices=rows)
-            return by_class if weight is None else np.asarray(weight) * by_class
-        # As in scikit-learn's linear models, a row of weight 2 counts twice.
-        is_balanced = self.class_weight == "balanced"
-        by_class = self._class_weights(
-            self._weights_by_label(y, weight, rows) if is_balanced else None
-        )
-
-        def weigh(y, weight=None):
-            return self._times_class_weights(weight, y, by_class)
-
-        # Weights are in memory, so labels may be, too.
-        return encoded(weigh, y) if weight is None else encoded(weigh, in_memory(y), weight)
-
-    def _weights_by_label(self, y, weight, rows):
-        """Sum up the weights of each label, among rows that train (None for all)."""
-        parts = [*(spans(y.shape[0], 8) if rows is None else blocks(rows))]
-        weights = None if weight is None else (weight[part] for part in parts)
-        return label_counts((self._target.strata(in_memory(y[part])) for part in parts), weights)
-
-    def _count_labels(self, stream, *, go_on):
-        """Count the labels, in a pass before training, unless the classes are known."""
-        known = go_on or getattr(self, "_declared_classes", None) is not None
-        if known and self.class_weight != "balanced":
+    def _count_labels(self, stream, n_steps, *, classes_known):
+        if classes_known and self.class_weight != "balanced":
             return None
-        steps = split_routed(self._routed)["fit"].get("steps_per_epoch")
-        counts = count_labels(stream, steps and steps * self._fit_argument("epochs"))
+        counts = count_labels(stream, n_steps and n_steps * self._fit_argument("epochs"))
         if counts is None and self.class_weight == "balanced":
             raise ValueError(
                 "Got class_weight='balanced' with one-hot rows in a dataset or generator; expected "
@@ -309,30 +264,15 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
             )
         return counts
 
-    def _class_weights(self, counts):
-        if self.class_weight != "balanced":
-            return self.class_weight
-        total = sum(counts.values())
-        return {label: total / (len(counts) * n) if n else 0.0 for label, n in counts.items()}
-
-    def _times_class_weights(self, weight, y, class_weights):
-        if class_weights is None:
-            return weight
-        labels = self._target.strata(y)
-        if labels is None:
+    def _class_weights(self, examples, rows):
+        if self.class_weight is None:
+            return None
+        if isinstance(examples.y, dict):
             raise ValueError(
-                f"Got class_weight={class_weights!r} with a dataset or generator whose rows have "
-                "several labels or outputs; expected None. Let it yield weights."
+                f"Got class_weight={self.class_weight!r} with several outputs; expected None. "
+                "Weight the samples (sample_weight) or the losses (compile__loss_weights) instead."
             )
-        by_class = compute_sample_weight(self._known_weights(class_weights, labels), labels)
-        return by_class if weight is None else weight * by_class
-
-    def _known_weights(self, class_weights, labels):
-        """Leave out weights of classes that were learnt, but that these rows happen to lack."""
-        if not isinstance(class_weights, dict):
-            return class_weights  # scikit-learn tells what is wrong
-        lacking = set(self.classes_.tolist()) - set(np.unique(labels).tolist())
-        return {label: w for label, w in class_weights.items() if label not in lacking}
+        return examples.class_weights(self.class_weight, self._target, rows)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

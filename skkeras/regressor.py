@@ -112,7 +112,7 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
     def _check_data(self, X, y, *, reset):
         return check_targets(self, X, y, reset=reset, numeric=True)
 
-    def _learn_target(self, y):
+    def _learn_target(self, y, classes=None):
         if isinstance(y, dict):
             return Several({name: Values(part) for name, part in y.items()})
         return Values(y)

@@ -119,7 +119,8 @@ def test_memory_for_weights_does_not_grow_with_them():
     sample_weight = np.ones(N_MANY, dtype="float32")
     tracemalloc.start()
     try:
-        weight = net._training_weights(X, y, sample_weight)
+        examples = net._examples(X, y, sample_weight, use="evaluate")
+        weight = net._sources(examples)[0].weight
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

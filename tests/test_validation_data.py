@@ -87,10 +87,10 @@ def test_a_fraction_is_held_out_stratified_and_shuffled(monkeypatch):
         seen.update(train=train, held_out=held_out)
         return train, held_out
 
-    import skkeras._base
+    import skkeras._examples
 
-    original = skkeras._base.split_rows
-    monkeypatch.setattr(skkeras._base, "split_rows", spy)
+    original = skkeras._examples.split_rows
+    monkeypatch.setattr(skkeras._examples, "split_rows", spy)
     net = KerasClassifier(model__units=8, epochs=1, validation_split=0.2, random_state=0)
     net.fit(X, NAMES)
     assert np.bincount(Y[seen["held_out"]]).tolist() == [10, 10, 10]

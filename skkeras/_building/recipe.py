@@ -8,8 +8,20 @@ from typing import Any
 import numpy as np
 
 from skkeras._building.compile_args import make_loss, make_metrics, make_optimizer
-from skkeras._building.model import assemble, by_output, clone_template, loss_facts, only_loss
-from skkeras._keras_objects.specs import input_specs
+from skkeras._building.model import (
+    assemble,
+    by_output,
+    check_ending,
+    clone_template,
+    loss_facts,
+    only_loss,
+)
+from skkeras._keras_objects.specs import (
+    NetFacts,
+    float_dtype,
+    input_dtypes,
+    output_shape,
+)
 from skkeras._params import (
     builder_parameters,
     call_builder,
@@ -79,6 +91,15 @@ class Recipe:
             compile_arguments=self._routed["compile"],
             handed_over=self._hands_over,
         )
+
+    def facts_of(self, model):
+        """Collect the facts of a net that was made, and check that it can learn the target."""
+        shape = output_shape(model, self.x_specs)
+        loss = by_output(loss_facts(model.loss), shape)
+        self.target.check_net(shape, loss)
+        check_ending(model, loss, shape)
+        dtypes = input_dtypes(model, self.x_specs)
+        return NetFacts(self.x_specs, dtypes, shape, float_dtype(model), loss)
 
     @property
     def settings(self):
@@ -280,15 +301,13 @@ def check_method_names(net, routed):
             check_keywords(prefix, getattr(net.structure, prefix), names, _OWNED)
 
 
-def builder_facts(X, y, target, source, seen=None):
+def builder_facts(examples, target, source, seen=None):
     """Collect what a builder may ask for by name.
 
     Parameters
     ----------
-    X : ndarray, sparse matrix or dict of ndarray
-        Checked inputs.
-    y : ndarray
-        Checked targets.
+    examples : Table, StreamExamples or WindowExamples
+        Checked inputs and targets.
     target : target
         What was learnt of ``y``.
     source : str, callable or keras.Model
@@ -301,13 +320,13 @@ def builder_facts(X, y, target, source, seen=None):
     facts : dict
         ``meta`` holds them once more, under the names that SciKeras gives them.
     """
-    specs = input_specs(X)
+    X, specs = examples.X, examples.specs
     shapes = {k: s[0] for k, s in specs.items()} if isinstance(specs, dict) else specs[0]
     facts = {
         "input_shape": shapes,
         "n_outputs": target.n_outputs,
         "n_classes": target.n_classes,
-        "meta": _scikeras_meta(X, y, target),
+        "meta": _scikeras_meta(X, examples.y, target),
     }
     if _asks_for(source, "X"):
         # A copy is made only for who asks, and of what may be seen.

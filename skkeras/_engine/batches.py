@@ -27,6 +27,9 @@ class Batches:
     """
 
     takes_long = True
+    known_arguments = frozenset(
+        {"steps_per_epoch"}
+    )  # of `keras.Model.fit`, besides those of `Schedule`
     wants_small_buffers = False  # what was read is in memory anyway
 
     def __init__(self, stream, encode, n_steps=None):

@@ -106,7 +106,7 @@ class Blueprint:
     facts: Any
 
 
-def make_net(recipe, seed, look_at):
+def make_net(recipe, seed):
     """Make the net of a recipe and a seed, or one that is made when somebody looks at it.
 
     Parameters
@@ -115,14 +115,11 @@ def make_net(recipe, seed, look_at):
         Its ``key`` tells what it depends on, if that is known.
     seed : int
         Of everything random about the net.
-    look_at : callable
-        ``look_at(model)`` checks a model and returns facts about it.
 
     Returns
     -------
     net : Net
-    facts : object
-        As ``look_at`` returned them.
+    facts : NetFacts
     """
     import tensorflow as tf
 
@@ -130,7 +127,7 @@ def make_net(recipe, seed, look_at):
     if key is not None and (known := blueprints.get(key)) is not None:
         return Net(None, recipe, recipe.settings, known), known.facts
     model = make_seeded(recipe, seed)
-    facts = look_at(model)
+    facts = recipe.facts_of(model)
     net = Net(model, recipe, recipe.settings)
     if key is None or variable_bytes(model) > _MAX_BYTES or not _is_ordinary(net):
         return net, facts

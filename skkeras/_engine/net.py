@@ -206,7 +206,8 @@ class Net:
         n_variables = len(self._made.variables) if made else self._blueprint.n_variables
         values = self._newest()[:n_variables]
         steady = batch_size is None and rows.is_table and rows.n_rows <= MAX_STEADY_ROWS
-        large = max(1, min(8192, _PREDICT_BYTES // rows.row_bytes))
+        n_bytes = _PREDICT_BYTES // 4 if rows.are_gathered else _PREDICT_BYTES
+        large = max(1, min(8192, n_bytes // rows.row_bytes))
         block = BLOCK_ROWS if steady else batch_size or large
         outputs = []
         for start in range(0, rows.n_rows, block):

@@ -7,7 +7,7 @@ compiled function needs.
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -52,6 +52,9 @@ class Rows:
     weight_dtype: str = "float32"
     subset: Any = None
     are_gathered: bool = False
+
+    # Arguments of `keras.Model.fit` that a source knows, besides those of `Schedule`.
+    known_arguments: ClassVar[frozenset] = frozenset()
 
     @property
     def n_rows(self):

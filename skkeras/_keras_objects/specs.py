@@ -1,5 +1,8 @@
 """Specs: shapes and dtypes of the inputs and outputs of a net, and the names of its outputs."""
 
+import dataclasses
+from typing import Any
+
 
 def input_specs(x):
     """Describe the inputs in ``x`` as ``(shape, dtype)`` without the first axis."""
@@ -12,9 +15,8 @@ def input_specs(x):
     return {k: spec(v) for k, v in x.items()} if isinstance(x, dict) else spec(x)
 
 
-def input_dtypes(model, x):
-    """Find the dtype that each array in ``x`` is cast to: the one of the net's own input."""
-    specs = input_specs(x)
+def input_dtypes(model, specs):
+    """Find the dtype that each input is cast to: the one of the net's own input."""
     declared = {tensor.name: tensor.dtype for tensor in getattr(model, "inputs", None) or ()}
     if isinstance(specs, dict):
         return {name: declared.get(name, dtype) for name, (_, dtype) in specs.items()}
@@ -65,3 +67,28 @@ def symbolic_inputs(x_specs):
     if isinstance(x_specs, dict):
         return {name: tensor(spec) for name, spec in x_specs.items()}
     return tensor(x_specs)
+
+
+@dataclasses.dataclass(frozen=True)
+class NetFacts:
+    """What an estimator knows about its net, to feed it and to read it.
+
+    Parameters
+    ----------
+    x_specs : structure of (shape, dtype)
+        What the inputs look like, the first axis left out.
+    x_dtypes : structure of str
+        The dtypes that the net's inputs are cast to.
+    output_shape : tuple of int or dict of them
+        Of the outputs, the first axis left out.
+    float_dtype : str
+        The dtype of targets and weights.
+    loss : LossFacts or dict of them
+        By which loss it is trained.
+    """
+
+    x_specs: Any
+    x_dtypes: Any
+    output_shape: Any
+    float_dtype: str
+    loss: Any

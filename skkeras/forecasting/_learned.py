@@ -16,12 +16,12 @@ from skkeras._dataframes import (
     names_of,
 )
 from skkeras.forecasting._context import keep
-from skkeras.forecasting._scaling import learn_units
+from skkeras.forecasting._scaling import learn_scaling
 from skkeras.forecasting._time_index import index_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Series:
+class LearnedSeries:
     """What was learnt of one or several series.
 
     Parameters
@@ -32,7 +32,7 @@ class Series:
         The columns that are known in advance.
     y_shape : tuple
         () or (n_targets,).
-    units : Units
+    scaling : Scaling
         The net's, and the way there and back.
     means, spreads : arrays of shape (n_columns,)
         Means and standard deviations of the columns.
@@ -49,7 +49,7 @@ class Series:
     target: Any
     known_future: list
     y_shape: tuple
-    units: Any
+    scaling: Any
     means: Any
     spreads: Any
     kind: Any
@@ -78,14 +78,14 @@ class Series:
         pasts = {group: keep(part.X, look_back, part.index) for group, part in parts.items()}
         return dataclasses.replace(self, pasts=pasts, held_out=None)
 
-    def extended(self, parts, befores, look_back):
+    def extended(self, parts, contexts, look_back):
         """Return these facts with the ends moved on by rows that follow.
 
         Parameters
         ----------
         parts : dict of Part
             The rows of each series.
-        befores : dict of (array, int)
+        contexts : dict of (array, int)
             What goes before them, with what fills a gap.
         look_back : int
             Rows to keep.
@@ -93,7 +93,7 @@ class Series:
         pasts = dict(self.pasts)
         for group, (_, X, index) in parts.items():
             if group in pasts:
-                pasts[group] = pasts[group].with_rows(befores[group][0], X, index, look_back)
+                pasts[group] = pasts[group].with_rows(contexts[group][0], X, index, look_back)
             else:
                 pasts[group] = keep(X, look_back, index)
         return dataclasses.replace(self, pasts=pasts)
@@ -171,8 +171,8 @@ class Series:
 
     def check_goes_on(self, steps, horizon, names=None):
         """Raise if forecasts beyond the horizon would need columns that nobody forecasts."""
-        n_columns = len(self.units.center)
-        unforecast = sorted({*range(n_columns)} - {*self.units.own} - {*self.known_future})
+        n_columns = len(self.scaling.center)
+        unforecast = sorted({*range(n_columns)} - {*self.scaling.own} - {*self.known_future})
         labels = unforecast if names is None else [names[i] for i in unforecast]
         if steps > horizon and unforecast:
             raise ValueError(
@@ -201,7 +201,7 @@ def learn_series(X, table, y, names, *, is_seen, target, known_future, normalize
 
     Returns
     -------
-    series : Series
+    series : LearnedSeries
 
     Raises
     ------
@@ -239,17 +239,17 @@ def learn_series(X, table, y, names, *, is_seen, target, known_future, normalize
         is_one = isinstance(target, str | Integral) or (target is None and is_series(X))
         y_shape, kind = () if is_one else (len(own),), kind_of(X)
         labels = None if labels is None else [labels[i] for i in own]
-    units = learn_units(
+    scaling = learn_scaling(
         table[is_seen], truth[is_seen], own, normalize=normalize, known_future=known
     )
-    if window_norm is not None and not units.own:
+    if window_norm is not None and not scaling.own:
         raise ValueError(
             f"Got window_norm={window_norm!r} and a y that is no column of X, so that no window "
             "has its level; expected y's own past among the columns. Add it, or set "
             "window_norm=None."
         )
     means, spreads = table[is_seen].mean(axis=0), table[is_seen].std(axis=0)
-    return Series(own, known, y_shape, units, means, spreads, kind, labels)
+    return LearnedSeries(own, known, y_shape, scaling, means, spreads, kind, labels)
 
 
 def known_rows(X_future, known_future, steps, index, *, n_columns, names=None):

@@ -1,4 +1,4 @@
-"""Units: how a forecaster's inputs and targets are scaled, and which are the same series."""
+"""Scaling: how a forecaster's inputs and targets are scaled, and which are the same series."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ _SAME_SERIES = 1e-4
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Units:
+class Scaling:
     """The units a net works in, and the way there and back.
 
     A target that stands among the inputs has its column's units, so that the net can add a
@@ -51,7 +51,7 @@ class Units:
         return internal * self.scale[self.own] + self.center[self.own]
 
 
-def learn_units(X, y, own, *, normalize, known_future=()):
+def learn_scaling(X, y, own, *, normalize, known_future=()):
     """Learn the units from the training rows.
 
     Parameters
@@ -69,7 +69,7 @@ def learn_units(X, y, own, *, normalize, known_future=()):
 
     Returns
     -------
-    units : Units
+    units : Scaling
 
     Raises
     ------
@@ -79,9 +79,9 @@ def learn_units(X, y, own, *, normalize, known_future=()):
     Examples
     --------
     >>> import numpy as np
-    >>> from skkeras.forecasting._scaling import learn_units
+    >>> from skkeras.forecasting._scaling import learn_scaling
     >>> celsius = np.array([[10.0, 0.1], [20.0, 0.7], [15.0, 0.4]])
-    >>> units = learn_units(celsius, 32 + 1.8 * celsius[:, :1], None, normalize=True)
+    >>> units = learn_scaling(celsius, 32 + 1.8 * celsius[:, :1], None, normalize=True)
     >>> units.own, units.columns(np.array([[212.0]]))
     ([0], array([[100.]]))
     """
@@ -92,9 +92,9 @@ def learn_units(X, y, own, *, normalize, known_future=()):
         own = [candidates[i] for i in _own_columns(X[:, candidates], y)]
     if not own:
         identity = np.zeros(y.shape[1]), np.ones(y.shape[1])
-        return Units(center, scale, *(_standard(y) if normalize else identity), [])
+        return Scaling(center, scale, *(_standard(y) if normalize else identity), [])
     factor, shift = _same_series(X[:, own], y)
-    return Units(center, scale, factor * center[own] + shift, factor * scale[own], own)
+    return Scaling(center, scale, factor * center[own] + shift, factor * scale[own], own)
 
 
 def _standard(values):

@@ -5,7 +5,7 @@ import numpy as np
 from skkeras._targets import Values
 
 
-class Horizon(Values):
+class HorizonTarget(Values):
     """Forecasts of shape (horizon, n_targets), flat for the net unless it ends in that shape.
 
     Parameters
@@ -17,8 +17,8 @@ class Horizon(Values):
 
     Examples
     --------
-    >>> from skkeras.forecasting._target import Horizon
-    >>> Horizon(24, 7).n_outputs
+    >>> from skkeras.forecasting._target import HorizonTarget
+    >>> HorizonTarget(24, 7).n_outputs
     168
     """
 

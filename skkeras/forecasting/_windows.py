@@ -1,4 +1,4 @@
-"""Windows: the stretches of a series that a forecaster learns from, gathered on demand.
+"""Windows: the sliding_windows of a series that a forecaster learns from, gathered on demand.
 
 Windows overlap, so an array of them holds every row ``look_back`` times. What stands here looks
 like that array to the engine (`shape`, `dtype`, indexing), and holds the series alone.
@@ -17,7 +17,7 @@ _SMALLEST_SCALE = 1e-3
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Windows:
-    """Equally long stretches of a series, like an array (n_windows, length, n_columns).
+    """Equally long sliding_windows of a series, like an array (n_windows, length, n_columns).
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Windows:
 
     def __getitem__(self, indices):
         """Gather the windows at an int array or a slice of indices."""
-        windows = stretches(self.series, self.length)[self.starts[indices]]
+        windows = sliding_windows(self.series, self.length)[self.starts[indices]]
         if self.level is not None:
             windows = windows - self.level[indices][:, np.newaxis]
         if self.scale is not None:
@@ -105,13 +105,10 @@ class Inputs:
         Side by side: the columns of one follow those of another.
     origins : int array of shape (n_windows,)
         Rows of the series.
-    source : object, default=None
-        What the rows were made from.
     """
 
     parts: list
     origins: np.ndarray
-    source: Any = None
 
     def __len__(self):
         return len(self.origins)
@@ -147,8 +144,8 @@ def _some(values, subset):
     return values if values is None or subset is None else values[subset]
 
 
-def stretches(series, length):
-    """View a series as all its stretches of a length, (n_rows - length + 1, length, n_columns).
+def sliding_windows(series, length):
+    """View a series as all its windows of a length, (n_rows - length + 1, length, n_columns).
 
     A stretch of a table is one piece of memory, so taking some of them is a plain copy.
     """
@@ -163,7 +160,7 @@ def stretches(series, length):
     )
 
 
-def inputs(series, origins, *, look_back, horizon, known_future=(), norm=None, source=None):
+def inputs(series, origins, *, look_back, horizon, known_future=(), norm=None):
     """Describe what a net sees of each origin.
 
     Past columns come first. Known-future columns follow once more, led so that their last row is
@@ -181,8 +178,6 @@ def inputs(series, origins, *, look_back, horizon, known_future=(), norm=None, s
         Columns that are known in advance.
     norm : (level, scale) or None, default=None
         See `window_norms`.
-    source : object, default=None
-        Kept with the result.
 
     Returns
     -------
@@ -208,7 +203,7 @@ def inputs(series, origins, *, look_back, horizon, known_future=(), norm=None, s
             Windows(known, origins + horizon - (folds - fold) * look_back, look_back)
             for fold in range(folds)
         ]
-    return Inputs(parts, origins, source)
+    return Inputs(parts, origins)
 
 
 def outcomes(series, origins, horizon, norm=None):
@@ -267,7 +262,7 @@ def window_norms(series, origins, look_back, kind):
         return None
     if kind == "last":
         return series[origins - 1], None
-    windows = stretches(series, look_back)
+    windows = sliding_windows(series, look_back)
     blocks = np.array_split(origins - look_back, max(1, len(origins) // 1024))
     levels = [windows[block].mean(axis=1) for block in blocks]
     scales = [windows[block].std(axis=1) for block in blocks]

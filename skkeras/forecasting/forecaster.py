@@ -2,50 +2,40 @@
 
 import dataclasses
 from numbers import Integral
-from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.callback import with_callbacks
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted, check_scalar, validate_data
 
 from skkeras._base import BaseKerasEstimator
 from skkeras._dataframes import as_frame, check_columns, labelled
-from skkeras._engine import run
 from skkeras._holdout import DEFAULT_FRACTION
 from skkeras._inputs import relative_weights
 from skkeras._params import changed_names
-from skkeras.forecasting._context import beginning, hold_out
+from skkeras.forecasting._context import hold_out
+from skkeras.forecasting._examples import WindowExamples
 from skkeras.forecasting._intervals import interval_widths
-from skkeras.forecasting._layout import join, lay_out, padded, too_few
-from skkeras.forecasting._learned import Series, known_rows, learn_series
+from skkeras.forecasting._learned import LearnedSeries, known_rows, learn_series
 from skkeras.forecasting._panel import only_part, parts_of
-from skkeras.forecasting._target import Horizon
+from skkeras.forecasting._rollout import Rollout
+from skkeras.forecasting._target import HorizonTarget
 from skkeras.forecasting._time_index import index_of
-from skkeras.forecasting._windows import columns_of, inputs, outcomes, split_origins, window_norms
 
 _WINDOW_NORMS = (None, "last", "revin")
 # They decide what the net sees and says, so that they can't change under it.
 _WINDOW_PARAMETERS = ("look_back", "horizon", "target", "known_future", "normalize", "window_norm")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Given:
-    """What fit and its kin were given, on its way through the steps of the base."""
-
-    X: Any
-    y: Any = None
-    groups: Any = None
-    follows: str = "unknown"  # "nothing", "training", "validates" it, or to be found out
-    is_split: bool = False  # whether validation rows may have to be taken off
-
-
-class _Source(NamedTuple):
-    """What windows were made from, and the rows to train on and to hold out."""
-
-    given: _Given
-    layout: Any
-    marks: Any
+# What rows that come in for a purpose are, see `Rollout.contexts`.
+_FOLLOWS = {
+    "fit": "nothing",
+    "initialize": "nothing",
+    "partial_fit": "training",
+    "X_val": "validates",
+    "evaluate": "unknown",
+}
 
 
 class KerasForecaster(RegressorMixin, BaseKerasEstimator):
@@ -125,7 +115,7 @@ random_state, verbose, on_divergence, engine, **routed
     (3, 1)
     """
 
-    _series: Series
+    _learned: LearnedSeries
 
     def __init__(
         self,
@@ -211,9 +201,9 @@ random_state, verbose, on_divergence, engine, **routed
         DivergenceError
             If training turns to NaN, and ``on_divergence="raise"``.
         """
-        given = _Given(X, y, groups, "nothing", is_split=X_val is None)
-        return super().fit(given, y, sample_weight, X_val=X_val, y_val=y_val)
+        return super().fit(X, y, sample_weight, X_val=X_val, y_val=y_val, groups=groups)
 
+    @with_callbacks
     def partial_fit(self, X, y=None, sample_weight=None, *, groups=None):
         """Train for one epoch more on rows that follow those of training.
 
@@ -233,8 +223,7 @@ random_state, verbose, on_divergence, engine, **routed
         ValueError
             As in `fit`, and if the index doesn't follow that of the known rows.
         """
-        follows = "training" if hasattr(self, "_net") else "nothing"
-        return super().partial_fit(_Given(X, y, groups, follows), y, sample_weight)
+        return self._partial_fit(X, y, sample_weight, groups=groups)
 
     def initialize(self, X, y=None, *, groups=None):
         """Make the net for X and y without training it: to look at it, or to load weights.
@@ -249,7 +238,7 @@ random_state, verbose, on_divergence, engine, **routed
         self : object
             The estimator, ready to predict what follows X.
         """
-        return super().initialize(_Given(X, y, groups, "nothing"), y)
+        return self._initialize(X, y, groups)
 
     def evaluate(self, X, y=None, sample_weight=None, *, groups=None):
         """Compute the loss and the metrics that the net was compiled with, in the net's units.
@@ -264,10 +253,7 @@ random_state, verbose, on_divergence, engine, **routed
         results : dict of float
             ``{"loss": ..., ...}``.
         """
-        check_is_fitted(self)
-        x, truth = self._check_data(_Given(X, y, groups), y, reset=False)
-        rows = self._rows(x, truth, self._training_weights(x, truth, sample_weight))
-        return run.evaluate(self._net, rows, self._fit_argument("batch_size"))
+        return self._evaluate(X, y, sample_weight, groups)
 
     def update(self, X, *, groups=None):
         """Move the end of the series on, without training.
@@ -294,8 +280,8 @@ random_state, verbose, on_divergence, engine, **routed
         self._check_unchanged()
         table, index = self._table(X, reset=False)
         parts = parts_of(table, index, groups)
-        befores = self._befores(parts, "training")
-        self._series = self._series.extended(parts, befores, self.look_back)
+        contexts = self._rollout.contexts(parts, "training")
+        self._learned = self._learned.extended(parts, contexts, self.look_back)
         return self
 
     def predict(self, X, *, history=None, groups=None):
@@ -367,8 +353,8 @@ random_state, verbose, on_divergence, engine, **routed
             The rows of X that these are forecasts for.
         """
         forecasts, layout = self._forecasts(X, history, groups)
-        truth = self._series.truth(self._table(X, reset=False)[0], y)
-        are_whole = bool(self._series.known_future)
+        truth = self._learned.truth(self._table(X, reset=False)[0], y)
+        are_whole = bool(self._learned.known_future)
         rows, steps, outcome = layout.scored(self.horizon, are_whole=are_whole)
         if not len(rows):
             ahead = f", and the {self.horizon} rows to come that it sees" if are_whole else ""
@@ -377,7 +363,7 @@ random_state, verbose, on_divergence, engine, **routed
                 f"known history{ahead}; expected rows that follow the training data, or more of "
                 "them. Pass history=, or more rows."
             )
-        flat = slice(None) if self._series.y_shape else 0
+        flat = slice(None) if self._learned.y_shape else 0
         return truth[outcome, flat], forecasts[rows, steps, flat], outcome
 
     def predict_interval(self, X, coverage=0.9, *, history=None, groups=None):
@@ -490,53 +476,60 @@ random_state, verbose, on_divergence, engine, **routed
     def _source(self, model):
         return model if model is not None else getattr(self, "build_model", "nlinear")
 
-    def _check_data(self, X, y, *, reset):
-        given = X if isinstance(X, _Given) else _Given(X, y)
-        if given.follows != "nothing":
+    def _examples(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        groups=None,
+        use,
+        go_on=False,
+        splits=False,
+        classes=None,
+    ):
+        follows = "nothing" if use == "partial_fit" and not go_on else _FOLLOWS[use]
+        if follows != "nothing":
             self._check_unchanged()
-        table, index = self._table(given.X, reset=reset)
-        if index is None and given.follows != "unknown":
+        reset = follows == "nothing" and not go_on
+        table, index = self._table(X, reset=reset)
+        if index is None and follows != "unknown":
             index = index_of(y, "y")  # as behind a scaler that returns arrays
-        parts = parts_of(table, index, given.groups)
-        split = self._split() if given.is_split else None
-        marks = None if split is None else hold_out(split, len(table), given.groups)
+        parts = parts_of(table, index, groups)
+        split = self._split() if splits else None
+        masks = None if split is None else hold_out(split, len(table), groups)
         if reset:
-            self._series = self._learn_series(given, table, marks)
-        truth = self._series.truth(table, y)
-        befores = self._befores(parts, given.follows)
-        if given.follows == "nothing":
-            self._series = self._series.remembering(parts, self.look_back)
-        elif given.follows == "training":
-            self._series = self._series.extended(parts, befores, self.look_back)
-        return self._examples(befores, truth, _Source(given, self._layout(parts, befores), marks))
+            self._learned = self._learn_series(X, y, table, masks)
+        truth = self._learned.truth(table, y)
+        rollout = self._rollout
+        contexts = rollout.contexts(parts, follows)
+        if follows == "nothing":
+            self._learned = self._learned.remembering(parts, self.look_back)
+        elif follows == "training":
+            self._learned = self._learned.extended(parts, contexts, self.look_back)
+        return rollout.examples(
+            parts, contexts, truth, sample_weight=sample_weight, given=(X, y), masks=masks
+        )
 
-    def _learn_target(self, y):
-        return Horizon(self.horizon, y.series.shape[1])
+    def _learn_target(self, y, classes=None):
+        return HorizonTarget(self.horizon, y.series.shape[1])
 
-    def _hold_out(self, X_val, y_val, groups, X, y):
+    def _parts(self, examples, X_val, y_val, groups):
         if X_val is not None and self.validation_split is not None:
             raise ValueError(
                 f"Got X_val, and validation_split={self.validation_split!r}; expected one of them. "
                 "Leave X_val out, or set validation_split=None."
             )
-        split, (given, layout, marks) = self._split(), X.source
-        if X_val is not None and given.groups is not None:
+        if X_val is not None and groups is not None:
             raise ValueError(
                 "Got X_val and groups, which say nothing of the rows of X_val; expected one of "
                 "them. Set validation_split=0.2, which holds out the end of each series."
             )
         if X_val is None and y_val is not None:
             raise ValueError("Got y_val and no X_val; expected both, or neither. Pass X_val.")
-        if marks is None:
+        if examples.masks is None:
             return None
-        train, validation = split_origins(X.origins, self.horizon, *map(layout.spread, marks))
-        if not len(train) or not len(validation):
-            raise ValueError(
-                f"validation_split={split!r} leaves {len(train)} windows to train on and "
-                f"{len(validation)} to validate on; expected some of both. Hold out another part, "
-                "give more rows, or a smaller look_back or horizon."
-            )
-        return train, validation
+        return examples.split(self._split(), "", self._target, groups, self._split_seed)
 
     def _split(self):
         """Return what decides which rows are held out; None if none are."""
@@ -554,34 +547,17 @@ random_state, verbose, on_divergence, engine, **routed
         own = {
             "horizon_": target.steps[0],
             "n_targets_": target.steps[1],
-            "target_columns_": self._series.units.own,
+            "target_columns_": self._learned.scaling.own,
         }
         facts = {**facts, "meta": {**facts["meta"], **own}}
         return super()._recipe(parameters, target, facts, x_specs)
 
-    def _rows(self, X, y=None, weight=None):
-        return dataclasses.replace(super()._rows(X, y, weight), are_gathered=True)
-
-    def _training_weights(self, X, y, sample_weight, rows=None):
-        """Weigh each window by the mean weight of the rows that it forecasts."""
-        layout = X.source.layout
-        weight = relative_weights(sample_weight, layout.positions)
-        if weight is None:
-            return None
-        windows = outcomes(layout.spread(weight[:, np.newaxis]), X.origins, self.horizon)
-        return relative_weights(windows[:].mean(axis=1), X, rows)
-
-    def _validation_rows(self, X_val, y_val):
-        given = _Given(X_val, y_val, follows="validates")
-        return super()._validation_rows(given, y_val)
-
-    def _train(self, rows, validation, X, y, epochs, *, go_on):
-        given = X.source.given
-        super()._train(rows, validation, given.X, given.y, epochs, go_on=go_on)
+    def _train(self, training, validation, examples, epochs):
+        super()._train(training, validation, examples, epochs)
         if validation is not None:
             # Kept as rows, which are few; errors are as many as windows times steps.
             held_out = [part.only(validation.subset) for part in (validation.x, validation.y)]
-            self._series = dataclasses.replace(self._series, held_out=held_out)
+            self._learned = dataclasses.replace(self._learned, held_out=held_out)
 
     # What is known of the series.
 
@@ -592,12 +568,12 @@ random_state, verbose, on_divergence, engine, **routed
         check_columns(frame, name)
         return validate_data(self, frame, dtype="float64", reset=reset), index
 
-    def _learn_series(self, given, table, marks):
-        is_seen = np.ones(len(table), bool) if marks is None else marks[0]
+    def _learn_series(self, X, y, table, masks):
+        is_seen = np.ones(len(table), bool) if masks is None else masks[0]
         return learn_series(
-            given.X,
+            X,
             table,
-            given.y,
+            y,
             getattr(self, "feature_names_in_", None),
             is_seen=is_seen if is_seen.any() else ~is_seen,
             target=self.target,
@@ -606,64 +582,17 @@ random_state, verbose, on_divergence, engine, **routed
             window_norm=self.window_norm,
         )
 
-    def _befores(self, parts, follows):
-        """Return the rows before those of each series, and how many of its rows have none."""
-        return {
-            group: self._before(part.X, part.index, group, follows) for group, part in parts.items()
-        }
-
-    def _before(self, X, index, group, follows):
-        past = None if follows == "nothing" else self._series.past_of_rows(group)
-        if past is None:
-            return X[:0], 0
-        n_warm_up = 0
-        if follows == "unknown":
-            scale = self._series.spreads
-            sizes = {"look_back": self.look_back, "gap": self.gap}
-            n_warm_up, gap = beginning(past, X, index, scale=scale, **sizes)
-        else:
-            gap = past.check_follows(index)
-        if gap == 0 or n_warm_up == self.look_back:
-            return past.tail, n_warm_up
-        if follows == "validates":  # the net that would fill the gap isn't trained yet
-            return X[:0], 0
-        return self._roll(past.tail, gap)[1], n_warm_up
-
-    def _layout(self, parts, befores):
-        """Put history before the rows of X."""
-        sizes = {"look_back": self.look_back, "horizon": self.horizon}
-        fill = self._series.means
-        layouts = [
-            lay_out(part.X, *befores[group], fill=fill, **sizes) for group, part in parts.items()
-        ]
-        return join(layouts, [part.at for part in parts.values()])
-
-    def _examples(self, befores, y, source):
-        """Return the windows whose history and outcome are known, lazily."""
-        layout = source.layout
-        is_whole = layout.is_real & (layout.n_ahead >= self.horizon)
-        if not is_whole.any():
-            n_before = max(len(rows) for rows, _ in befores.values())
-            raise ValueError(too_few(len(y), n_before, self.look_back, self.horizon))
-        x, norm = self._windows(layout.series, layout.origins[is_whole], source)
-        truth = layout.spread(self._series.units.targets(y))
-        norm = columns_of(norm, self._series.units.own)
-        return x, outcomes(truth, x.origins, self.horizon, norm)
-
-    def _windows(self, series, origins, source=None):
-        """Return what the net sees of each origin, and the windows' norms."""
-        series = self._series.units.inputs(series)
-        norm = window_norms(series, origins, self.look_back, self.window_norm)
-        x = inputs(
-            series,
-            origins,
-            look_back=self.look_back,
-            horizon=self.horizon,
-            known_future=self._series.known_future,
-            norm=norm,
-            source=source,
+    @property
+    def _rollout(self):
+        return Rollout(
+            self._learned,
+            self.look_back,
+            self.horizon,
+            self.gap,
+            self.window_norm,
+            getattr(self, "_target", None),
+            self._net_outputs,
         )
-        return x, norm
 
     # Forecasts.
 
@@ -673,36 +602,23 @@ random_state, verbose, on_divergence, engine, **routed
         self._check_unchanged()
         table, index = self._table(X, reset=False)
         parts = parts_of(table, index, groups)
+        rollout = self._rollout
         if history is None:
-            befores = self._befores(parts, "unknown")
+            contexts = rollout.contexts(parts, "unknown")
             if warns:
-                self._series.warn_inside(parts, self.look_back)
+                self._learned.warn_inside(parts, self.look_back)
         else:
-            befores = self._befores_after(history, parts)
-        layout = self._layout(parts, befores)
-        return self._forecast_at(layout.series, layout.origins), layout
-
-    def _befores_after(self, history, parts):
-        group, part = only_part(parts)
-        past = self._past_of_history(history, group)
-        past.check_is_right_before(part.index)
-        return {group: (past.tail, 0)}
+            group, part = only_part(parts)
+            past = self._past_of_history(history, group)
+            past.check_is_right_before(part.index)
+            contexts = {group: (past.tail, 0)}
+        layout = rollout.layout(parts, contexts)
+        return rollout.forecasts(layout.series, layout.origins), layout
 
     def _past_of_history(self, history, group):
         """Check rows of history that a user gives."""
         table, index = self._table(history, reset=False, name="history")
-        return self._series.past_of_history(table, index, group, self.look_back)
-
-    def _forecast_at(self, series, origins):
-        """Forecast origins of a series, in its own units."""
-        x, norm = self._windows(series, origins)
-        forecasts = self._target.forecasts(self._net_outputs(x))
-        norm = columns_of(norm, self._series.units.own)
-        if norm is not None:
-            level, scale = norm
-            forecasts = forecasts * (1 if scale is None else scale[:, np.newaxis])
-            forecasts = forecasts + level[:, np.newaxis]
-        return self._series.units.forecasts(forecasts)
+        return self._learned.past_of_history(table, index, group, self.look_back)
 
     def _ahead(self, steps, X_future, history, group):
         """Return forecasts (steps, n_targets) of what comes after the end, and its index."""
@@ -710,67 +626,46 @@ random_state, verbose, on_divergence, engine, **routed
         self._check_unchanged()
         check_scalar(steps, "steps", Integral, min_val=1)
         if history is None:
-            past = self._series.past(group, self.look_back)
+            past = self._learned.past(group, self.look_back)
         else:
             past = self._past_of_history(history, group)
-        index = past.index_after(steps) if self._series.kind == "pandas" else None
+        index = past.index_after(steps) if self._learned.kind == "pandas" else None
         names = getattr(self, "feature_names_in_", None)
         known = known_rows(
             X_future,
-            self._series.known_future,
+            self._learned.known_future,
             steps,
             None if past.timeline is None else index,
             n_columns=self.n_features_in_,
             names=names,
         )
-        self._series.check_goes_on(steps, self.horizon, names)
-        return self._roll(past.tail, steps, known)[0], index
+        self._learned.check_goes_on(steps, self.horizon, names)
+        return self._rollout.ahead(past.tail, steps, known)[0], index
 
     def _labelled(self, forecasts, index):
-        y = forecasts if self._series.y_shape else forecasts[:, 0]
-        return labelled(y, self._series.kind, self._series.names, index)
+        y = forecasts if self._learned.y_shape else forecasts[:, 0]
+        return labelled(y, self._learned.kind, self._learned.names, index)
 
     def _held_out_errors(self):
         """Return the absolute errors of the windows held out, in the targets' units."""
-        if self._series.held_out is None:
+        if self._learned.held_out is None:
             raise ValueError(
                 "Got no windows that the net wasn't trained on, and so nothing to tell its errors "
                 "from; expected a fit that holds some out. Set validation_split=0.2, or pass X_val."
             )
-        x, y = self._series.held_out
-        errors = self._target.forecasts(self._net_outputs(x)) - self._target.forecasts(y[:])
+        x, y = self._learned.held_out
+        errors = self._target.forecasts(
+            self._net_outputs(WindowExamples(x))
+        ) - self._target.forecasts(y[:])
         if y.scale is not None:
             errors *= y.scale[:, np.newaxis]
-        return np.abs(errors * self._series.units.slope)
+        return np.abs(errors * self._learned.scaling.slope)
 
     def _shaped(self, forecasts):
         """Give forecasts (n_rows, horizon, n_targets) the shape of y, with an axis of steps."""
-        if not self._series.y_shape:
+        if not self._learned.y_shape:
             forecasts = forecasts[..., 0]
         return forecasts[:, 0] if self.horizon == 1 else forecasts
-
-    def _roll(self, before, steps, known=None):
-        """Forecast on from some rows, a horizon at a time.
-
-        Returns
-        -------
-        forecasts : array of shape (steps, n_targets)
-        rows : array of shape (n_before + steps, n_columns)
-            With the rows that the forecasts make; what isn't forecast keeps its last value.
-        """
-        series, rows, forecasts = self._series, before, []
-        for step in range(0, steps, self.horizon):
-            ahead = np.repeat(rows[-1:], self.horizon, axis=0)
-            if known is not None:
-                within = np.arange(step, step + self.horizon).clip(max=len(known) - 1)
-                ahead[:, series.known_future] = known[within]
-            last = padded(rows, self.look_back, series.means)
-            block = self._forecast_at(np.concatenate([last, ahead]), np.array([len(last)]))[0]
-            if series.units.own:
-                ahead[:, series.units.own] = series.units.columns(block)
-            forecasts.append(block)
-            rows = np.concatenate([rows, ahead])
-        return np.concatenate(forecasts)[:steps], rows[: len(before) + steps]
 
     def _check_unchanged(self):
         changed = changed_names(self._made_with, self._net_parameters())

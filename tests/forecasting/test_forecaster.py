@@ -1317,7 +1317,7 @@ def test_windows_are_not_materialised():
     tracemalloc.start()
     try:
         net.initialize(X)
-        rows = net._rows(*net._check_data(X, None, reset=False))
+        rows, _ = net._sources(net._examples(X, None, use="evaluate"))
         rows.take(np.arange(32))
         peak_mb = tracemalloc.get_traced_memory()[1] / 2**20
     finally:
@@ -1337,7 +1337,7 @@ def benchmark():
     folder = os.environ.get("SKKERAS_TEST_DATA")
     if folder is None or not Path(folder, "ETTh1.csv").exists():
         pytest.skip("SKKERAS_TEST_DATA names no folder with ETTh1.csv, which isn't ours to ship")
-    module = runpy.run_path(str(Path(__file__).parent / "benchmarks" / "forecasting.py"))
+    module = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "forecasting.py"))
     return module["measure"], module["load_etth1"]()
 
 

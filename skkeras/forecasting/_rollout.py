@@ -1,0 +1,141 @@
+"""Rollouts: forecasts by a trained net, at rows of a series and on from its own forecasts."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from skkeras.forecasting._context import beginning
+from skkeras.forecasting._examples import WindowExamples
+from skkeras.forecasting._layout import join, lay_out, padded, too_few
+from skkeras.forecasting._windows import columns_of, inputs, outcomes, window_norms
+
+
+@dataclasses.dataclass(frozen=True)
+class Rollout:
+    """Windows of series and forecasts for them, in the series' units.
+
+    Parameters
+    ----------
+    learned : LearnedSeries
+        Scaling, columns and the ends of the series of training.
+    look_back, horizon, gap : int
+        Rows in, steps out, and rows missing after those of training where no index tells.
+    window_norm : {"last", "revin"} or None
+        What is taken out of each window.
+    target : HorizonTarget
+        Gives the net's outputs an axis of steps.
+    outputs : callable
+        ``outputs(examples)`` returns the net's outputs.
+    """
+
+    learned: Any
+    look_back: int
+    horizon: int
+    gap: int
+    window_norm: Any
+    target: Any
+    outputs: Callable
+
+    def windows(self, series, origins):
+        """Return what the net sees of each origin, and the windows' norms."""
+        series = self.learned.scaling.inputs(series)
+        norm = window_norms(series, origins, self.look_back, self.window_norm)
+        x = inputs(
+            series,
+            origins,
+            look_back=self.look_back,
+            horizon=self.horizon,
+            known_future=self.learned.known_future,
+            norm=norm,
+        )
+        return x, norm
+
+    def forecasts(self, series, origins):
+        """Forecast origins of a series, (n_origins, horizon, n_targets)."""
+        x, norm = self.windows(series, origins)
+        forecasts = self.target.forecasts(self.outputs(WindowExamples(x)))
+        norm = columns_of(norm, self.learned.scaling.own)
+        if norm is not None:
+            level, scale = norm
+            forecasts = forecasts * (1 if scale is None else scale[:, np.newaxis])
+            forecasts = forecasts + level[:, np.newaxis]
+        return self.learned.scaling.forecasts(forecasts)
+
+    def ahead(self, context, steps, known=None):
+        """Forecast on from some rows, a horizon at a time.
+
+        Returns
+        -------
+        forecasts : array of shape (steps, n_targets)
+        rows : array of shape (n_context + steps, n_columns)
+            With the rows that the forecasts make; what isn't forecast keeps its last value.
+        """
+        learned, rows, forecasts = self.learned, context, []
+        for step in range(0, steps, self.horizon):
+            ahead = np.repeat(rows[-1:], self.horizon, axis=0)
+            if known is not None:
+                within = np.arange(step, step + self.horizon).clip(max=len(known) - 1)
+                ahead[:, learned.known_future] = known[within]
+            last = padded(rows, self.look_back, learned.means)
+            block = self.forecasts(np.concatenate([last, ahead]), np.array([len(last)]))[0]
+            if learned.scaling.own:
+                ahead[:, learned.scaling.own] = learned.scaling.columns(block)
+            forecasts.append(block)
+            rows = np.concatenate([rows, ahead])
+        return np.concatenate(forecasts)[:steps], rows[: len(context) + steps]
+
+    def contexts(self, parts, follows):
+        """Return the rows before those of each series, and how many of its rows have none.
+
+        Parameters
+        ----------
+        parts : dict of Part
+            The rows of each series.
+        follows : {"nothing", "training", "validates", "unknown"}
+            What the rows are: the first ones, those after the training data, validation data after
+            it, or to be found out.
+        """
+        return {
+            group: self._context(part.X, part.index, group, follows)
+            for group, part in parts.items()
+        }
+
+    def _context(self, X, index, group, follows):
+        past = None if follows == "nothing" else self.learned.past_of_rows(group)
+        if past is None:
+            return X[:0], 0
+        n_warm_up = 0
+        if follows == "unknown":
+            sizes = {"look_back": self.look_back, "gap": self.gap}
+            n_warm_up, gap = beginning(past, X, index, scale=self.learned.spreads, **sizes)
+        else:
+            gap = past.check_follows(index)
+        if gap == 0 or n_warm_up == self.look_back:
+            return past.tail, n_warm_up
+        if follows == "validates":  # the net that would fill the gap isn't trained yet
+            return X[:0], 0
+        return self.ahead(past.tail, gap)[1], n_warm_up
+
+    def layout(self, parts, contexts):
+        """Put the context before the rows of each series."""
+        sizes = {"look_back": self.look_back, "horizon": self.horizon}
+        layouts = [
+            lay_out(part.X, *contexts[group], fill=self.learned.means, **sizes)
+            for group, part in parts.items()
+        ]
+        return join(layouts, [part.at for part in parts.values()])
+
+    def examples(self, parts, contexts, y, **given):
+        """Return the windows whose context and outcome are known, lazily."""
+        layout = self.layout(parts, contexts)
+        is_whole = layout.is_real & (layout.n_ahead >= self.horizon)
+        if not is_whole.any():
+            n_before = max(len(rows) for rows, _ in contexts.values())
+            raise ValueError(too_few(len(y), n_before, self.look_back, self.horizon))
+        x, norm = self.windows(layout.series, layout.origins[is_whole])
+        truth = layout.spread(self.learned.scaling.targets(y))
+        norm = columns_of(norm, self.learned.scaling.own)
+        y = outcomes(truth, x.origins, self.horizon, norm)
+        return WindowExamples(x, y, layout=layout, horizon=self.horizon, **given)
