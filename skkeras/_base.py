@@ -311,7 +311,7 @@ class BaseKerasEstimator(StreamsMixin, RoutedParamsMixin, CallbackSupportMixin, 
             raise AttributeError(
                 f"This {type(self).__name__} has no model_ yet; call fit or initialize first."
             )
-        return self._net.hand_over()
+        return self._net.expose()
 
     def _begin(self, X, y, sample_weight, *, go_on, hold_out=None):
         """Check everything, make a net unless there is one; return the rows, X and y.
