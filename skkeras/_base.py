@@ -307,7 +307,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
             raise AttributeError(
                 f"This {type(self).__name__} has no model_ yet; call fit or initialize first."
             )
-        return self._net.hand_over()
+        return self._net.expose()
 
     # Steps of a fit, in their order.
 

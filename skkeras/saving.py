@@ -7,7 +7,7 @@ import uuid
 
 import joblib
 
-from skkeras._engine.net import state_variables
+from skkeras._engine.lazy_model import state_variables
 from skkeras._keras_objects.copying import check_same, is_picklable, pack_model
 from skkeras._keras_objects.seeding import make_seeded
 

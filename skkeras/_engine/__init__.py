@@ -1,7 +1,10 @@
 """The engine: compile once, train many.
 
-`run` chooses between the two loops, `compiled_loop` and `keras_loop`. `net` is the model of one
-fit; nets of one architecture share the `program` objects that `cache` keeps; `blueprints` puts off
-making a net until somebody looks at it. `rows`, `epochs` and `streaming` supply batches, and
-`augmentation` changes their inputs.
+`run` chooses between the two loops, `compiled_loop` and `keras_loop`, which train a `net`. A net
+owns the newest values of its variables: it pushes them to programs and pulls them from there. Its
+`lazy_model` owns the Keras model, which is made at once or by one of the `blueprints`, when
+somebody looks at it. Its `compiled_functions` own its programs, or borrow those that nets of one
+architecture share from the `cache`, and notice that the user has changed the model. A `program`
+owns its worker. `rows`, `epochs` and `streaming` supply batches, and `augmentation` changes their
+inputs.
 """

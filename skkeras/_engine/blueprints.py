@@ -1,4 +1,4 @@
-"""Blueprints: nets that needn't be made again before somebody looks at them.
+"""Blueprints of presets: such a net is made again only when somebody looks at it.
 
 Keras takes 10 ms to make a small net, as long as 120 of its training steps. What a preset makes
 depends on plain values, Keras's settings and the seed alone. So the next fit with the same ones
@@ -12,7 +12,8 @@ import functools
 from typing import Any
 
 from skkeras._engine.cache import blueprints
-from skkeras._engine.net import Net, state_variables, variable_bytes
+from skkeras._engine.lazy_model import state_variables, variable_bytes
+from skkeras._engine.net import Net
 from skkeras._keras_objects.fingerprint import is_shareable
 from skkeras._keras_objects.seeding import is_in_builder, make_apart, make_seeded
 
@@ -31,7 +32,7 @@ class _Settings:
 
     @classmethod
     def current(cls):
-        """Read them; None if these values don't tell."""
+        """Read the settings; None if these values don't tell."""
         import keras
 
         config, policy = keras.config, keras.config.dtype_policy()
@@ -83,7 +84,7 @@ def _key(recipe, seed):
 
 @dataclasses.dataclass(frozen=True)
 class Blueprint:
-    """What is known of a net that was made before.
+    """Starting values, fingerprint and facts of a net that was made before.
 
     Parameters
     ----------
@@ -91,17 +92,14 @@ class Blueprint:
         Makes such a net.
     start : list of tensors
         The values of its variables, then those that its optimizer has from the start.
-    n_variables : int
-        How many of them are the net's own.
     fingerprint : str
-        Which programs train it.
+        Key of the programs that train it.
     facts : object
-        What was found out about it.
+        From its inspection.
     """
 
     make: Any
     start: list
-    n_variables: int
     fingerprint: str
     facts: Any
 
@@ -129,12 +127,12 @@ def make_net(recipe, seed):
     model = make_seeded(recipe, seed)
     facts = recipe.facts_of(model)
     net = Net(model, recipe, recipe.settings)
-    if key is None or variable_bytes(model) > _MAX_BYTES or not _is_ordinary(net):
+    if key is None or variable_bytes(model.variables) > _MAX_BYTES or not _is_ordinary(net):
         return net, facts
     kept = copy.deepcopy(recipe.without_data())  # its user may change a list of the parameters
     make = functools.partial(make_apart, functools.partial(key[-1].call, kept), seed)
     start = [tf.identity(variable.value) for variable in state_variables(model)]
-    known = Blueprint(make, start, len(model.variables), net.fingerprint, facts)
+    known = Blueprint(make, start, net.fingerprint, facts)
     blueprints.put(key, known)
     return Net(model, recipe, recipe.settings, known), facts
 

@@ -1,4 +1,4 @@
-"""The cache of programs: which nets may share one, who uses it now, and how many are kept."""
+"""Cache of compiled functions: idle programs, predictors and blueprints, by what they depend on."""
 
 import collections
 import contextlib
@@ -13,7 +13,7 @@ MAX_BYTES = 512 * 2**20
 
 
 class Pool:
-    """Idle programs by key. One in use is in nobody else's reach.
+    """Idle programs by key; a borrowed one is in nobody else's reach.
 
     Parameters
     ----------
@@ -31,20 +31,13 @@ class Pool:
         self._serial = itertools.count()
         self._generation = 0
 
-    @contextlib.contextmanager
-    def lend(self, key, make):
-        """Lend the program of a key, made by ``make()`` if none is idle.
+    def borrow(self, key, make):
+        """Borrow, for a block, the program of a key, made by ``make()`` if none is idle.
 
         It comes back whatever a fit did to it or died of: the next fit loads every variable anew.
         """
         generation, program = self._generation, self._take(key)
-        if program is None:
-            program = make()
-        try:
-            yield program
-        finally:
-            if generation == self._generation:
-                self._put(key, program)
+        return self._borrowed(key, make() if program is None else program, generation)
 
     def clear(self):
         """Drop all idle programs now, and those in use as soon as they come back."""
@@ -54,6 +47,14 @@ class Pool:
 
     def __len__(self):
         return len(self._idle)
+
+    @contextlib.contextmanager
+    def _borrowed(self, key, program, generation):
+        try:
+            yield program
+        finally:
+            if generation == self._generation:
+                self._put(key, program)
 
     def _take(self, key):
         with self._lock:
@@ -113,7 +114,7 @@ class Table:
 programs = Pool(MAX_ENTRIES, MAX_BYTES)
 predictors = Table(MAX_ENTRIES)
 blueprints = Table(MAX_ENTRIES)
-# The nets inside of the first two; when both have dropped one, it goes.
+# Models inside of the first two, by fingerprint; when both have dropped one, it goes.
 workers: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
 

@@ -110,9 +110,9 @@ def train(
     with _program(net, rows, validation) as program:
         run = _Run(net, program, rows, schedule, validation, on_divergence)
         if not callbacks and not verbose:
-            net.load_into(program)
+            net.push(program)
             run.alone(history)
-            net.take_from(program)
+            net.pull(program)
             return
     listeners = _listeners(net, rows, schedule, callbacks, verbose)
     listeners.on_train_begin()
@@ -134,7 +134,7 @@ def _program(net, rows, validation):
 def _listeners(net, rows, schedule, callbacks, verbose):
     import keras
 
-    model = net.hand_over()
+    model = net.expose()
     _build_metrics(net, rows)
     model.stop_training = False
     return keras.callbacks.CallbackList(
@@ -191,7 +191,7 @@ class _Run:
         model, logs = self.net.model, None
         for epoch in range(self.schedule.initial_epoch, self.schedule.epochs):
             listeners.on_epoch_begin(epoch)
-            self.net.load_into(self.program)
+            self.net.push(self.program)
             # Keras looks at stop_training after a batch, so one batch runs in any case.
             max_steps = 1 if model.stop_training else None
             with (
@@ -199,10 +199,10 @@ class _Run:
                 self._epochs(epoch, epoch + 1, max_steps=max_steps) as epochs,
             ):
                 (logs,) = epochs
-            self.net.take_from(self.program)
+            self.net.pull(self.program)
             if self.validation is not None:
                 listeners.on_test_begin()
-                self.net.load_into(self.program)
+                self.net.push(self.program)
                 val_logs = self._evaluate()
                 listeners.on_test_end(val_logs)
                 logs |= _prefixed(val_logs)
@@ -211,11 +211,11 @@ class _Run:
             history.update(model.history.history)
             if model.stop_training:
                 break
-        self.net.load_into(self.program)
+        self.net.push(self.program)
         self._finalize()
-        self.net.take_from(self.program)
+        self.net.pull(self.program)
         listeners.on_train_end(logs)
-        self.net.load_into(self.program)
+        self.net.push(self.program)
 
     @contextlib.contextmanager
     def _kept_if_interrupted(self):
@@ -223,7 +223,7 @@ class _Run:
         try:
             yield
         except KeyboardInterrupt:
-            self.net.take_from(self.program)
+            self.net.pull(self.program)
             raise
 
     def _finalize(self):
@@ -347,7 +347,7 @@ class _Pace:
 def evaluate_net(net, rows, batch_size):
     """Return a net's loss and metrics over rows; see `evaluate`."""
     with net.training_program(rows.example) as program:
-        net.load_into(program)
+        net.push(program)
         return evaluate(program, rows, batch_size)
 
 

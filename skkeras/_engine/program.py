@@ -11,8 +11,7 @@ import functools
 import itertools
 import threading
 
-import numpy as np
-
+from skkeras._engine.lazy_model import state_variables, variable_bytes
 from skkeras._keras_objects.layers import sublayers
 from skkeras._tree import map_leaves
 
@@ -79,14 +78,12 @@ class Program:
     @property
     def variables(self):
         """The variables which a fit starts from and changes: the net's, then the optimizer's."""
-        optimizer = self.worker.optimizer
-        return [*self.worker.variables, *(optimizer.variables if optimizer is not None else ())]
+        return state_variables(self.worker)
 
     @functools.cached_property
     def n_bytes(self):
         """About how much memory it takes: its variables, and what TensorFlow keeps of a graph."""
-        sizes = (int(np.prod(v.shape)) * v.value.dtype.size for v in self.variables)
-        return sum(sizes) + _GRAPH_BYTES
+        return variable_bytes(self.variables) + _GRAPH_BYTES
 
     def load(self, values):
         """Set the worker's variables; ``values`` are arrays in the order of `variables`.
@@ -272,6 +269,7 @@ class Predictor:
                 return model(rows, training=False)
 
         value_specs = [tf.TensorSpec(v.shape, v.value.dtype) for v in variables]
+        self._n_values = len(variables)
         self._forward = _compiled(forward, value_specs, batch_specs(x))
 
     def predict(self, values, x):
@@ -280,7 +278,7 @@ class Predictor:
         Parameters
         ----------
         values : list of tensors or variables
-            The net's variables.
+            The net's variables; further ones, its optimizer's, are left out.
         x : array or structure of arrays
             The rows, cast to the net's input dtypes.
 
@@ -290,7 +288,8 @@ class Predictor:
         """
         import tensorflow as tf
 
-        outputs = self._forward([tf.convert_to_tensor(value) for value in values], _tensors(x))
+        values = [tf.convert_to_tensor(value) for value in values[: self._n_values]]
+        outputs = self._forward(values, _tensors(x))
         return map_leaves(lambda out: out.numpy(), outputs)
 
 

@@ -15,13 +15,13 @@ from sklearn.preprocessing import StandardScaler
 
 from skkeras import KerasClassifier
 from skkeras._building.recipe import Recipe
-from skkeras._engine.net import Net
+from skkeras._engine.compiled_functions import CompiledFunctions
 from skkeras._engine.program import Predictor, Program
 
 PARTS = {
     "making a net": (Recipe, "__call__"),
     "tracing": (Program, "__init__"),
-    "optimizer, and tracing": (Net, "_shared"),
+    "optimizer, and tracing": (CompiledFunctions, "_make_shared"),
     "calls": (Program, "train"),
     "tracing predict": (Predictor, "__init__"),
 }

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from skkeras import KerasClassifier, KerasRegressor
+from skkeras._engine.net import Net
 from skkeras._engine.program import Program
 from skkeras.exceptions import BuilderError, DivergenceError, SharedVariablesError
 
@@ -29,6 +30,16 @@ def small(units=5, activation="tanh"):
 
 def normalizing():
     return keras.Sequential([keras.Input((4,)), layers.Normalization(), layers.Dense(1)])
+
+
+def unreadable(factor):
+    """Make an activation of which no fingerprint can tell what it does."""
+    steps = iter([factor])
+    return lambda x: x * factor if steps is not None else x
+
+
+def with_unreadable():
+    return small(activation=unreadable(1.0))
 
 
 def dropping():
@@ -90,6 +101,10 @@ def recompile(model):
     model.compile("sgd", "mae")
 
 
+def activate_unreadably(model):
+    model.layers[0].activation = unreadable(3.0)
+
+
 def schedule(model):
     decay = keras.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)
     model.optimizer.learning_rate = decay
@@ -111,6 +126,8 @@ def freeze(model):
         (stop_dropping, dropping),
         (clip, small),
         (recompile, small),
+        (activate_unreadably, small),
+        (activate_unreadably, with_unreadable),
         (schedule, small),
         (train_it, small),
         (freeze, small),
@@ -162,6 +179,37 @@ def test_failed_partial_fit_after_a_recompilation_leaves_a_usable_estimator():
     np.testing.assert_array_equal(net.predict(X), before)
     net.model_.compile("sgd", "mse")
     assert net.partial_fit(X, y).n_iter_ == 3
+
+
+def test_values_pulled_while_a_model_is_looked_at_are_not_lost():
+    model = small()
+    model.compile("sgd", "mse")
+    net = Net(model)
+    earlier = [np.full_like(value, 1) for value in net.values()]
+    later = [np.full_like(value, 2) for value in net.values()]
+
+    def while_another_thread_pulls():
+        thread.start()
+        thread.join(0.2)
+        yield from earlier
+
+    class Left:
+        """A program after training."""
+
+        worker = None
+
+        def __init__(self, values):
+            self.dump = lambda: values
+
+    class Slow(list):
+        def __iter__(self):
+            return while_another_thread_pulls()
+
+    thread = threading.Thread(target=net.pull, args=(Left(later),))
+    net.pull(Left(Slow(earlier)))
+    net.model.get_weights()
+    thread.join()
+    assert all((weight == 2).all() for weight in net.model.get_weights())
 
 
 # Builders

@@ -13,8 +13,7 @@ from sklearn.base import clone
 
 import skkeras
 from skkeras import KerasClassifier, KerasRegressor
-from skkeras._engine import cache
-from skkeras._engine import net as net_module
+from skkeras._engine import cache, compiled_functions
 
 # Coverage is measured elsewhere, as in test_parity.py.
 pytestmark = pytest.mark.no_cover
@@ -33,14 +32,14 @@ FACTOR = 1.0
 def made(monkeypatch):
     """Count the programs that are made, from an empty cache on."""
     skkeras.clear_cache()
-    made, make = [], net_module.Program
+    made, make = [], compiled_functions.Program
 
     def counted(worker, example):
         program = make(worker, example)
         made.append(weakref.ref(worker))
         return program
 
-    monkeypatch.setattr(net_module, "Program", counted)
+    monkeypatch.setattr(compiled_functions, "Program", counted)
     yield made
     skkeras.clear_cache()
 

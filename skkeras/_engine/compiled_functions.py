@@ -1,0 +1,236 @@
+"""Compiled functions of one net: the programs that train it and the predictors that run it."""
+
+import contextlib
+import operator
+
+import numpy as np
+
+from skkeras._engine.cache import predictors, programs, workers
+from skkeras._engine.lazy_model import variable_bytes
+from skkeras._engine.program import Predictor, Program, batch_specs, tracing
+from skkeras._keras_objects.copying import compile_arguments
+from skkeras._keras_objects.fingerprint import fingerprint, is_shareable, layer_settings
+from skkeras._keras_objects.layers import sublayers
+from skkeras._keras_objects.seeding import make_seeded
+from skkeras._tree import leaves, map_leaves
+from skkeras.exceptions import SharedVariablesError
+
+# A net with larger weights trains in its own variables: a worker would double its memory, and next
+# to its training the tracing that sharing saves is little.
+MAX_SHARED_BYTES = 20 * 2**20
+
+# Rows of a prediction block for tables. Matrix products round differently for different numbers
+# of rows; with one block size a row's prediction doesn't depend on what else is predicted.
+BLOCK_ROWS = 64
+# Above so many rows of a table, larger blocks are several times faster, and equal to rounding.
+MAX_STEADY_ROWS = 64 * BLOCK_ROWS
+_PREDICT_BYTES = 32 * 2**20
+
+
+class CompiledFunctions:
+    """Programs and predictors of one net, shared with all nets of the same fingerprint or its own.
+
+    A small net shares them from the start if a recipe can make its model again, for the worker.
+    It has its own, for good, once the recipe has made another model the second time, or once its
+    user has changed the model. Changes are looked for from `watch` on.
+
+    Parameters
+    ----------
+    lazy : LazyModel
+        The net's model.
+    recipe, settings : callable or None, object
+        As ``make`` and ``settings`` of `skkeras._engine.net.Net`.
+    known : str or None
+        The fingerprint, where it is known without the model.
+    """
+
+    def __init__(self, lazy, recipe, settings, known=None):
+        self._lazy = lazy
+        self._recipe = recipe
+        self._settings = settings
+        self._own = {}  # by what they do and the specs of their inputs
+        self._snapshot = None
+        self.fingerprint = known  # the key of shared ones; None if it has its own
+        if recipe is not None and known is None and _is_small(lazy.made):
+            self.fingerprint = self._fingerprint_of(lazy.made)
+
+    def forget_recipe(self):
+        """Let go of what the recipe holds (training data, perhaps); programs stay shared."""
+        self._recipe = None
+
+    @property
+    def is_watching(self):
+        """Whether changes to the model are looked for."""
+        return self._snapshot is not None
+
+    def watch(self):
+        """Look for changes to the model from now on, whenever it is trained or predicts."""
+        if self._snapshot is None:
+            self._snapshot = self._take_snapshot(self.fingerprint)
+
+    def training_program(self, example):
+        """Return a context manager that lends a program for batches like ``example``."""
+        if self._snapshot is not None:
+            self._notice_changes()
+        key, specs = self.fingerprint, str(batch_specs(example))
+        if key is not None:
+            try:
+                return programs.borrow((key, specs), lambda: self._make_shared(key, example))
+            except _NotRepeatable:
+                self.fingerprint = None
+        if ("train", specs) not in self._own:
+            self._own["train", specs] = _traced(Program, self._lazy.ready(), example)
+        return contextlib.nullcontext(self._own["train", specs])
+
+    def predict(self, values, rows, batch_size=None):
+        """Return the outputs for rows of a net with these values of its variables.
+
+        Parameters
+        ----------
+        values : list of tensors or variables
+            Of the net's variables, and perhaps of its optimizer's after them.
+        rows : Rows
+            Only its inputs are read.
+        batch_size : int or None, default=None
+            Rows that go through the net at once; None chooses.
+
+        Returns
+        -------
+        outputs : ndarray or structure of ndarrays
+        """
+        import keras
+
+        if self._snapshot is not None and not self._snapshot.is_current():
+            self._notice_changes()
+        steady = batch_size is None and rows.is_table and rows.n_rows <= MAX_STEADY_ROWS
+        n_bytes = _PREDICT_BYTES // 4 if rows.are_gathered else _PREDICT_BYTES
+        large = max(1, min(8192, n_bytes // rows.row_bytes))
+        block = BLOCK_ROWS if steady else batch_size or large
+        outputs = []
+        for start in range(0, rows.n_rows, block):
+            x = rows.take(slice(start, start + block))[0]
+            n_rows = len(leaves(x)[0])
+            if steady:
+                x = map_leaves(lambda leaf, n=block - n_rows: _padded(leaf, n), x)
+            output = self._predictor(x).predict(values, x)
+            outputs.append(keras.tree.map_structure(lambda a, n=n_rows: a[:n], output))
+        if len(outputs) == 1:
+            return outputs[0]
+        return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
+
+    def _predictor(self, x):
+        key, specs = self.fingerprint, str(batch_specs(x))
+        predictor = self._own.get(("predict", specs)) or predictors.get((key, specs))
+        if predictor is None:
+            worker = workers.get(key)
+            predictor = _traced(Predictor, self._lazy.get() if worker is None else worker, x)
+            if worker is None:
+                self._own["predict", specs] = predictor
+            else:
+                predictors.put((key, specs), predictor)
+        return predictor
+
+    def _make_shared(self, key, example):
+        worker = self._make_worker()
+        if worker is None or self._fingerprint_of(worker) != key:
+            raise _NotRepeatable
+        starts_at_zero = _build_on_ones(worker)
+        program = _traced(Program, worker, example)
+        program.state_starts_at_zero = starts_at_zero
+        workers.setdefault(key, worker)
+        return program
+
+    def _make_worker(self):
+        worker = self._lazy.release()
+        if worker is not None:
+            return worker
+        try:
+            return self._recipe and make_seeded(self._recipe, seed=0)
+        except SharedVariablesError:
+            raise
+        except Exception as error:  # of a builder that can be called once only
+            raise _NotRepeatable from error
+
+    def _notice_changes(self):
+        """Drop functions that hold what the model has no more; share none if it is another one."""
+        before, now = self._snapshot, self._take_snapshot()
+        differs = now.differs_from(before)
+        if differs:
+            self.fingerprint = None
+        if differs or not now.has_parts_of(before):
+            self._own = {}
+        self._snapshot = now  # only now: other threads may predict meanwhile
+
+    def _take_snapshot(self, known=None):
+        model = self._lazy.get()
+        return _Snapshot(model, known or self._fingerprint_of(model))
+
+    def _fingerprint_of(self, model):
+        compiled = (model.loss, compile_arguments(model), model.jit_compile)
+        return fingerprint(model, model.optimizer, compiled, self._settings)
+
+
+class _Snapshot:
+    """A model's fingerprint, and the objects it consists of: they tell fast that it has changed."""
+
+    def __init__(self, model, digest):
+        self._model = model
+        self._digest = digest
+        self._parts = _parts(model)
+        self._settings = [(layer, [*layer_settings(layer).values()]) for layer in sublayers(model)]
+
+    def is_current(self):
+        """Whether no setting of a layer, and no variable, is another object by now."""
+        return _are_same(_parts(self._model), self._parts) and all(
+            _are_same(layer_settings(layer).values(), before) for layer, before in self._settings
+        )
+
+    def differs_from(self, before):
+        """Whether the model would be compiled into other functions than before."""
+        # Digests of what can't be read never agree: the objects have to tell.
+        readable = is_shareable(self._digest) or is_shareable(before._digest)
+        return self._digest != before._digest and (readable or not before.is_current())
+
+    def has_parts_of(self, other):
+        """Whether the optimizer and the variables, which own programs hold, are the same ones."""
+        return _are_same(self._parts, other._parts)
+
+
+class _NotRepeatable(Exception):
+    """The recipe made another model the second time, so the two can't share a program."""
+
+
+def _is_small(model):
+    return variable_bytes(model.variables) <= MAX_SHARED_BYTES
+
+
+def _parts(model):
+    return [model.optimizer, *model.variables, *model.trainable_variables]
+
+
+def _are_same(objects, others):
+    return len(objects) == len(others) and all(map(operator.is_, objects, others))
+
+
+def _traced(compiled_class, model, example):
+    with tracing():
+        return compiled_class(model, example)
+
+
+def _build_on_ones(worker):
+    """Build a worker's optimizer; tell whether its state starts at zero, whatever the weights."""
+    optimizer = worker.optimizer
+    if optimizer is None or optimizer.built:
+        return False
+    before = optimizer.variables
+    for variable in worker.trainable_variables:
+        variable.assign(np.ones(variable.shape))
+    optimizer.build(worker.trainable_variables)
+    kept, added = optimizer.variables[: len(before)], optimizer.variables[len(before) :]
+    return all(map(operator.is_, before, kept)) and not any(np.any(v.numpy()) for v in added)
+
+
+def _padded(array, n_rows):
+    if not n_rows:
+        return array
+    return np.concatenate([array, np.zeros((n_rows, *array.shape[1:]), array.dtype)])
