@@ -1,44 +1,34 @@
 """Base class of the estimators: `fit`, `predict`, pickling."""
 
-import contextlib
-import copy
-from numbers import Integral, Real
-
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, check_scalar
+from sklearn.utils.validation import check_is_fitted
 
-from skkeras import saving
 from skkeras._building.recipe import (
-    Recipe,
     builder_facts,
     check_asks_for_no_data,
     check_method_names,
-    check_not_owned,
-    check_source,
 )
-from skkeras._encoding import WHOLE_BYTES, spans
 from skkeras._engine import run
-from skkeras._engine.augmentation import check_augment, make_augmentation
+from skkeras._engine.augmentation import make_augmentation
 from skkeras._engine.blueprints import make_net
 from skkeras._engine.compiled_loop import Schedule, check_not_nan
-from skkeras._engine.net import Net
 from skkeras._engine.rows import Rows
 from skkeras._examples import StreamExamples, Table
 from skkeras._hints import check_no_others
-from skkeras._holdout import DEFAULT_FRACTION, check_validation_split
+from skkeras._holdout import DEFAULT_FRACTION
 from skkeras._inputs import (
-    by_name,
     check_inputs,
-    training_weights,
 )
-from skkeras._keras_objects.copying import pack
 from skkeras._keras_objects.specs import (
     by_output_name,
 )
-from skkeras._params import RoutedParamsMixin, changed_names, split_routed
+from skkeras._net_params import NetParamsMixin
+from skkeras._params import RoutedParamsMixin, split_routed
+from skkeras._scoring import ScoringMixin
+from skkeras._state import StateMixin, undone_on_error
 from skkeras._tree import map_leaves
 from skkeras.callbacks import (
     early_stopping_callback,
@@ -47,73 +37,26 @@ from skkeras.callbacks import (
     release,
     task_callback,
 )
-from skkeras.data._arrays import LazyArray
-from skkeras.data._scores import score_blocks
 from skkeras.data._streams import (
     as_stream,
     check_inside,
     check_stream,
     joined,
 )
-from skkeras.models import PRESETS
 
 _MAX_SEED = 2**31 - 1
-# What a net is made with; `compile__` parameters and those routed to these belong to it, too.
-_NET_PARAMETERS = ("model", "loss", "optimizer", "metrics")
-_CHOICES = {
-    "early_stopping": (False, True),
-    "shuffle": (False, True),
-    "warm_start": (False, True),
-    "on_divergence": ("raise", "warn"),
-    "engine": ("compiled", "keras"),
-}
 # Arguments of `keras.Model.fit` that the engine knows; for others Keras's own loop runs.
 _ENGINE_FIT_ARGUMENTS = {"epochs", "batch_size", "verbose", "shuffle", "initial_epoch"}
 
-# What a fit learns before it trains.
-_LEARNT = {
-    "_target",
-    "_learned",
-    "_net",
-    "_facts",
-    "_builder_facts",
-    "_generator",
-    "_split_seed",
-    "_made_with",
-    "history_",
-    "n_iter_",
-    "best_epoch_",
-    "n_features_in_",
-    "feature_names_in_",
-    "_input_columns",
-}
 
-
-@contextlib.contextmanager
-def _undone_on_error(estimator, *, go_on=False):
-    """Leave an estimator as it was if a fit fails: not fitted, or as it was fitted before.
-
-    A fit that is interrupted (Ctrl-C) keeps what it has trained, as Keras's does.
-    """
-    before = {name: value for name, value in vars(estimator).items() if name in _LEARNT}
-    if go_on:  # the net and the generator are those of the earlier fit
-        before["_generator"] = copy.deepcopy(before["_generator"])
-        values = before["_net"].values()
-    try:
-        yield
-    except BaseException as error:
-        has_trained = go_on or vars(estimator).get("_net") is not before.get("_net")
-        if has_trained and not isinstance(error, Exception):
-            raise
-        for name in _LEARNT & vars(estimator).keys():
-            delattr(estimator, name)
-        vars(estimator).update(before)
-        if go_on:
-            before["_net"].restore(values)
-        raise
-
-
-class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator):
+class BaseKerasEstimator(
+    ScoringMixin,
+    StateMixin,
+    NetParamsMixin,
+    RoutedParamsMixin,
+    CallbackSupportMixin,
+    BaseEstimator,
+):
     """Base of the estimators that learn y from X.
 
     A subclass checks its targets (``_check_data``), says what they are (``_learn_target``) and
@@ -199,7 +142,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
             own = ("X", "y", "sample_weight", "X_val", "y_val", "groups")
             check_no_others("fit", others, own, type(self).__signature__.parameters)
         go_on = self.warm_start and hasattr(self, "_net")
-        with _undone_on_error(self, go_on=go_on):
+        with undone_on_error(self, go_on=go_on):
             self._check_parameters()
             examples = self._examples(
                 X, y, sample_weight, groups=groups, use="fit", go_on=go_on, splits=X_val is None
@@ -239,7 +182,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
 
     def _partial_fit(self, X, y, sample_weight, *, groups=None, classes=None):
         go_on = hasattr(self, "_net")
-        with _undone_on_error(self, go_on=go_on):
+        with undone_on_error(self, go_on=go_on):
             self._check_parameters()
             examples = self._examples(
                 X, y, sample_weight, groups=groups, use="partial_fit", go_on=go_on, classes=classes
@@ -268,7 +211,7 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         return self._initialize(X, y)
 
     def _initialize(self, X, y, groups=None):
-        with _undone_on_error(self):
+        with undone_on_error(self):
             self._check_parameters()
             examples = self._examples(X, y, groups=groups, use="initialize")
             self._make_net(examples, None, self._learn(examples))
@@ -372,22 +315,6 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         self.history_, self.n_iter_ = {}, 0
         return build_seed
 
-    def _adopt_learning_rate(self):
-        """Take over a learning rate set since the net was made; raise for any other change."""
-        now, rate = self._net_parameters(), "optimizer__learning_rate"
-        changed = changed_names(self._made_with, now)
-        others = sorted(set(changed) - {rate})
-        if others or (changed and not isinstance(now.get(rate), Real)):
-            raise ValueError(
-                f"{(others or changed)[0]} was changed since the net was made, and this goes on "
-                "with that net; expected nothing new but epochs, batch_size, callbacks and an "
-                "optimizer__learning_rate that is a number. Set it back, or fit with "
-                "warm_start=False, or change the net itself, which is model_."
-            )
-        if changed:
-            self._net.model.optimizer.learning_rate = float(now[rate])
-            self._made_with = now
-
     def _parts(self, examples, X_val, y_val, groups):
         """Return the numbers of training and validation rows; None if nothing is held out."""
         if (X_val is None) != (y_val is None) and as_stream(X_val) is None:
@@ -474,27 +401,6 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
             are_gathered=examples.are_gathered,
         )
 
-    # The net's recipe.
-
-    def _net_parameters(self):
-        """Return the parameters that a net is made with, by name."""
-        named = {name: getattr(self, name) for name in _NET_PARAMETERS}
-        prefixes = (*_NET_PARAMETERS, "compile")
-        return named | {k: v for k, v in self._routed.items() if k.partition("__")[0] in prefixes}
-
-    def _recipe(self, parameters, target, facts, x_specs):
-        named = {name: parameters[name] for name in _NET_PARAMETERS}
-        routed = {name: value for name, value in parameters.items() if name not in named}
-        source = self._source(named.pop("model"))
-        return Recipe(source, facts, x_specs, target, routed=routed, **named)
-
-    def _builder(self):
-        source = self._source(self.model)
-        return PRESETS.get(source) if isinstance(source, str) else source
-
-    def _source(self, model):
-        return model if model is not None else getattr(self, "build_model", "mlp")
-
     # Training.
 
     def _train(self, training, validation, examples, epochs):
@@ -546,46 +452,12 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
             on_divergence=self.on_divergence,
         )
 
-    def _score(self, metric, X, y, sample_weight):
-        """Compute a metric of what is predicted for X; for several outputs, the mean of theirs."""
-        if isinstance(y, LazyArray):
-            y = y.finite("y")
-            if isinstance(X, LazyArray) and y.nbytes > WHOLE_BYTES:
-                return score_blocks(metric, self._predicted_blocks(X, y, sample_weight))
-        predicted, y, sample_weight = self._predicted(X, y, sample_weight)
-        if not isinstance(predicted, dict):
-            return metric(y, predicted, sample_weight=sample_weight)
-        y = by_name(y)
-        self._target.check_names(y)
-        scores = [
-            metric(y[name], part, sample_weight=sample_weight) for name, part in predicted.items()
-        ]
-        return float(np.mean(scores))
-
-    def _predicted_blocks(self, X, y, sample_weight):
-        """Predict lazy rows, some after the others as they are stored, next to what is true."""
-        check_is_fitted(self)
-        check_consistent_length(X, y)
-        weights, order = training_weights(sample_weight, X), X.storage_order()
-        row_bytes = 8 * int(np.prod(self._facts.output_shape, dtype=int))
-        for rows in spans(len(X), 4 * row_bytes):  # predictions and what is made of them
-            rows = rows if order is None else order[rows]
-            weight = None if weights is None else np.asarray(weights[rows])
-            yield np.asarray(y[rows]), self.predict(X[rows]), weight
-
     def _outputs(self, X):
         """Check X and return the net's outputs for it."""
         check_is_fitted(self)
         if isinstance(X, np.ndarray) or (stream := as_stream(X)) is None:
             return self._net_outputs(Table(check_inputs(self, X, reset=False)))
         return joined([(self._outputs(x),) for x, _, _ in stream.blocks()])[0]
-
-    def _predicted(self, X, y, sample_weight):
-        """Predict X, and return y and weights along with it: a stream has them inside."""
-        if (stream := as_stream(X)) is None:
-            return self.predict(X), y, sample_weight
-        check_inside(y, sample_weight)
-        return joined([(self.predict(x), *rest) for x, *rest in stream.blocks(with_targets=True)])
 
     def _net_outputs(self, examples):
         self._check_predict_batch_size()
@@ -595,40 +467,6 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         if not isinstance(outputs, list | tuple):
             return outputs
         return by_output_name(self._net.structure, outputs)
-
-    def _fit_argument(self, name):
-        return split_routed(self._routed)["fit"].get(name, getattr(self, name))
-
-    def _check_routed_names(self):
-        source = self._source(self.model)
-        # What is no source at all is for fit to tell, as scikit-learn asks of set_params.
-        if split_routed(self._routed)["model"] and (isinstance(source, str) or callable(source)):
-            check_source(source, self._routed)
-
-    def _check_parameters(self):
-        for name in ("epochs", "batch_size"):
-            check_scalar(self._fit_argument(name), name, Integral, min_val=1)
-        self._check_predict_batch_size()
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {choices}.")
-        self._check_no_other_builder()
-        check_augment(self.augment)
-        check_validation_split(self.validation_split)
-        check_source(self._source(self.model), self._routed)
-        check_not_owned(self._routed)
-
-    def _check_no_other_builder(self):
-        own = self.model is not None or hasattr(self, "build_model")
-        if not own and hasattr(self, "_keras_build_fn"):
-            raise TypeError(
-                f"{type(self).__name__} makes its nets by _keras_build_fn, as with SciKeras; "
-                "expected build_model, or model=.... Rename the method."
-            )
-
-    def _check_predict_batch_size(self):
-        if (size := split_routed(self._routed)["predict"].get("batch_size")) is not None:
-            check_scalar(size, "predict__batch_size", Integral, min_val=1)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_net")
@@ -640,45 +478,6 @@ class BaseKerasEstimator(RoutedParamsMixin, CallbackSupportMixin, BaseEstimator)
         tags.input_tags.string = True
         tags.input_tags.dict = True
         return tags
-
-    def __copy__(self):
-        """Copy without pickling the net: a shallow copy shares it, as it shares all else."""
-        twin = type(self).__new__(type(self))
-        vars(twin).update(vars(self))
-        return twin
-
-    def __sklearn_clone__(self):
-        twin = copy.copy(self)
-        vars(twin).update(self._packed_parameters())
-        return super(BaseKerasEstimator, twin).__sklearn_clone__()
-
-    def __getstate__(self):
-        state = {**super().__getstate__(), **self._packed_parameters()}
-        state.pop("callbacks_", None)
-        if "_net" in state:
-            state["_net"] = saving.pack(self._net.model, self._learnt_recipe())
-            # Of the values only what differs: the parameters are in the state already.
-            changed = changed_names(self._made_with, self._net_parameters())
-            values = {k: pack(v) for k, v in self._made_with.items() if k in changed}
-            state["_made_with"] = [*self._made_with], values
-        return state
-
-    def __setstate__(self, state):
-        packed = state.get("_net")
-        super().__setstate__({k: v for k, v in state.items() if k != "_net"})
-        if packed is not None:
-            names, values = state["_made_with"]
-            values = {**self._net_parameters(), **values}
-            self._made_with = {name: values[name] for name in names}
-            self._net = Net(saving.unpack(packed, self._learnt_recipe()))
-
-    def _packed_parameters(self):
-        """Return the parameters with stand-ins for Keras objects, which don't copy themselves."""
-        names = {*self.get_params(deep=False), "_routed"}
-        return {name: pack(value) for name, value in vars(self).items() if name in names}
-
-    def _learnt_recipe(self):
-        return self._recipe(self._made_with, self._target, self._builder_facts, self._facts.x_specs)
 
 
 def _joined(past, history, n_past):

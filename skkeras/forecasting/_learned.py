@@ -13,6 +13,7 @@ from skkeras._dataframes import (
     column_numbers,
     is_series,
     kind_of,
+    labelled,
     names_of,
 )
 from skkeras.forecasting._context import keep
@@ -72,6 +73,18 @@ class LearnedSeries:
                 "of X to forecast."
             )
         return table[:, self.target]
+
+    def shaped(self, forecasts):
+        """Give forecasts (n_rows, horizon, n_targets) the shape of y, with an axis of steps."""
+        if not self.y_shape:
+            forecasts = forecasts[..., 0]
+        return forecasts[:, 0] if forecasts.shape[1] == 1 else forecasts
+
+    def labelled(self, forecasts, index):
+        """Give forecasts (steps, n_targets) the form of the training data."""
+        return labelled(
+            forecasts if self.y_shape else forecasts[:, 0], self.kind, self.names, index
+        )
 
     def remembering(self, parts, look_back):
         """Return these facts with the ends of new series, of which nothing was held out yet."""

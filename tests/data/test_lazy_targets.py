@@ -8,10 +8,10 @@ from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import skkeras._base
 import skkeras._encoding
+import skkeras._scoring
 from skkeras import KerasClassifier, KerasRegressor, data
-from skkeras.data._scores import score_blocks
+from skkeras._scoring import score_blocks
 
 N_ROWS = 300
 RNG = np.random.default_rng(0)
@@ -194,7 +194,7 @@ def test_lazy_targets_are_split_like_lazy_inputs(rows):
 @pytest.fixture
 def small_blocks(monkeypatch):
     monkeypatch.setattr(skkeras._encoding, "WHOLE_BYTES", 256)
-    monkeypatch.setattr(skkeras._base, "WHOLE_BYTES", 256)
+    monkeypatch.setattr(skkeras._scoring, "WHOLE_BYTES", 256)
 
 
 @pytest.mark.parametrize("view", [slice(None), RNG.permutation(N_ROWS)], ids=["whole", "mixed"])

@@ -1,7 +1,13 @@
-"""Blockwise scores: what scikit-learn computes of all rows, from blocks of them."""
+"""Scores of predictions; of lazy arrays, block by block."""
 
 import numpy as np
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from skkeras._encoding import WHOLE_BYTES, spans
+from skkeras._inputs import by_name, training_weights
+from skkeras.data._arrays import LazyArray
+from skkeras.data._streams import as_stream, check_inside, joined
 
 
 class _Accuracy:
@@ -72,7 +78,7 @@ def score_blocks(metric, blocks):
     --------
     >>> import numpy as np
     >>> from sklearn.metrics import accuracy_score
-    >>> from skkeras.data._scores import score_blocks
+    >>> from skkeras._scoring import score_blocks
     >>> y, predicted = np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0])
     >>> score_blocks(accuracy_score, [(y[:1], predicted[:1], None), (y[1:], predicted[1:], None)])
     0.75
@@ -81,3 +87,41 @@ def score_blocks(metric, blocks):
     for block in blocks:
         sums.add(*block)
     return sums.score
+
+
+class ScoringMixin:
+    """Computes a metric of what an estimator predicts."""
+
+    def _score(self, metric, X, y, sample_weight):
+        """Compute a metric of what is predicted for X; for several outputs, the mean of theirs."""
+        if isinstance(y, LazyArray):
+            y = y.finite("y")
+            if isinstance(X, LazyArray) and y.nbytes > WHOLE_BYTES:
+                return score_blocks(metric, self._predicted_blocks(X, y, sample_weight))
+        predicted, y, sample_weight = self._predicted(X, y, sample_weight)
+        if not isinstance(predicted, dict):
+            return metric(y, predicted, sample_weight=sample_weight)
+        y = by_name(y)
+        self._target.check_names(y)
+        scores = [
+            metric(y[name], part, sample_weight=sample_weight) for name, part in predicted.items()
+        ]
+        return float(np.mean(scores))
+
+    def _predicted_blocks(self, X, y, sample_weight):
+        """Predict lazy rows, some after the others as they are stored, next to what is true."""
+        check_is_fitted(self)
+        check_consistent_length(X, y)
+        weights, order = training_weights(sample_weight, X), X.storage_order()
+        row_bytes = 8 * int(np.prod(self._facts.output_shape, dtype=int))
+        for rows in spans(len(X), 4 * row_bytes):  # predictions and what is made of them
+            rows = rows if order is None else order[rows]
+            weight = None if weights is None else np.asarray(weights[rows])
+            yield np.asarray(y[rows]), self.predict(X[rows]), weight
+
+    def _predicted(self, X, y, sample_weight):
+        """Predict X, and return y and weights along with it: a stream has them inside."""
+        if (stream := as_stream(X)) is None:
+            return self.predict(X), y, sample_weight
+        check_inside(y, sample_weight)
+        return joined([(self.predict(x), *rest) for x, *rest in stream.blocks(with_targets=True)])

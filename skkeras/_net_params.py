@@ -1,0 +1,97 @@
+"""Parameters of a net: checked, collected into its recipe, compared with those it was made with."""
+
+from numbers import Integral, Real
+
+from sklearn.utils import check_scalar
+
+from skkeras._building.recipe import Recipe, check_not_owned, check_source
+from skkeras._engine.augmentation import check_augment
+from skkeras._holdout import check_validation_split
+from skkeras._params import changed_names, split_routed
+from skkeras.models import PRESETS
+
+# What a net is made with; `compile__` parameters and those routed to these belong to it, too.
+_NET_PARAMETERS = ("model", "loss", "optimizer", "metrics")
+_CHOICES = {
+    "early_stopping": (False, True),
+    "shuffle": (False, True),
+    "warm_start": (False, True),
+    "on_divergence": ("raise", "warn"),
+    "engine": ("compiled", "keras"),
+}
+
+
+class NetParamsMixin:
+    """The estimator's parameters, as the net gets them."""
+
+    def _net_parameters(self):
+        """Return the parameters that a net is made with, by name."""
+        named = {name: getattr(self, name) for name in _NET_PARAMETERS}
+        prefixes = (*_NET_PARAMETERS, "compile")
+        return named | {k: v for k, v in self._routed.items() if k.partition("__")[0] in prefixes}
+
+    def _recipe(self, parameters, target, facts, x_specs):
+        named = {name: parameters[name] for name in _NET_PARAMETERS}
+        routed = {name: value for name, value in parameters.items() if name not in named}
+        source = self._source(named.pop("model"))
+        return Recipe(source, facts, x_specs, target, routed=routed, **named)
+
+    def _learnt_recipe(self):
+        return self._recipe(self._made_with, self._target, self._builder_facts, self._facts.x_specs)
+
+    def _builder(self):
+        source = self._source(self.model)
+        return PRESETS.get(source) if isinstance(source, str) else source
+
+    def _source(self, model):
+        return model if model is not None else getattr(self, "build_model", "mlp")
+
+    def _adopt_learning_rate(self):
+        """Take over a learning rate set since the net was made; raise for any other change."""
+        now, rate = self._net_parameters(), "optimizer__learning_rate"
+        changed = changed_names(self._made_with, now)
+        others = sorted(set(changed) - {rate})
+        if others or (changed and not isinstance(now.get(rate), Real)):
+            raise ValueError(
+                f"{(others or changed)[0]} was changed since the net was made, and this goes on "
+                "with that net; expected nothing new but epochs, batch_size, callbacks and an "
+                "optimizer__learning_rate that is a number. Set it back, or fit with "
+                "warm_start=False, or change the net itself, which is model_."
+            )
+        if changed:
+            self._net.model.optimizer.learning_rate = float(now[rate])
+            self._made_with = now
+
+    def _fit_argument(self, name):
+        return split_routed(self._routed)["fit"].get(name, getattr(self, name))
+
+    def _check_parameters(self):
+        for name in ("epochs", "batch_size"):
+            check_scalar(self._fit_argument(name), name, Integral, min_val=1)
+        self._check_predict_batch_size()
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {choices}.")
+        self._check_no_other_builder()
+        check_augment(self.augment)
+        check_validation_split(self.validation_split)
+        check_source(self._source(self.model), self._routed)
+        check_not_owned(self._routed)
+
+    def _check_no_other_builder(self):
+        own = self.model is not None or hasattr(self, "build_model")
+        if not own and hasattr(self, "_keras_build_fn"):
+            raise TypeError(
+                f"{type(self).__name__} makes its nets by _keras_build_fn, as with SciKeras; "
+                "expected build_model, or model=.... Rename the method."
+            )
+
+    def _check_predict_batch_size(self):
+        if (size := split_routed(self._routed)["predict"].get("batch_size")) is not None:
+            check_scalar(size, "predict__batch_size", Integral, min_val=1)
+
+    def _check_routed_names(self):
+        source = self._source(self.model)
+        # What is no source at all is for fit to tell, as scikit-learn asks of set_params.
+        if split_routed(self._routed)["model"] and (isinstance(source, str) or callable(source)):
+            check_source(source, self._routed)
