@@ -4,6 +4,7 @@ import dataclasses
 from numbers import Integral
 
 import numpy as np
+from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted, check_scalar, validate_data
 
 from skkeras._base import BaseKerasEstimator
@@ -33,7 +34,7 @@ _FOLLOWS = {
 }
 
 
-class BaseForecaster(BaseKerasEstimator):
+class BaseForecaster(RegressorMixin, BaseKerasEstimator):
     """Base of estimators whose rows are time steps, learnt from windows of them."""
 
     _learned: LearnedSeries

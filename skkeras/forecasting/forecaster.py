@@ -1,6 +1,5 @@
 """KerasForecaster: a Keras network that forecasts series, as a scikit-learn regressor."""
 
-from sklearn.base import RegressorMixin
 from sklearn.callback import with_callbacks
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
@@ -11,7 +10,7 @@ from skkeras.forecasting._intervals import interval_widths
 from skkeras.forecasting._panel import parts_of
 
 
-class KerasForecaster(RegressorMixin, BaseForecaster):
+class KerasForecaster(BaseForecaster):
     """A Keras network that forecasts series.
 
     Rows are time steps. Row t is forecast from the ``look_back`` rows strictly before it.
