@@ -62,6 +62,9 @@ nitpick_ignore_regex = [("py:obj", 'X|y|fit_params|n_splits|".*"')]
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 
+add_function_parentheses = False
+smartquotes = False  # quotes in types and code are Python's
+toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # types stand in the docstrings
 numpydoc_class_members_toctree = False
 numpydoc_xref_param_type = True
@@ -80,7 +83,7 @@ numpydoc_xref_aliases = {
         for name in ("n_features_in_,", "shape_in_", "shape_out_", "*shape_in_", "*shape_out_")
     },
     **{
-        name: name
+        name: f":obj:`{name}`"
         for name in (
             "keras.Model",
             "keras.callbacks.Callback",
@@ -104,6 +107,7 @@ html_title = "skkeras"
 html_static_path = ["_static"]
 html_css_files = ["skkeras.css"]
 html_copy_source = False
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system
 html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],

@@ -85,6 +85,8 @@ def test_links_between_pages_lead_to_files_and_headings(page):
         target = (page.parent / file).resolve() if file else page
         assert target.exists(), link
         assert not anchor or anchor in headings(target), link
+    for file in re.findall(r"\btests/[\w/]+\.py\b", text):
+        assert (ROOT / file).exists(), file
 
 
 def public_names():
