@@ -60,7 +60,6 @@ default_role = "py:obj"
 nitpick_ignore_regex = [("py:obj", 'X|y|fit_params|n_splits|".*"')]
 
 myst_heading_anchors = 3
-myst_enable_extensions = ["colon_fence"]
 
 add_function_parentheses = False
 smartquotes = False  # quotes in types and code are Python's
