@@ -1,9 +1,10 @@
-"""Make an environment in .venv, install skkeras there, and run the demo or the tests.
+"""Make an environment in .venv, install skkeras there, and run the demo, the tests or Sphinx.
 
 Needs Python and pip, nothing else:
 
     python3 bootstrap.py demo [regression | images | ...]
     python3 bootstrap.py test [options of pytest]
+    python3 bootstrap.py docs [options of sphinx-build]
 """
 
 import argparse
@@ -25,6 +26,10 @@ TASKS = {
     "test": (
         ".[tests,notebooks,plots]",
         ["pytest", "--nbmake", "--cov", "-n=auto", "--dist=loadfile", "--max-worker-restart=1"],
+    ),
+    "docs": (
+        ".[docs]",
+        ["sphinx", "-W", "--keep-going", "docs", "docs/_build/html"],
     ),
 }
 

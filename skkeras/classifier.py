@@ -16,7 +16,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
     """A Keras network as a scikit-learn classifier.
 
     Labels of any dtype, one-hot rows and multilabel indicators are learnt; the loss and the
-    output layer that a builder is asked for follow from them. Read more in the README.
+    output layer that a builder is asked for follow from them. Read more in the
+    :ref:`user guide <user-guide>`.
 
     Parameters
     ----------

@@ -82,13 +82,13 @@ class LazyArray:
 
     See Also
     --------
-    open_npy : Opens `.npy` files.
+    open_npy : Opens ``.npy`` files.
     lazy : Wraps h5py, zarr, dask and NumPy arrays.
 
     Notes
     -----
     A fit shuffles blocks of about 256 KB, and then 32 MB of rows at a time; `with_sizes` changes
-    both. `predict` keeps the order of rows.
+    both. ``predict`` keeps the order of rows.
 
     Examples
     --------
@@ -452,12 +452,12 @@ def load_together(arrays):
 
 
 def open_npy(paths, *, one_per_file=False):
-    """Open `.npy` files as one array, without reading more than their headers.
+    """Open ``.npy`` files as one array, without reading more than their headers.
 
     Parameters
     ----------
     paths : path-like or iterable of path-likes
-        A folder, of which all `.npy` files are meant; a pattern such as ``"scans/*.npy"``; a
+        A folder, of which all ``.npy`` files are meant; a pattern such as ``"scans/*.npy"``; a
         file; or several of these. Files of a folder or a pattern come in the order of their
         names, numbers in them by size: day 2 before day 10.
     one_per_file : bool, default=False
@@ -501,7 +501,7 @@ def open_npy(paths, *, one_per_file=False):
 
 
 def open_npy_pairs(inputs, labels, *, one_per_file=False):
-    """Open `.npy` files of inputs, and the files with their labels.
+    """Open ``.npy`` files of inputs, and the files with their labels.
 
     Parameters
     ----------

@@ -17,8 +17,8 @@ class NamedArrays:
 
     scikit-learn takes a dict for a list of its keys. This is a dict of arrays that is
     as long as its arrays: a slice, an int array or a mask chooses samples of all of them, and a
-    name chooses an array. So it goes through `train_test_split`, `cross_val_score`, `GridSearchCV`
-    and the like.
+    name chooses an array. So it goes through ``train_test_split``, ``cross_val_score``,
+    ``GridSearchCV`` and the like.
 
     Parameters
     ----------

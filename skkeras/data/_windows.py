@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_array
 def windows(X, look_back, horizon=1):
     """Cut a series into windows and what comes after each, as views that take no memory.
 
-    `KerasForecaster` does without; this is for looking, and for nets outside of it.
+    ``KerasForecaster`` does without; this is for looking, and for nets outside of it.
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
 """Zero-config study: default estimators next to scikit-learn's default MLP, on the same folds.
 
-Run ``python tests/benchmarks/zero_config.py``; it takes some minutes and prints the table that
-the README shows. Nets are random, and so are folds: each figure is the mean over ``--repeats``
-rounds of 5-fold cross-validation, whose shuffles and seeds differ, and the standard deviation over
-the folds of a round. ``margin`` is the difference of the mean scores in standard deviations of
-scikit-learn's; the promise is at least -0.5 everywhere. It is about scores only; other benchmarks
-are about time.
+Run ``python tests/benchmarks/zero_config.py``; it takes some minutes and prints the table of
+docs/about/measured.md. Nets are random, and so are folds: each figure is the mean over
+``--repeats`` rounds of 5-fold cross-validation, whose shuffles and seeds differ, and the standard
+deviation over the folds of a round. ``margin`` is the difference of the mean scores in standard
+deviations of scikit-learn's; the promise is at least -0.5 everywhere. It is about scores only;
+other benchmarks are about time.
 """
 
 import argparse

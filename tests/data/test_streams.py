@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from skkeras import KerasClassifier, KerasRegressor
 from skkeras.data import ArrayScaler
 
-README = Path(__file__).parent.parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "guide" / "streams.md"
 X = StandardScaler().fit_transform(load_iris().data).astype("float32")
 Y = load_iris().target
 NAMES = load_iris().target_names[Y]
@@ -654,13 +654,13 @@ def test_ctrl_c_ends_a_generator_that_never_ends(engine):
         (lambda X: GridSearchCV(classifier(), {"epochs": [1]}).fit(X), function, ONE_DIMENSION),
     ],
 )
-def test_scikit_learn_says_what_the_readme_quotes_when_it_should_split_a_stream(
+def test_scikit_learn_says_what_the_guide_quotes_when_it_should_split_a_stream(
     split, make, message
 ):
     """It looks at X before any estimator does, and offers no hook; should it, take it."""
     with pytest.raises((TypeError, ValueError), match=message):
         split(make(X, Y))
-    assert message in " ".join(README.read_text(encoding="utf-8").split())
+    assert message in " ".join(PAGE.read_text(encoding="utf-8").split())
 
 
 @pytest.mark.parametrize("y", [np.c_[Y > 0, Y > 1].astype(int), {"a": Y, "b": Y}])
