@@ -109,7 +109,8 @@ class Contents(pickle.Pickler):
             if library_name(cls) is not None:
                 self.known_readers[cls] = reader
         parts = reader(self, obj)
-        return parts if parts is NotImplemented else (part, parts)
+        # As its state, which pickle writes when it has numbered the object: there may be a cycle.
+        return parts if parts is NotImplemented else (part, (), parts)
 
     def find_reader(self, cls):
         """Find the method that describes instances of a class."""
@@ -195,7 +196,8 @@ class Contents(pickle.Pickler):
 
     def _named(self, obj):
         name = library_name(obj)
-        if name is not None and _is_impure(name[0]):
+        # With two underscores, what pickle calls to make a generator with a given state.
+        if name is not None and _is_impure(name[0]) and not name[1].startswith("__"):
             raise UnreadableError(f"{name} may give something else each time.")
         return name and ("Name", ":".join(name))
 
@@ -318,7 +320,7 @@ class Contents(pickle.Pickler):
         in_library = library_name(cls) is not None
         if _layout(cls)[0]:
             name = callable(obj) and self._named(obj)
-            if not name and not in_library:
+            if not name and (not in_library or hasattr(cls, "__next__")):
                 raise UnreadableError(f"Instances of {cls} keep state in C.")
             return name or NotImplemented
         return self.state(obj) if in_library else self.once(obj, self.state)
@@ -346,8 +348,6 @@ def _items(values):
 
 
 def _is_impure(module):
-    if module == "numpy.random._pickle":  # it makes a generator with a given state
-        return False
     return module in _IMPURE_MODULES or module.startswith("numpy.random.")
 
 
@@ -380,6 +380,8 @@ _readers = {
     staticmethod: Contents._wrapper,
     classmethod: Contents._wrapper,
     property: Contents._property,
+    types.EllipsisType: Contents._nameless,
+    types.NotImplementedType: Contents._nameless,
     type(threading.Lock()): Contents._nameless,
     type(threading.RLock()): Contents._nameless,
 }
