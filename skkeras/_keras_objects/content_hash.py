@@ -1,15 +1,15 @@
-"""Content hashes: Python objects condensed by what they do, not by which objects they are.
+"""Content of Python objects as bytes: equal bytes mean that code given one does as with the other.
 
-`pickle` does the walk: it writes plain values and containers itself, and asks
-`Contents.reducer_override` for everything else. Nobody loads what it writes; two objects whose
-bytes agree do the same. Functions are written with their closures and the globals they name,
-classes with their methods, instances with their attributes, and what libraries define by name.
-
-Why not cloudpickle, which also writes functions by value: it writes line numbers and an id drawn
-for each class, and takes modules, and what can be imported from them, by name, so that a user's
-module may change unnoticed. Nor is it where all versions of joblib can import it from: those
-before 1.6 carry it inside, later ones depend on it.
+`pickle` is the walk: it writes plain values and containers itself, and asks
+`Contents.reducer_override` about everything else. The bytes are hashed, never loaded. Functions are
+written with their closures and the globals they name, classes with their methods, instances with
+their attributes, and libraries' functions and classes by name.
 """
+
+# Not cloudpickle's Pickler, which writes functions by value, too: with their line numbers, classes
+# with an id drawn for each, and modules and what they offer by name, so that a user's module may
+# change unnoticed. All of that would have to be overridden. Nor can it be imported everywhere
+# without being a dependency: joblib before 1.6 carries it inside, later versions ask for it.
 
 import enum
 import functools
@@ -84,7 +84,7 @@ class Contents(pickle.Pickler):
         self._stream = io.BytesIO()
         super().__init__(self._stream, protocol=5)
         self.dump(part)  # from here on two bytes stand for it
-        self.fast = not follows_cycles
+        self.fast = not follows_cycles  # without the memo, for which two equal values are two
         self.reads_user_code = False
         self._numbers = {}
         self._alive = []  # so that no other object gets the id of a numbered one
@@ -305,13 +305,13 @@ class Contents(pickle.Pickler):
 
     def _class(self, cls, ignored):
         self.reads_user_code = True
-        ignored = ignored | _CLASS_BOOKKEEPING
+        skip = _CLASS_BOOKKEEPING | ignored
         return (
             "Class",
             f"class {cls.__qualname__}",
             type(cls),
-            [self.cls(base, ignored - _CLASS_BOOKKEEPING) for base in cls.__bases__],
-            attributes((k, v) for k, v in vars(cls).items() if k not in ignored),
+            [self.cls(base, ignored) for base in cls.__bases__],
+            attributes((k, v) for k, v in vars(cls).items() if k not in skip),
         )
 
     def instance(self, obj):
