@@ -149,7 +149,10 @@ class Contents(pickle.Pickler):
         # The order counts, since code may iterate over it.
         base = next(base for base in _CONTAINERS if isinstance(values, base))
         factory = getattr(values, "default_factory", None)
-        return ("Container", base([*_items(values)]), factory, self._of_subclass(values))
+        extra = self._of_subclass(values)
+        kind = base if extra else type(values)  # a user's class may iterate over something else
+        items = kind.items(values) if base is dict else kind.__iter__(values)
+        return ("Container", base(items), factory, extra)
 
     def _scalar(self, value):
         base = next(base for base in _SCALARS if isinstance(value, base))
@@ -341,10 +344,6 @@ def attributes(items):
 
 def _identifiers(names):
     return [f".{name}" for name in names]
-
-
-def _items(values):
-    return values.items() if isinstance(values, dict) else values
 
 
 def _is_impure(module):

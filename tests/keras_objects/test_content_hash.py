@@ -159,6 +159,13 @@ class Vast(int):
     __index__ = __int__
 
 
+class Shuts(list):
+    """Gives nothing of what is in it."""
+
+    def __iter__(self):
+        return iter([])
+
+
 def enumerated(value):
     class Kind(enum.Enum):
         one = value
@@ -393,6 +400,7 @@ ATTACKS = {
     "state that pickle would miss": (Hides, 2.0, 3.0),
     "text that says something else": (Says, "one", "other"),
     "number that says something else": (Vast, 1, 2),
+    "list that gives nothing": (lambda n: Shuts([n]), 1, 2),
     "another member of an enum": (enumerated, 2.0, 3.0),
     "flags": (flag, 1, 3),
     "attribute of a class": (class_attribute, 2.0, 3.0),
