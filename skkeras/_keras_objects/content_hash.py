@@ -1,0 +1,393 @@
+"""Content of Python objects as bytes: equal bytes mean that code given one does as with the other.
+
+`pickle` is the walk: it writes plain values and containers itself, and asks
+`Contents.reducer_override` about everything else. The bytes are hashed, never loaded. Functions are
+written with their closures and the globals they name, classes with their methods, instances with
+their attributes, and libraries' functions and classes by name.
+"""
+
+# Not cloudpickle's Pickler, which writes functions by value, too: with their line numbers, classes
+# with an id drawn for each, and modules and what they offer by name, so that a user's module may
+# change unnoticed. All of that would have to be overridden. Nor can it be imported everywhere
+# without being a dependency: joblib before 1.6 carries it inside, later versions ask for it.
+
+import enum
+import functools
+import io
+import itertools
+import logging
+import pickle
+import re
+import sys
+import threading
+import types
+import weakref
+from hashlib import blake2b
+from typing import ClassVar
+
+from skkeras._keras_objects.code_facts import is_library, library_name, read_code
+
+LARGEST_CONSTANT_BYTES = 64 * 2**20
+MOST_OBJECTS = 100_000
+
+PLAIN = (type(None), bool, int, float, str)
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+_SCALARS = (int, float, complex, str, bytes)
+_REPLACEABLE = (type, types.FunctionType)
+# What these give differs from one tracing to the next, and is a constant in the traced graph.
+_IMPURE_MODULES = {"random", "time", "secrets", "uuid", "numpy.random"}
+_IMPURE_ATTRIBUTES = {("os", "environ"), ("os", "getenv"), ("os", "urandom")}
+# Python that a program runs later acts on the objects of the fit that it was traced for.
+_RUNS_PYTHON = {"py_function", "numpy_function", "py_func"}
+_READS_ANYTHING = {"globals", "locals", "eval", "exec", "__import__"}
+_CLASS_BOOKKEEPING = {
+    *("__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__annotations__"),
+    *("__annotate__", "__annotate_func__", "__annotations_cache__", "__firstlineno__"),
+    *("__static_attributes__", "__parameters__", "__orig_bases__", "__abstractmethods__"),
+    "_abc_impl",
+}
+
+serial_numbers = itertools.count()
+_identities: dict = {}
+_layouts: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+class UnreadableError(Exception):
+    """What an object does can't be told."""
+
+
+def part(*parts):
+    """Stand in the bytes for whatever a reader has described; it is never called."""
+
+
+class Contents(pickle.Pickler):
+    """Bytes that tell the contents of objects.
+
+    A user's function, class or instance that is met again is told by its number. Values are
+    written each time: two equal lists and one list twice are the same.
+
+    Parameters
+    ----------
+    follows_cycles : bool, default=False
+        True lets pickle number every object it meets, which only values that contain themselves
+        need: then it also counts whether equal values are one object.
+
+    Attributes
+    ----------
+    reads_user_code : bool
+        Whether functions or classes were met that aren't a library's.
+    """
+
+    known_readers: ClassVar[dict] = {}  # of libraries' classes; users' may be gone tomorrow
+
+    def __init__(self, follows_cycles=False):
+        self._stream = io.BytesIO()
+        super().__init__(self._stream, protocol=5)
+        self.dump(part)  # from here on two bytes stand for it
+        self.fast = not follows_cycles  # without the memo, for which two equal values are two
+        self.reads_user_code = False
+        self._numbers = {}
+        self._alive = []  # so that no other object gets the id of a numbered one
+
+    def digest(self):
+        """Condense all that was dumped."""
+        return blake2b(self._stream.getbuffer(), digest_size=16).hexdigest()
+
+    def strings(self):
+        """Find all text written so far, in values and in code, encoded; identifiers are no text."""
+        data = self._stream.getvalue()
+        # Maybe some bytes more that only look so: they are the same where the objects are.
+        starts = [match.end() for match in re.finditer(pickle.SHORT_BINUNICODE, data[:-1])]
+        return {data[start + 1 : start + 1 + data[start]] for start in starts}
+
+    def reducer_override(self, obj):
+        """Describe an object to pickle: as parts, which it writes next, or in pickle's own way."""
+        cls = type(obj)
+        reader = self.known_readers.get(cls)
+        if reader is None:
+            reader = self.find_reader(cls)
+            if library_name(cls) is not None:
+                self.known_readers[cls] = reader
+        parts = reader(self, obj)
+        # As its state, which pickle writes when it has numbered the object: there may be a cycle.
+        return parts if parts is NotImplemented else (part, (), parts)
+
+    def find_reader(self, cls):
+        """Find the method that describes instances of a class."""
+        reader = _readers.get(cls)
+        if reader is not None:
+            return reader
+        for base, reader in _readers_of_subclasses:
+            if issubclass(cls, base):
+                return reader
+        return Contents.instance
+
+    def identity(self, obj):
+        """Tell which object it is, for as long as it lives."""
+        key = id(obj)
+        known = _identities.get(key)
+        if known is None or known[0]() is not obj:
+            reference = weakref.ref(obj, lambda _: _identities.pop(key, None))
+            known = _identities[key] = (reference, next(serial_numbers))
+        return ("Identity", known[1])
+
+    def once(self, obj, describe, kind=None):
+        """Describe an object that has an identity when it is met first."""
+        key = (id(obj), kind)
+        number = self._numbers.get(key)
+        if number is not None:
+            return ("Met", number)
+        self._numbers[key] = len(self._numbers)
+        self._alive.append(obj)
+        if len(self._alive) > MOST_OBJECTS:
+            raise UnreadableError(f"These are more than {MOST_OBJECTS} objects.")
+        return describe(obj)
+
+    # Values
+
+    def _container(self, values):
+        # The order counts, since code may iterate over it.
+        base = next(base for base in _CONTAINERS if isinstance(values, base))
+        factory = getattr(values, "default_factory", None)
+        extra = self._of_subclass(values)
+        kind = base if extra else type(values)  # a user's class may iterate over something else
+        items = kind.items(values) if base is dict else kind.__iter__(values)
+        return ("Container", base(items), factory, extra)
+
+    def _scalar(self, value):
+        base = next(base for base in _SCALARS if isinstance(value, base))
+        return ("Scalar", *base.__getnewargs__(value), self._of_subclass(value))
+
+    def _of_subclass(self, value):
+        """Describe what a user's subclass of list, dict, ... adds to it."""
+        cls = type(value)
+        if library_name(cls) is not None or is_library(cls.__module__):
+            return None
+        return cls, attributes(getattr(value, "__dict__", {}).items())
+
+    def array(self, array):
+        """Describe a NumPy array of a size that may be a constant."""
+        import numpy as np
+
+        if array.nbytes > LARGEST_CONSTANT_BYTES:
+            raise UnreadableError("It is too large.")
+        if array.dtype.hasobject:
+            values = array.tolist()
+        else:
+            octets = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            values = blake2b(octets, digest_size=16).digest()
+        mask = np.ma.getmask(array)
+        mask = None if mask is np.ma.nomask else mask.tobytes()
+        extra = self._of_subclass(array)
+        return ("Array", str(array.dtype), array.shape, values, mask, extra)
+
+    def _enum(self, member):
+        return ("Enum", type(member), member.name, member.value)
+
+    def _mapping(self, mapping):
+        return ("Mapping", {**mapping})
+
+    def _nameless(self, obj):
+        return (type(obj).__name__.title(),)
+
+    # Functions and what is called like them
+
+    def _function(self, function):
+        if function is part:
+            return NotImplemented
+        return self._named(function) or self.once(function, self._function_parts)
+
+    def _named(self, obj):
+        name = library_name(obj)
+        # With two underscores, what pickle calls to make a generator with a given state.
+        if name is not None and _is_impure(name[0]) and not name[1].startswith("__"):
+            raise UnreadableError(f"{name} may give something else each time.")
+        return name and ("Name", ":".join(name))
+
+    def _function_parts(self, function):
+        code = read_code(function.__code__)
+        in_library = is_library(function.__globals__.get("__name__"))
+        if not in_library:
+            self.reads_user_code = True
+            if code.attributes & _RUNS_PYTHON:
+                raise UnreadableError("It runs Python while a program runs.")
+        return (
+            "Function",
+            f"def {function.__name__}",
+            code.body,
+            function.__defaults__,
+            function.__kwdefaults__,
+            [self._cell(cell, code) for cell in function.__closure__ or ()],
+            None if in_library else self._globals(function.__globals__, code),
+            attributes(vars(function).items()),
+        )
+
+    def _cell(self, cell, code):
+        try:
+            value = cell.cell_contents
+        except ValueError:
+            return ()
+        if isinstance(value, types.ModuleType):
+            return ("Module", self._module(value, code))
+        return (value,)
+
+    def _globals(self, variables, code):
+        builtins = vars(sys.modules["builtins"])
+        found = []
+        for chain in code.chains:
+            name, *names = chain
+            if name in variables:
+                found.append((*_identifiers(chain), self._resolve(variables[name], names)))
+            elif name not in builtins:
+                found.append(_identifiers(chain))
+            elif name in _READS_ANYTHING:
+                raise UnreadableError(f"{name} may give anything.")
+        for name in sorted(code.imports):
+            module = sys.modules.get(name)
+            found.append((*_identifiers([name]), module and self._module(module, code)))
+        return found
+
+    def _resolve(self, value, names):
+        """Describe what ``value.a.b`` reads, if it is a module; else the value itself."""
+        if not isinstance(value, types.ModuleType):
+            return (value,)
+        module, first = value.__name__, names[0] if names else None
+        if _is_impure(module) or (module, first) in _IMPURE_ATTRIBUTES:
+            raise UnreadableError(f"{module} may give something else each time.")
+        found = vars(value).get(first)
+        if isinstance(found, types.ModuleType):
+            return self._resolve(found, names[1:])
+        if is_library(module):
+            # Should somebody have put a function of his own there, it is read.
+            return (module, found if isinstance(found, _REPLACEABLE) else None)
+        if first not in vars(value):
+            raise UnreadableError(f"{module} may be read in any way.")
+        return (module, *_identifiers([first]), found)
+
+    def _module(self, module, code):
+        """Describe a module of which code reads some attributes."""
+        names = sorted(code.attributes & vars(module).keys())
+        return [self._resolve(module, [name]) for name in names] or self._resolve(module, [])
+
+    def _bare_module(self, module):
+        return ("Module", self._resolve(module, []))
+
+    def _code(self, code):
+        return ("Code", *read_code(code).body)
+
+    def _method(self, method):
+        return ("Method", method.__func__, method.__self__)
+
+    def builtin(self, function):
+        """Describe a function that is written in C, and what it is bound to."""
+        name = self._named(function)
+        if name is not None:
+            return name
+        owner = getattr(function, "__self__", None)
+        if owner is None or isinstance(owner, types.ModuleType):
+            raise UnreadableError(f"{function} is written in C.")
+        return ("Builtin", f"def {function.__name__}", owner)
+
+    def _wrapper(self, wrapper):
+        return (type(wrapper).__name__.title(), wrapper.__wrapped__)
+
+    def _property(self, value):
+        return ("Property", value.fget, value.fset, value.fdel)
+
+    def _slot(self, slot):
+        return ("Slot", f".{slot.__name__}")
+
+    # Classes and instances
+
+    def cls(self, cls, ignored=frozenset()):
+        """Describe a class, some of its methods left out if asked for."""
+        name = library_name(cls)
+        if name is not None:
+            return ("Name", ":".join(name))
+        return self.once(cls, lambda _: self._class(cls, ignored), kind=ignored)
+
+    def _class(self, cls, ignored):
+        self.reads_user_code = True
+        skip = _CLASS_BOOKKEEPING | ignored
+        return (
+            "Class",
+            f"class {cls.__qualname__}",
+            type(cls),
+            [self.cls(base, ignored) for base in cls.__bases__],
+            attributes((k, v) for k, v in vars(cls).items() if k not in skip),
+        )
+
+    def instance(self, obj):
+        """Describe an object of any class, if its state can be read."""
+        cls = type(obj)
+        in_library = library_name(cls) is not None
+        if _layout(cls)[0]:
+            name = callable(obj) and self._named(obj)
+            if not name and (not in_library or hasattr(cls, "__next__")):
+                raise UnreadableError(f"Instances of {cls} keep state in C.")
+            return name or NotImplemented
+        return self.state(obj) if in_library else self.once(obj, self.state)
+
+    def state(self, obj):
+        """Describe an instance by its class, attributes and slots."""
+        items = [*getattr(obj, "__dict__", {}).items()]
+        slots = _layout(type(obj))[1]
+        items += [(name, getattr(obj, name)) for name in slots if hasattr(obj, name)]
+        return ("Instance", type(obj), attributes(items))
+
+
+def attributes(items):
+    """Describe pairs of names and values, in any order."""
+    items = sorted(items, key=lambda item: item[0])
+    return ("\0".join(["", *[name for name, _ in items]]), *[value for _, value in items])
+
+
+def _identifiers(names):
+    return [f".{name}" for name in names]
+
+
+def _is_impure(module):
+    return module in _IMPURE_MODULES or module.startswith("numpy.random.")
+
+
+def _layout(cls):
+    """Tell whether instances keep state in C, and the names of their slots."""
+    layout = _layouts.get(cls)
+    if layout is None:
+        members = [vars(base).items() for base in cls.__mro__]
+        slots = [k for m in members for k, v in m if type(v) is types.MemberDescriptorType]
+        pointers = len(slots) + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0)
+        has_more = cls.__basicsize__ > object.__basicsize__ + 8 * pointers
+        layout = _layouts[cls] = (has_more or cls.__itemsize__ > 0, slots)
+    return layout
+
+
+_readers = {
+    types.MappingProxyType: Contents._mapping,
+    types.FunctionType: Contents._function,
+    types.CodeType: Contents._code,
+    types.MethodType: Contents._method,
+    types.BuiltinFunctionType: Contents.builtin,
+    types.MethodWrapperType: Contents.builtin,
+    types.WrapperDescriptorType: Contents.builtin,
+    types.MethodDescriptorType: Contents.builtin,
+    types.ClassMethodDescriptorType: Contents.builtin,
+    types.GetSetDescriptorType: Contents._slot,
+    types.MemberDescriptorType: Contents._slot,
+    types.ModuleType: Contents._bare_module,
+    type(functools.lru_cache(len)): Contents._wrapper,
+    staticmethod: Contents._wrapper,
+    classmethod: Contents._wrapper,
+    property: Contents._property,
+    types.EllipsisType: Contents._nameless,
+    types.NotImplementedType: Contents._nameless,
+    type(threading.Lock()): Contents._nameless,
+    type(threading.RLock()): Contents._nameless,
+}
+_readers_of_subclasses = [
+    (type, Contents.cls),
+    (enum.Enum, Contents._enum),
+    (logging.Logger, lambda _, logger: ("Logger", logger.name)),
+    (_SCALARS, Contents._scalar),
+    (_CONTAINERS, Contents._container),
+]

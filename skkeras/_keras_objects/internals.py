@@ -1,0 +1,133 @@
+"""What Keras keeps in the attributes of its objects."""
+
+import functools
+import re
+from typing import NamedTuple
+
+from skkeras._keras_objects.content_hash import PLAIN
+
+# Attributes that tell what happened to an object so far, or what it is called.
+_HISTORY = {
+    *("name", "_path", "_parent_path", "built", "_build_shapes_dict", "_called", "_lock"),
+    *("_saved_model_inputs_spec", "_saved_model_arg_spec"),
+}
+_HISTORY_OF_MODELS = {
+    *("optimizer", "stop_training", "stop_evaluating", "stop_predicting"),
+    *("_initial_epoch", "_eval_epoch_iterator"),
+}
+_HISTORY_OF_OPTIMIZERS_AND_METRICS = {"_built", "_exclude_from_weight_decay_cache"}
+
+
+def layer_settings(layer):
+    """Collect the attributes of a layer that count, by name.
+
+    Parameters
+    ----------
+    layer : keras.Layer
+        It may be a model.
+
+    Returns
+    -------
+    settings : dict
+        Without Keras's bookkeeping: what was built, called and compiled.
+    """
+    skip = machinery().of(layer)
+    return {name: value for name, value in vars(layer).items() if name not in skip}
+
+
+class Machinery(NamedTuple):
+    """Names of attributes in which Keras keeps more than settings, by kind of object."""
+
+    of_operations: frozenset
+    of_layers: frozenset
+    of_models: frozenset
+    of_functional: frozenset
+    of_sequential: frozenset
+    of_optimizers: frozenset
+    functional: type
+
+    def of(self, layer):
+        import keras
+
+        if not isinstance(layer, keras.Model):
+            return self.of_layers
+        if isinstance(layer, self.functional):
+            return self.of_functional
+        return self.of_sequential if isinstance(layer, keras.Sequential) else self.of_models
+
+
+@functools.cache
+def machinery():
+    """Learn from objects without any setting which attributes all of their kind have."""
+    import keras
+
+    # With names, since generated ones would advance the numbers in the names of users' layers.
+    layer = keras.Layer(name="probe")
+    settings = {k for k, v in vars(layer).items() if isinstance(v, PLAIN)} - _HISTORY
+    settings |= {k for k, v in vars(layer).items() if v is layer.dtype_policy}
+    layer.probe = keras.Variable(0.0, name="probe")  # starts the bookkeeping of variables
+    of_layers = {*vars(layer)} - settings - {"probe"}
+    bookkeeping = {name for name in of_layers if name.startswith("_self_")}
+
+    class Named(keras.Layer):
+        def compute_output_spec(self, inputs):
+            return keras.KerasTensor(inputs.shape, name="probe_output")
+
+    tensor = keras.Input((1,), name="probe_input")
+    functional = keras.Model(tensor, Named(name="probe")(tensor), name="probe")
+    compiled = keras.Model(name="probe")
+    compiled.compile(optimizer=keras.optimizers.SGD(name="probe"), loss="mse")
+    of_models = of_layers | ({*vars(compiled)} - settings) | _HISTORY_OF_MODELS
+    optimizer = vars(keras.optimizers.Optimizer(learning_rate=0.0, name="probe"))
+    # The learning rate may be a schedule, so it is not left out by its name.
+    data = (*PLAIN, keras.Variable)
+    of_optimizers = {k for k, v in optimizer.items() if not isinstance(v, data)}
+    of_optimizers |= bookkeeping | _HISTORY | _HISTORY_OF_OPTIMIZERS_AND_METRICS
+    return Machinery(
+        frozenset({*vars(keras.Operation(name="probe"))} - settings),
+        frozenset(of_layers | _HISTORY),
+        frozenset(of_models),
+        frozenset(of_models | ({*vars(functional)} - settings)),
+        frozenset(of_models | ({*vars(keras.Sequential(name="probe"))} - settings)),
+        frozenset(of_optimizers),
+        type(functional),
+    )
+
+
+def history_of(tensor):
+    """Find the operation and the call of it that made a symbolic tensor, or None."""
+    for history in vars(tensor).values():
+        if hasattr(history, "tensor_index") and history.operation is not None:
+            # Calls are in lists; those that use the operation's outputs are there, too.
+            for calls in vars(history.operation).values():
+                for call in calls if isinstance(calls, list) else ():
+                    if any(output is tensor for output in getattr(call, "outputs", ())):
+                        return history.operation, call
+    return None
+
+
+def calls_in_order(model):
+    """Yield operations and calls in a functional model, each after those it depends on."""
+    inputs = {id(tensor) for tensor in model.inputs}
+    done = set()
+    stack = [(tensor, None) for tensor in reversed(model.outputs)]
+    while stack:
+        tensor, ready = stack.pop()
+        if ready is not None and id(ready[1]) not in done:
+            done.add(id(ready[1]))
+            yield ready
+        elif ready is None and id(tensor) not in inputs:
+            history = history_of(tensor)
+            if history is None:
+                yield None, None
+                return
+            if id(history[1]) not in done:
+                stack.append((tensor, history))
+                stack += [(t, None) for t in reversed(history[1].input_tensors)]
+
+
+def is_generated(name, obj):
+    """Tell whether a name is made of the object's class and, maybe, a number."""
+    stem = re.sub(r"\W|_", "", type(obj).__name__).lower()
+    without_number = re.sub(r"_\d+$", "", name)
+    return stem in (name.replace("_", ""), without_number.replace("_", ""))
