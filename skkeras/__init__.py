@@ -15,3 +15,5 @@ __all__ = [
     "forecast_scorer",
     "models",
 ]
+
+__version__ = "0.1.0"

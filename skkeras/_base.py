@@ -437,7 +437,7 @@ class BaseKerasEstimator(
             generator=self._generator,
             shuffle=self._fit_argument("shuffle"),
             initial_epoch=epochs.start,
-            augment=make_augmentation(self.augment),
+            augment=None if self.augment is None else make_augmentation(self.augment),
         )
         run.train(
             self._net,

@@ -73,8 +73,10 @@ class NetParamsMixin:
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {choices}.")
         self._check_no_other_builder()
-        check_augment(self.augment)
-        check_validation_split(self.validation_split)
+        if self.augment is not None:
+            check_augment(self.augment)
+        if self.validation_split is not None:
+            check_validation_split(self.validation_split)
         check_source(self._source(self.model), self._routed)
         check_not_owned(self._routed)
 

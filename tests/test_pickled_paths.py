@@ -1,0 +1,96 @@
+"""Which internal paths pickles contain: they are listed in CONTRIBUTING.md, and have to stay."""
+
+import io
+import pickle
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import mean_absolute_error
+from sklearn.preprocessing import StandardScaler
+
+from skkeras import KerasClassifier, KerasForecaster, KerasRegressor, data, forecast_scorer
+
+CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(40, 4))
+
+
+def fitted(estimator, y=None):
+    return estimator.set_params(epochs=1, random_state=0).fit(X, y)
+
+
+def frame():
+    return pd.DataFrame(X, index=pd.date_range("2020", periods=len(X)))
+
+
+def heads(y):
+    def build(input_shape):
+        inputs = keras.Input(input_shape)
+        outputs = {name: keras.layers.Dense(1, name=name)(inputs) for name in y}
+        return keras.Model(inputs, outputs)
+
+    return KerasRegressor(build, epochs=1).fit(X, y)
+
+
+MAKERS = {
+    "labels": lambda: fitted(KerasClassifier(metrics=["accuracy"]), X[:, 0] > 0),
+    "one-hot": lambda: fitted(KerasClassifier(), np.eye(3)[RNG.integers(0, 3, 40)]),
+    "multilabel": lambda: fitted(KerasClassifier(), (X > 0).astype(int)),
+    "numbers": lambda: fitted(
+        KerasRegressor(
+            loss=keras.losses.Huber(),
+            optimizer=keras.optimizers.SGD(),
+            metrics=[keras.metrics.MeanAbsoluteError()],
+            callbacks=keras.callbacks.EarlyStopping("loss"),
+        ),
+        X[:, 0],
+    ),
+    "several outputs": lambda: heads({"a": X[:, 0], "b": X[:, 1]}),
+    "series": lambda: KerasForecaster(look_back=4, epochs=1, validation_split=0.2).fit(frame()),
+    "scorer": lambda: forecast_scorer(mean_absolute_error),
+    "scaler": lambda: data.ArrayScaler(StandardScaler()).fit(X),
+    "reshaper": lambda: data.ArrayReshaper(4).fit(X),
+    "columns": lambda: data.ColumnsToInputs({"a": [0]}).fit(X),
+    "arrays": lambda: data.NamedArrays({"a": X}),
+    "lazy": lambda: data.lazy(X).map(np.abs)[3:, :2],
+    "folds": lambda: data.LazyKFold(3),
+}
+
+
+class Noting(pickle.Unpickler):
+    """Notes which classes and functions of this package a pickle names."""
+
+    def __init__(self, octets):
+        super().__init__(io.BytesIO(octets))
+        self.paths = set()
+
+    def find_class(self, module, name):
+        if module.split(".")[0] == "skkeras":
+            self.paths.add(f"{module}.{name}")
+        return super().find_class(module, name)
+
+
+def dumped(value):
+    import cloudpickle  # builders of these tests are local functions
+
+    return cloudpickle.dumps(value)
+
+
+def listed():
+    """The paths in CONTRIBUTING.md's list."""
+    section = CONTRIBUTING.read_text().split("## What pickles contain")[1].split("\n## ")[0]
+    found = set()
+    for module, names in re.findall(r"^- `([\w.]+)`: (.*)$", section, re.M):
+        found |= {f"{module}.{name}" for name in re.findall(r"`(\w+)`", names)}
+    return found
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_pickles_name_what_contributing_lists(kind):
+    reader = Noting(dumped(MAKERS[kind]()))
+    reader.load()
+    assert reader.paths <= listed()
