@@ -7,11 +7,12 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import column_or_1d
 
 from skkeras._base import BaseKerasEstimator
+from skkeras._classification_targets import classification_target
 from skkeras._encoding import blocks, encoded, in_memory, label_counts, spans
 from skkeras._inputs import check_targets
 from skkeras._params import split_routed
 from skkeras._streaming import count_labels
-from skkeras._targets import Several, classification_target
+from skkeras._targets import MultiOutput
 
 
 class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
@@ -256,7 +257,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
     def _learn_target(self, y):
         declared = getattr(self, "_declared_classes", None)
         if isinstance(y, dict):
-            return Several({name: classification_target(part) for name, part in y.items()})
+            return MultiOutput({name: classification_target(part) for name, part in y.items()})
         return classification_target(y, loss=self.loss, classes=declared)
 
     _weight_names = "sample_weight, together with class_weight,"

@@ -10,13 +10,13 @@ import numpy as np
 from skkeras._building.compile_args import make_loss, make_metrics, make_optimizer
 from skkeras._building.model import assemble, by_output, clone_template, loss_facts, only_loss
 from skkeras._keras_objects.specs import input_specs
-from skkeras._params import (
+from skkeras._params import split_routed
+from skkeras._signatures import (
     builder_parameters,
     call_builder,
     check_builder_names,
     check_keywords,
     describe,
-    split_routed,
 )
 from skkeras._targets import output_activation
 from skkeras.exceptions import ParameterNameError
