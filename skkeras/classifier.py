@@ -7,9 +7,10 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import column_or_1d
 
 from skkeras._base import BaseKerasEstimator
+from skkeras._classification_targets import classification_target
 from skkeras._examples import count_labels
 from skkeras._inputs import check_targets
-from skkeras._targets import Several, classification_target
+from skkeras._targets import MultiOutput
 
 
 class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
@@ -251,7 +252,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
 
     def _learn_target(self, y, classes=None):
         if isinstance(y, dict):
-            return Several({name: classification_target(part) for name, part in y.items()})
+            return MultiOutput({name: classification_target(part) for name, part in y.items()})
         return classification_target(y, loss=self.loss, classes=classes)
 
     def _count_labels(self, stream, n_steps, *, classes_known):

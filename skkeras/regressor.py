@@ -5,7 +5,8 @@ from sklearn.metrics import r2_score
 
 from skkeras._base import BaseKerasEstimator
 from skkeras._inputs import check_targets
-from skkeras._targets import Several, Values
+from skkeras._regression_target import RegressionTarget
+from skkeras._targets import MultiOutput
 
 
 class KerasRegressor(RegressorMixin, BaseKerasEstimator):
@@ -114,8 +115,8 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
 
     def _learn_target(self, y, classes=None):
         if isinstance(y, dict):
-            return Several({name: Values(part) for name, part in y.items()})
-        return Values(y)
+            return MultiOutput({name: RegressionTarget(part) for name, part in y.items()})
+        return RegressionTarget(y)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -5,8 +5,9 @@ import pytest
 from scipy.sparse import csr_array
 
 from skkeras import KerasClassifier, KerasRegressor, _encoding
+from skkeras._classification_targets import classification_target
 from skkeras._losses import LossFacts
-from skkeras._targets import Values, classification_target
+from skkeras._regression_target import RegressionTarget
 
 X = np.random.default_rng(0).normal(size=(60, 3)).astype("float32")
 CLASSES = np.arange(60) % 3
@@ -101,7 +102,7 @@ def test_memory_for_targets_does_not_grow_with_them(y):
     y = np.minimum(y, 1) if y.dtype == "int8" else y
     tracemalloc.start()
     try:
-        target = Values(y) if y.dtype == int and y[-1] > 4 else classification_target(y)
+        target = RegressionTarget(y) if y.dtype == int and y[-1] > 4 else classification_target(y)
         shape = (target.n_outputs,)
         encoded = target.encode(y, shape, LossFacts(target.default_loss(shape)))
         np.asarray(encoded[N_MANY // 4 : N_MANY // 4 + 100])

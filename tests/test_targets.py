@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 from skkeras import KerasClassifier, KerasRegressor
+from skkeras._classification_targets import classification_target
 from skkeras._losses import LossFacts, loss_name
-from skkeras._targets import Several, Values, classification_target
+from skkeras._regression_target import RegressionTarget
+from skkeras._targets import MultiOutput
 
 layers = keras.layers
 
@@ -57,7 +59,7 @@ def test_labels_ask_for_their_output_layer_and_loss(
 
 @pytest.mark.parametrize("shape, n_outputs", [((5,), 1), ((5, 1), 1), ((5, 3), 3), ((5, 2, 4), 8)])
 def test_numbers_ask_for_a_unit_each(shape, n_outputs):
-    target = Values(np.zeros(shape))
+    target = RegressionTarget(np.zeros(shape))
     assert (target.n_outputs, target.output_activation) == (n_outputs, "linear")
     assert target.default_loss((n_outputs,)) == "mean_squared_error"
     assert target.classes is None
@@ -83,7 +85,9 @@ def test_classes_in_several_columns_are_refused_with_advice():
 
 
 def test_several_targets_answer_by_output():
-    target = Several({"a": classification_target([0, 1]), "b": Values(np.zeros((2, 3)))})
+    target = MultiOutput(
+        {"a": classification_target([0, 1]), "b": RegressionTarget(np.zeros((2, 3)))}
+    )
     assert target.n_outputs == {"a": 1, "b": 3}
     assert target.output_activation == {"a": "sigmoid", "b": "linear"}
     assert target.default_loss({"a": (1,), "b": (3,)}) == {
@@ -164,7 +168,7 @@ def test_label_columns_come_back_as_they_were(y, dtype):
 @pytest.mark.parametrize("shape", [(4,), (4, 1), (4, 3), (4, 2, 2)])
 def test_numbers_come_back_in_their_shape(shape):
     y = np.arange(np.prod(shape)).reshape(shape)
-    target = Values(y)
+    target = RegressionTarget(y)
     outputs = target.encode(y, shape[1:] or (1,), LossFacts("mean_squared_error"))
     assert outputs.shape == (4, *(shape[1:] or (1,)))
     predicted = target.predictions(outputs.astype("float32"), LossFacts("mean_squared_error"))
@@ -175,7 +179,7 @@ def test_numbers_come_back_in_their_shape(shape):
 
 @pytest.mark.parametrize("first, later", [((4,), (4, 1)), ((4, 1), (4,))])
 def test_column_and_row_of_numbers_are_the_same_target(first, later):
-    target = Values(np.zeros(first))
+    target = RegressionTarget(np.zeros(first))
     encoded = target.encode(np.arange(4.0).reshape(later), (1,), LossFacts("mean_squared_error"))
     assert encoded.tolist() == [[0], [1], [2], [3]]
 
@@ -259,12 +263,12 @@ def test_wrong_number_of_outputs_names_both_shapes_and_the_fix(y, output_shape, 
 )
 def test_wrong_number_of_outputs_for_numbers_names_both_shapes(shape, output_shape, expected):
     with pytest.raises(ValueError, match=f"outputs have shape {expected}.*n_outputs"):
-        Values(np.zeros(shape)).check_net(output_shape, LossFacts("mean_squared_error"))
+        RegressionTarget(np.zeros(shape)).check_net(output_shape, LossFacts("mean_squared_error"))
 
 
 @pytest.mark.parametrize("output_shape", [{"a": (1,)}, (1,), {"a": (1,), "c": (1,)}])
 def test_outputs_that_y_does_not_name_are_an_error(output_shape):
-    target = Several({"a": Values(np.zeros(3)), "b": Values(np.zeros(3))})
+    target = MultiOutput({"a": RegressionTarget(np.zeros(3)), "b": RegressionTarget(np.zeros(3))})
     with pytest.raises(ValueError, match=r"outputs are .*y has \['a', 'b'\]"):
         target.check_net(output_shape, {"a": LossFacts(), "b": LossFacts()})
 
@@ -282,10 +286,10 @@ def test_outputs_that_y_does_not_name_are_an_error(output_shape):
         (classification_target(SEVERAL_LABELS), (3,), "crossentropy"),
         (classification_target(SEVERAL_LABELS), (3,), "kl_divergence"),
         (classification_target(SEVERAL_LABELS), (3,), "sparse_categorical_crossentropy"),
-        (Values(np.zeros(3)), (1,), "sparse_categorical_crossentropy"),
-        (Values(np.zeros((3, 2))), (2,), "categorical_crossentropy"),
-        (Values(np.zeros(3)), (1,), "kl_divergence"),
-        (Values(np.zeros((3, 1))), (1,), "cosine_similarity"),
+        (RegressionTarget(np.zeros(3)), (1,), "sparse_categorical_crossentropy"),
+        (RegressionTarget(np.zeros((3, 2))), (2,), "categorical_crossentropy"),
+        (RegressionTarget(np.zeros(3)), (1,), "kl_divergence"),
+        (RegressionTarget(np.zeros((3, 1))), (1,), "cosine_similarity"),
     ],
 )
 def test_loss_that_does_not_fit_is_named_with_one_that_does(target, output_shape, loss):
@@ -346,7 +350,7 @@ def test_numbers_that_a_loss_is_not_defined_for_are_named(loss, low, high):
     y = np.linspace(low, high, 5)
     message = f"loss='{loss}' doesn't fit y, which runs from {low:g} to {high:g}.*Use loss='"
     with pytest.raises(ValueError, match=message):
-        Values(y).encode(y, (1,), LossFacts(loss))
+        RegressionTarget(y).encode(y, (1,), LossFacts(loss))
 
 
 @pytest.mark.parametrize(
@@ -374,11 +378,13 @@ def test_later_labels_of_another_kind_are_an_error(first, later, message):
 @pytest.mark.parametrize("later", [(4, 2), (4, 3, 1), (4,)])
 def test_later_numbers_of_another_shape_are_an_error(later):
     with pytest.raises(ValueError, match=r"expected \(n_samples, 3\), as in the first fit"):
-        Values(np.zeros((4, 3))).encode(np.zeros(later), (3,), LossFacts("mean_squared_error"))
+        RegressionTarget(np.zeros((4, 3))).encode(
+            np.zeros(later), (3,), LossFacts("mean_squared_error")
+        )
 
 
 def test_later_targets_must_name_the_same_outputs():
-    target = Several({"a": Values(np.zeros(3)), "b": Values(np.zeros(3))})
+    target = MultiOutput({"a": RegressionTarget(np.zeros(3)), "b": RegressionTarget(np.zeros(3))})
     shapes, losses = dict.fromkeys("ab", (1,)), dict.fromkeys("ab", LossFacts())
     with pytest.raises(ValueError, match=r"y has \['a'\]; expected.*\['a', 'b'\]"):
         target.encode({"a": np.zeros(3)}, shapes, losses)

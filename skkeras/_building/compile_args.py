@@ -15,7 +15,8 @@ import numpy as np
 
 from skkeras._hints import suggestion
 from skkeras._keras_objects.copying import copy_instance
-from skkeras._params import assign_routed, declared_signature, members_of
+from skkeras._params import assign_routed, members_of
+from skkeras._signatures import declared_signature
 
 
 class Kind(NamedTuple):

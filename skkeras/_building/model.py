@@ -10,7 +10,7 @@ from skkeras._keras_objects.copying import pack_model
 from skkeras._keras_objects.fingerprint import fingerprint
 from skkeras._keras_objects.specs import by_output_name, output_shape, symbolic_inputs
 from skkeras._losses import LossFacts, keras_loss_class, loss_name
-from skkeras._params import check_keywords, describe
+from skkeras._signatures import check_keywords, describe
 from skkeras.exceptions import BuilderError, SharedVariablesError
 
 # The trainable variables, by their id, of all nets that live.

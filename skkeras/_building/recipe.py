@@ -22,13 +22,13 @@ from skkeras._keras_objects.specs import (
     input_dtypes,
     output_shape,
 )
-from skkeras._params import (
+from skkeras._params import split_routed
+from skkeras._signatures import (
     builder_parameters,
     call_builder,
     check_builder_names,
     check_keywords,
     describe,
-    split_routed,
 )
 from skkeras._targets import output_activation
 from skkeras.exceptions import ParameterNameError

@@ -31,7 +31,7 @@ from skkeras._keras_objects.layers import (
     write_archive,
 )
 from skkeras._keras_objects.seeding import make_seeded
-from skkeras._params import declared_signature, describe
+from skkeras._signatures import declared_signature, describe
 
 # What a model has of those if it is compiled.
 _COMPILED = ("optimizer", "loss")

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from skkeras._targets import Values
+from skkeras._regression_target import RegressionTarget
 
 
-class HorizonTarget(Values):
+class HorizonTarget(RegressionTarget):
     """Forecasts of shape (horizon, n_targets), flat for the net unless it ends in that shape.
 
     Parameters
