@@ -6,11 +6,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skkeras._building.recipe import (
-    builder_facts,
-    check_asks_for_no_data,
-    check_method_names,
-)
+from skkeras._building.recipe import builder_facts, check_asks_for_no_data
 from skkeras._engine import run
 from skkeras._engine.augmentation import make_augmentation
 from skkeras._engine.blueprints import make_net
@@ -25,7 +21,7 @@ from skkeras._inputs import (
 from skkeras._keras_objects.specs import (
     by_output_name,
 )
-from skkeras._net_params import NetParamsMixin
+from skkeras._net_params import NetParamsMixin, check_method_names
 from skkeras._params import RoutedParamsMixin, split_routed
 from skkeras._scoring import ScoringMixin
 from skkeras._state import StateMixin, undone_on_error

@@ -7,6 +7,9 @@ import re
 
 import numpy as np
 
+from skkeras._keras_objects.internals import is_keras
+from skkeras.exceptions import BuilderError
+
 # Of Keras's own losses, those that take class numbers where the net has a unit for each class.
 SPARSE_LOSSES = {"sparse_categorical_crossentropy", "crossentropy"}
 
@@ -121,3 +124,86 @@ class LossFacts:
         """Whether the net's outputs have to be probabilities, or logits if so said."""
         crossentropies = BINARY_LOSSES | CATEGORICAL_LOSSES | {"crossentropy"}
         return self.name in crossentropies - {"categorical_hinge"}
+
+
+def loss_facts(loss):
+    """Tell what a compiled model's loss is, see `LossFacts`; by output name if it has several."""
+    import keras
+
+    if isinstance(loss, dict):
+        return {name: loss_facts(one) for name, one in loss.items()}
+    if isinstance(loss, list | tuple):
+        return [loss_facts(one) for one in loss]
+    if loss is None or isinstance(loss, str):
+        return LossFacts(loss_name(loss))
+    settings = {}
+    while isinstance(loss, functools.partial):
+        settings, loss = {**loss.keywords, **settings}, loss.func
+    if isinstance(loss, keras.losses.Loss):
+        # A user's subclass of one of Keras's losses takes what that one takes.
+        is_builtin = keras_loss_class(loss) is not None
+        settings = loss.get_config() if is_keras(type(loss)) else vars(loss)
+    else:
+        is_builtin = is_keras(loss)
+    return LossFacts(loss_name(loss), is_builtin, bool(settings.get("from_logits", False)))
+
+
+def by_output(loss, output_shape):
+    """Give each output its loss, as Keras does: one for all, or by their names or order.
+
+    Parameters
+    ----------
+    loss : LossFacts, or dict or list of them
+        As `loss_facts` tells.
+    output_shape : tuple of int or dict of them
+        As `output_shape` tells.
+
+    Returns
+    -------
+    loss : LossFacts or dict of LossFacts
+        A dict if the net has several outputs.
+
+    Raises
+    ------
+    BuilderError
+        If there are more or fewer losses than outputs, or for others.
+    """
+    if not isinstance(output_shape, dict):
+        return only_loss(loss)
+    outputs = [*output_shape]
+    if isinstance(loss, dict):
+        # Keras leaves an output without a loss untrained; one that was forgotten would be, too.
+        if set(loss) != set(outputs):
+            raise BuilderError(
+                f"loss has the keys {[*loss]}, and the net's outputs are {outputs}; expected a "
+                "loss for each. Give those that aren't to be trained the loss None."
+            )
+        return {name: only_loss(loss[name]) for name in outputs}
+    if isinstance(loss, list):
+        if len(loss) != len(outputs):
+            raise BuilderError(
+                f"loss is a list of {len(loss)}, and the net's outputs are {outputs}; expected a "
+                "loss for each, in this order, or a dict by these names."
+            )
+        return {name: only_loss(one) for name, one in zip(outputs, loss, strict=True)}
+    return dict.fromkeys(outputs, loss)
+
+
+def only_loss(loss):
+    """Take the loss of one output out of the list or dict that it may be in.
+
+    Keras takes no dict for a Sequential model.
+
+    Raises
+    ------
+    BuilderError
+        If there are several.
+    """
+    if not isinstance(loss, dict | list | tuple):
+        return loss
+    if len(loss) != 1:
+        raise BuilderError(
+            f"loss has {len(loss)} losses for one output; expected one. Add them up in a function "
+            "of your own, or name the net's outputs if it has several."
+        )
+    return only_loss(next(iter(loss.values() if isinstance(loss, dict) else loss)))

@@ -4,10 +4,12 @@ from numbers import Integral, Real
 
 from sklearn.utils import check_scalar
 
-from skkeras._building.recipe import Recipe, check_not_owned, check_source
+from skkeras._building.recipe import Recipe, as_builder
 from skkeras._engine.augmentation import check_augment
 from skkeras._holdout import check_validation_split
 from skkeras._params import changed_names, split_routed
+from skkeras._signatures import check_builder_names, check_keywords
+from skkeras.exceptions import ParameterNameError
 from skkeras.models import PRESETS
 
 # What a net is made with; `compile__` parameters and those routed to these belong to it, too.
@@ -19,6 +21,84 @@ _CHOICES = {
     "on_divergence": ("raise", "warn"),
     "engine": ("compiled", "keras"),
 }
+
+
+# What the estimator passes to Keras's methods itself, and how users give it.
+_OWNED = {
+    "fit__x": "X to fit",
+    "fit__y": "y to fit",
+    "fit__sample_weight": "sample_weight to fit",
+    "fit__validation_data": "X_val and y_val to fit",
+    "fit__validation_split": "validation_split=...",
+    "fit__class_weight": "class_weight=...",
+    "fit__callbacks": "callbacks=...",
+    "predict__x": "X to predict",
+    "compile__optimizer": "optimizer=...",
+    "compile__loss": "loss=...",
+    "compile__metrics": "metrics=...",
+}
+
+
+def check_source(source, routed):
+    """Raise unless a net can be made from a source with these routed parameters.
+
+    Raises
+    ------
+    TypeError
+        If it is none of a builder, a preset's name and a `keras.Model`.
+    ParameterNameError
+        If the builder takes no hyperparameter of a name.
+    """
+    if not (isinstance(source, str) or callable(source)):
+        raise TypeError(
+            f"model={source!r} is of type {type(source).__name__}; expected a builder (a function "
+            "that returns a keras.Model), the name of a preset, a keras.Model, or None."
+        )
+    builder = as_builder(source)
+    names = split_routed(routed)["model"]
+    if builder is not None:
+        check_builder_names(builder, names)
+    elif names:
+        raise TypeError(
+            f"Got model__{next(iter(names))} with model={source.name!r}, a keras.Model, which is "
+            "made already and takes no hyperparameters. Pass a function that makes it."
+        )
+
+
+def check_not_owned(routed):
+    """Raise if an argument is routed to a method of Keras's that the estimator gives it.
+
+    Raises
+    ------
+    ParameterNameError
+        It names what to use instead.
+    """
+    for name in routed:
+        if name in _OWNED:
+            raise ParameterNameError(
+                f"Got the parameter {name!r}, which the estimator passes to Keras itself. Give "
+                f"{_OWNED[name]} instead."
+            )
+
+
+def check_method_names(net, routed):
+    """Raise if a routed parameter has a name that the model's own method doesn't take.
+
+    Parameters
+    ----------
+    net : Net
+        The class of its model may have methods with other parameters.
+    routed : dict
+        Routed parameters.
+
+    Raises
+    ------
+    ParameterNameError
+        The message names the nearest one.
+    """
+    for prefix in ("fit", "predict"):
+        if names := split_routed(routed)[prefix]:
+            check_keywords(prefix, getattr(net.structure, prefix), names, _OWNED)
 
 
 class NetParamsMixin:

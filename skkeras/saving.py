@@ -9,7 +9,7 @@ import joblib
 
 from skkeras._engine.lazy_model import state_variables
 from skkeras._keras_objects.copying import check_same, is_picklable, pack_model
-from skkeras._keras_objects.seeding import make_seeded
+from skkeras._keras_objects.seeding import build_optimizer, make_seeded
 
 
 def dump(value, path, **options):
@@ -77,7 +77,7 @@ def pack(model, recipe):
     """
     try:
         stand_in, copied = pack_model(model)
-        _check_state(model, _build_optimizer(copied))
+        _check_state(model, build_optimizer(copied))
     except ValueError:
         if not _makes_again(recipe, model):
             raise
@@ -105,7 +105,7 @@ def unpack(packed, recipe):
         With the same values in all its variables, those of its optimizer included.
     """
     if "model" in packed:
-        model = _build_optimizer(packed["model"])
+        model = build_optimizer(packed["model"])
         variables = _optimizer_variables(model)
     else:
         model = _remade(recipe)
@@ -126,13 +126,7 @@ def _makes_again(recipe, model):
 
 
 def _remade(recipe):
-    return _build_optimizer(make_seeded(recipe, seed=0))
-
-
-def _build_optimizer(model):
-    if model.optimizer is not None and not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
-    return model
+    return build_optimizer(make_seeded(recipe, seed=0))
 
 
 def _check_state(model, other):

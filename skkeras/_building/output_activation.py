@@ -5,6 +5,12 @@ none from a linear layer. What Keras's own layers do is known; a Lambda, or a la
 ``call`` of the user's own, may do anything.
 """
 
+import numpy as np
+
+from skkeras._keras_objects.internals import is_keras
+from skkeras._keras_objects.specs import by_output_name
+from skkeras.exceptions import BuilderError
+
 # Activations whose outputs are no probabilities.
 NO_PROBABILITIES = {
     *("linear", "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "softplus"),
@@ -28,6 +34,150 @@ _UNBOUNDED = {"batchnormalization", "layernormalization", "groupnormalization", 
 _COMBINING = {"add", "subtract", "multiply", "average", "concatenate", "rescaling"}
 _WRAPPERS = {"timedistributed", "spectralnormalization"}
 _SPELLINGS = {"leakyrelu": "leaky_relu"}
+
+
+def ends_in_logits(model, x_specs, shape):
+    """Tell whether the net ends without an activation that makes probabilities.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Built.
+    x_specs : structure of (shape, dtype)
+        What a batch of inputs looks like, the first axis left out.
+    shape : tuple of int or dict of them
+        Of its outputs, the first axis left out.
+
+    Returns
+    -------
+    in_logits : bool or dict of bool
+        By output name if there are several.
+    """
+    endings = output_endings(model, shape)
+    by_name = endings if isinstance(endings, dict) else {None: endings}
+    # What a Lambda, or a layer or model of the user's own, puts out is seen when it is tried. To
+    # guess at probabilities instead would train a net on logits that are clipped.
+    tried = _tried_outputs(model, x_specs) if None in by_name.values() else {}
+    in_logits = {
+        name: ending == "linear" if ending else _are_logits(tried.get(name, ()))
+        for name, ending in by_name.items()
+    }
+    return in_logits if isinstance(endings, dict) else in_logits[None]
+
+
+def check_ending(model, loss, shape):
+    """Raise if a loss that takes probabilities gets none, or one that takes logits gets no logits.
+
+    Keras trains such nets, and what they predict is wrong.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Built.
+    loss : LossFacts or dict of LossFacts
+        What it is trained by.
+    shape : tuple of int or dict of them
+        Of its outputs, the first axis left out.
+
+    Raises
+    ------
+    BuilderError
+        If the two contradict each other, or the outputs are always the same.
+    """
+    endings = output_endings(model, shape)
+    if not isinstance(endings, dict):
+        _check_ending(endings, loss, shape)
+        return
+    for name, ending in endings.items():
+        _check_ending(ending, loss[name], shape[name], f"output {name!r}")
+
+
+def _check_ending(ending, loss, shape, output=None):
+    if not loss.is_builtin:
+        return
+    net = f"the net's {output}" if output else "the net"
+    if ending == "softmax" and shape == (1,):
+        raise BuilderError(
+            f"T{net[1:]} ends in softmax over one unit, which is always 1; expected sigmoid for "
+            "one unit, or a unit for each class. The builder may ask for n_outputs and "
+            "output_activation."
+        )
+    if loss.from_logits and ending in ("sigmoid", "softmax"):
+        raise BuilderError(
+            f"loss={loss.name!r} has from_logits=True, and {net} ends in {ending}; expected "
+            "outputs without activation. Leave from_logits out, or give the last layer the "
+            "output_activation that the builder may ask for."
+        )
+    if loss.takes_margins and ending == "sigmoid":
+        raise BuilderError(
+            f"loss={loss.name!r} looks at the sign of the net's outputs, and {net} ends "
+            "in sigmoid; expected outputs of both signs. Give the last layer the "
+            "output_activation that the builder may ask for, or tanh."
+        )
+    if loss.takes_probabilities and not loss.from_logits and ending in NO_PROBABILITIES:
+        has = "no activation" if ending == "linear" else f"the activation {ending}"
+        if loss.name == "crossentropy":  # a name that takes no parameters
+            advice = "Leave loss out, which chooses one for logits"
+        elif output:
+            advice = "Give that loss from_logits=True"
+        else:
+            advice = "Add loss__from_logits=True"
+        layer = f"the last layer of {output}" if output else "the net's last layer"
+        raise BuilderError(
+            f"loss={loss.name!r} takes probabilities, and {layer} has {has}. {advice}, or give the "
+            "last layer the output_activation that the builder may ask for (sigmoid or softmax)."
+        )
+
+
+def _tried_outputs(model, x_specs):
+    """Let the net put out something for a few rows, by output name; nothing if it can't."""
+    import keras
+
+    rng = np.random.default_rng(0)
+    variables = model.trainable_variables
+
+    def rows(spec, n_rows, low, high):
+        shape = (n_rows, *(4 if n is None else n for n in spec[0]))
+        if spec[1] == "string":
+            return rng.choice(["a", "b c"], shape).astype(object)
+        return rng.uniform(low, high, shape).astype(spec[1])
+
+    def flipped(variable):
+        signs = rng.choice([-1, 1], variable.shape)
+        return variable.value * keras.ops.cast(signs, variable.dtype)
+
+    # Small rows, which any net takes, and large ones, at which most logits leave [0, 1]; then
+    # weights of other signs, with which any logits do.
+    trials = [(4, 0, 1), (4, -50, 50)] + 6 * [(2, 0, 1)]
+    tried = {}
+    for i, trial in enumerate(trials):
+        try:
+            if isinstance(x_specs, dict):
+                x = {name: rows(spec, *trial) for name, spec in x_specs.items()}
+            else:
+                x = rows(x_specs, *trial)
+            values = [(variable, flipped(variable)) for variable in variables] if i > 1 else []
+            with keras.StatelessScope(state_mapping=values):  # no variable changes
+                outputs = by_output_name(model, model(x, training=False))
+        except Exception:
+            continue  # many nets take no rows but the right ones
+        for name, one in outputs.items() if isinstance(outputs, dict) else [(None, outputs)]:
+            tried.setdefault(name, []).append(keras.ops.convert_to_numpy(one))
+        if all(any(map(_leave_0_to_1, arrays)) for arrays in tried.values()):
+            break
+    return tried
+
+
+def _are_logits(tried):
+    """Tell whether some outputs leave [0, 1], or there is nothing but zeros."""
+    only_zeros = bool(tried) and not any(outputs.any() for outputs in tried)
+    return only_zeros or any(map(_leave_0_to_1, tried))
+
+
+def _leave_0_to_1(outputs):
+    # Too large weights make NaN or infinity of anything.
+    is_outside = outputs.min() < -1e-3 or outputs.max() > 1 + 1e-3
+    return bool(is_outside and np.isfinite(outputs).all())
 
 
 def output_endings(model, shape):
@@ -114,7 +264,7 @@ def _ending(operation, endings_before):
         return _model_ending(operation)
     if _has_own_call(operation):
         return None
-    kind = next(c.__name__ for c in type(operation).__mro__ if _is_keras(c)).lower()
+    kind = next(c.__name__ for c in type(operation).__mro__ if is_keras(c)).lower()
     if kind in _WRAPPERS:
         return _ending(operation.layer, endings_before)
     if kind in _UNBOUNDED:
@@ -128,7 +278,7 @@ def _ending(operation, endings_before):
     if isinstance(activation, keras.layers.Layer):
         return _ending(activation, endings_before)
     if activation is not None:
-        kind = getattr(activation, "__name__", "") if _is_keras(activation) else ""
+        kind = getattr(activation, "__name__", "") if is_keras(activation) else ""
     elif getattr(operation, "max_value", None) is not None:
         return None  # a ReLU that is cut may put out probabilities
     ending = _SPELLINGS.get(kind, kind)
@@ -136,8 +286,4 @@ def _ending(operation, endings_before):
 
 
 def _has_own_call(operation):
-    return not _is_keras(type(operation).call)
-
-
-def _is_keras(thing):
-    return (getattr(thing, "__module__", None) or "").split(".")[0] == "keras"
+    return not is_keras(type(operation).call)

@@ -9,45 +9,32 @@ import numpy as np
 
 from skkeras._building.compile_args import make_loss, make_metrics, make_optimizer
 from skkeras._building.model import (
-    assemble,
-    by_output,
-    check_ending,
+    build_variables,
+    check_agrees,
+    check_compiled_with,
+    check_model,
+    check_not_taken,
     clone_template,
-    loss_facts,
-    only_loss,
+    trained_variables,
 )
+from skkeras._building.output_activation import check_ending, ends_in_logits
+from skkeras._keras_objects.internals import is_layer
 from skkeras._keras_objects.specs import (
     NetFacts,
     float_dtype,
     input_dtypes,
     output_shape,
 )
+from skkeras._losses import by_output, loss_facts, only_loss
 from skkeras._params import split_routed
 from skkeras._signatures import (
     builder_parameters,
     call_builder,
-    check_builder_names,
     check_keywords,
     describe,
 )
 from skkeras._targets import output_activation
-from skkeras.exceptions import ParameterNameError
 from skkeras.models import find_preset
-
-# What the estimator passes to Keras's methods itself, and how users give it.
-_OWNED = {
-    "fit__x": "X to fit",
-    "fit__y": "y to fit",
-    "fit__sample_weight": "sample_weight to fit",
-    "fit__validation_data": "X_val and y_val to fit",
-    "fit__validation_split": "validation_split=...",
-    "fit__class_weight": "class_weight=...",
-    "fit__callbacks": "callbacks=...",
-    "predict__x": "X to predict",
-    "compile__optimizer": "optimizer=...",
-    "compile__loss": "loss=...",
-    "compile__metrics": "metrics=...",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,17 +67,46 @@ class Recipe:
     routed: dict
 
     def __call__(self):
-        """Make a net."""
-        return assemble(
-            self._build,
-            self.x_specs,
-            optimizer=self._optimizer if self._asks("optimizer") else None,
-            loss=self._loss,
-            asks_loss=self._asks("loss"),
-            metrics=self._metrics if self._asks("metrics") else None,
-            compile_arguments=self._routed["compile"],
-            handed_over=self._hands_over,
+        """Make a net, built, compiled and checked.
+
+        Raises
+        ------
+        BuilderError
+            If the builder returns something else, the shapes don't fit, or a compiled model's loss
+            or optimizer is another than the one asked for.
+        """
+        taken = trained_variables()
+        model = self._build()
+        check_model(model)
+        build_variables(model, self.x_specs)
+        check_not_taken(model, taken)
+        shape = output_shape(model, self.x_specs)
+        if model.compiled:
+            self._check_compiled(model, shape)
+        else:
+            self._compile(model, shape)
+        return model
+
+    def _compile(self, model, shape):
+        check_keywords("compile", model.compile, self._routed["compile"])
+        model.compile(
+            optimizer=self._optimizer() if self._asks("optimizer") else "adam",
+            loss=self._loss(shape, model),
+            metrics=self._metrics() if self._asks("metrics") else None,
+            **self._routed["compile"],
         )
+
+    def _check_compiled(self, model, shape):
+        """Check that a net which its builder has compiled is trained as the estimator was asked."""
+        if self._asks("optimizer"):
+            check_agrees(model.optimizer, self._optimizer(), "optimizer")
+        if self._asks("loss"):
+            compiled = model.loss if isinstance(shape, dict) else only_loss(model.loss)
+            check_agrees(compiled, self._loss(shape), "loss")
+        if not self._hands_over:
+            asked = {"metrics": self._metrics()} if self._asks("metrics") else {}
+            asked |= {f"compile__{name}": one for name, one in self._routed["compile"].items()}
+            check_compiled_with(model, asked)
 
     def facts_of(self, model):
         """Collect the facts of a net that was made, and check that it can learn the target."""
@@ -177,38 +193,37 @@ class Recipe:
     def _optimizer(self):
         return make_optimizer(self.optimizer or "adam", self._routed["optimizer"])
 
-    def _loss(self, output_shape, ends_in_logits=None):
+    def _loss(self, output_shape, model=None):
         if self.loss is not None:
             made = make_loss(self.loss, self._routed["loss"])
             return made if isinstance(output_shape, dict) else only_loss(made)
         default = self.target.default_loss(output_shape)
-        if ends_in_logits is not None:
-            default = _taking_logits(default, ends_in_logits)
+        if model is not None:
+            default = self._taking_logits(default, model, output_shape)
         return make_loss(default, self._routed["loss"])
+
+    def _taking_logits(self, default, model, output_shape):
+        """Let a default loss, or that of each output, take logits where the net ends in them."""
+        import keras
+
+        several = isinstance(default, dict)
+        names = default.values() if several else [default]
+        if not any(name.endswith("crossentropy") for name in names):
+            return default  # looking at the net would be in vain
+
+        def taking(name, in_logits):
+            if not (in_logits and name.endswith("crossentropy")):
+                return name
+            cls = getattr(keras.losses, name.title().replace("_", ""))
+            return functools.partial(cls, from_logits=True)
+
+        in_logits = ends_in_logits(model, self.x_specs, output_shape)
+        if several:
+            return {output: taking(name, in_logits[output]) for output, name in default.items()}
+        return taking(default, in_logits)
 
     def _metrics(self):
         return make_metrics(self.metrics, self._routed["metrics"])
-
-
-def _taking_logits(default, ends_in_logits):
-    """Let a default loss, or that of each output, take logits where the net ends in them."""
-    import keras
-
-    several = isinstance(default, dict)
-    names = default.values() if several else [default]
-    if not any(name.endswith("crossentropy") for name in names):
-        return default  # looking at the net would be in vain
-
-    def taking(name, in_logits):
-        if not (in_logits and name.endswith("crossentropy")):
-            return name
-        cls = getattr(keras.losses, name.title().replace("_", ""))
-        return functools.partial(cls, from_logits=True)
-
-    in_logits = ends_in_logits()
-    if several:
-        return {output: taking(name, in_logits[output]) for output, name in default.items()}
-    return taking(default, in_logits)
 
 
 def _plain(value):
@@ -234,71 +249,7 @@ def as_builder(source):
     """Return the builder that a source names or is; None for a template."""
     if isinstance(source, str):
         return find_preset(source)
-    # A keras.Model is callable, too; told apart without importing Keras.
-    is_model = hasattr(source, "stateless_call") and not isinstance(source, type)
-    return None if is_model else source
-
-
-def check_source(source, routed):
-    """Raise unless a net can be made from a source with these routed parameters.
-
-    Raises
-    ------
-    TypeError
-        If it is none of a builder, a preset's name and a `keras.Model`.
-    ParameterNameError
-        If the builder takes no hyperparameter of a name.
-    """
-    if not (isinstance(source, str) or callable(source)):
-        raise TypeError(
-            f"model={source!r} is of type {type(source).__name__}; expected a builder (a function "
-            "that returns a keras.Model), the name of a preset, a keras.Model, or None."
-        )
-    builder = as_builder(source)
-    names = split_routed(routed)["model"]
-    if builder is not None:
-        check_builder_names(builder, names)
-    elif names:
-        raise TypeError(
-            f"Got model__{next(iter(names))} with model={source.name!r}, a keras.Model, which is "
-            "made already and takes no hyperparameters. Pass a function that makes it."
-        )
-
-
-def check_not_owned(routed):
-    """Raise if an argument is routed to a method of Keras's that the estimator gives it.
-
-    Raises
-    ------
-    ParameterNameError
-        It names what to use instead.
-    """
-    for name in routed:
-        if name in _OWNED:
-            raise ParameterNameError(
-                f"Got the parameter {name!r}, which the estimator passes to Keras itself. Give "
-                f"{_OWNED[name]} instead."
-            )
-
-
-def check_method_names(net, routed):
-    """Raise if a routed parameter has a name that the model's own method doesn't take.
-
-    Parameters
-    ----------
-    net : Net
-        The class of its model may have methods with other parameters.
-    routed : dict
-        Routed parameters.
-
-    Raises
-    ------
-    ParameterNameError
-        The message names the nearest one.
-    """
-    for prefix in ("fit", "predict"):
-        if names := split_routed(routed)[prefix]:
-            check_keywords(prefix, getattr(net.structure, prefix), names, _OWNED)
+    return None if is_layer(source) else source  # a keras.Model is callable, too
 
 
 def builder_facts(examples, target, source, seen=None):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from skkeras._keras_objects.copying import pack
+from skkeras._keras_objects.internals import is_layer
 from skkeras._tree import map_leaves
 from skkeras.data._named import NamedArrays
 
@@ -71,7 +72,7 @@ def make_augmentation(augment):
     """
     if augment is None:
         return None
-    draw = _of_layer(augment) if hasattr(augment, "stateless_call") else _of_function(augment)
+    draw = _of_layer(augment) if is_layer(augment) else _of_function(augment)
 
     def augmentation(x, seed):
         # Several inputs as copies, since the function may put others into the dict, or swap them.

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from skkeras._keras_objects.seeding import make_seeded, one_at_a_time
+from skkeras._keras_objects.seeding import build_optimizer, one_at_a_time
 
 
 class LazyModel:
@@ -49,7 +49,7 @@ class LazyModel:
         # Keras calls an optimizer built before it has all its variables.
         if model.optimizer is not self._built_optimizer:
             with one_at_a_time():
-                _build_optimizer(model)
+                build_optimizer(model)
                 self._built_optimizer = model.optimizer
         return model
 
@@ -83,10 +83,3 @@ def state_variables(model):
 def variable_bytes(variables):
     """Return how much memory variables take."""
     return sum(v.value.dtype.size * int(np.prod(v.shape)) for v in variables)
-
-
-def _build_optimizer(model):
-    optimizer = model.optimizer
-    if optimizer is not None and not optimizer.built:
-        # Where no name is used up of those that Keras gives to the user's objects.
-        make_seeded(lambda: optimizer.build(model.trainable_variables), seed=0)

@@ -12,7 +12,7 @@ import itertools
 import threading
 
 from skkeras._engine.lazy_model import state_variables, variable_bytes
-from skkeras._keras_objects.layers import sublayers
+from skkeras._keras_objects.internals import sublayers
 from skkeras._tree import map_leaves
 
 # Recurrent layers over so many time steps are unrolled for training: it takes no longer to trace

@@ -11,7 +11,6 @@ afterwards (see `archiving`), and what comes out is compared with the original.
 """
 
 import copy
-import functools
 import inspect
 import json
 import pickle
@@ -22,14 +21,15 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 import numpy as np
 
 from skkeras._keras_objects.fingerprint import fingerprint, is_shareable
-from skkeras._keras_objects.layers import (
+from skkeras._keras_objects.internals import (
+    compile_arguments,
     configuration,
-    is_plain,
+    is_keras,
+    metric_machinery,
     plain,
-    read_archive,
     sublayers,
-    write_archive,
 )
+from skkeras._keras_objects.layers import is_plain, read_archive, write_archive
 from skkeras._keras_objects.seeding import make_seeded
 from skkeras._signatures import declared_signature, describe
 
@@ -179,27 +179,6 @@ def pack_model(model, packed=None):
     return stand_in, copied
 
 
-def compile_arguments(model):
-    """Find what a model was compiled with, besides its optimizer.
-
-    Keras keeps it as it was given, but gives it away serialised only.
-
-    Parameters
-    ----------
-    model : keras.Model
-
-    Returns
-    -------
-    arguments : dict or None
-        Of `keras.Model.compile`, by name; None if they aren't found.
-    """
-    for part in vars(model).values():
-        arguments = getattr(part, "config", None)
-        if isinstance(arguments, dict) and {"optimizer", "loss", "metrics"} <= set(arguments):
-            return {name: value for name, value in arguments.items() if name != "optimizer"}
-    return None
-
-
 def check_same(model, other):
     """Raise unless two layers or models do the same, the values of their variables aside.
 
@@ -316,7 +295,7 @@ def _restore_loss(cls, attributes):
 
 def _pack_metric(metric, packed):
     # What tracks the variables can't be pickled; a new one takes its place.
-    attributes = {k: v for k, v in vars(metric).items() if k not in _machinery_of_metrics()}
+    attributes = {k: v for k, v in vars(metric).items() if k not in metric_machinery()}
     attributes = pack(plain(attributes), packed)
     return Packed(_restore_metric, type(metric), metric.name, metric.dtype, attributes)
 
@@ -330,13 +309,6 @@ def _restore_metric(cls, name, dtype, attributes):
         setattr(metric, attribute, part)
     metric.reset_state()
     return metric
-
-
-@functools.cache
-def _machinery_of_metrics():
-    import keras
-
-    return frozenset(vars(keras.metrics.Metric(name="probe")))
 
 
 # Optimizers, and whatever else has a configuration
@@ -499,4 +471,4 @@ def _is_only_wired(layer):
     """Tell a Sequential or functional model: it has no code but Keras's."""
     import keras
 
-    return isinstance(layer, keras.Model) and type(layer).__module__.startswith("keras.")
+    return isinstance(layer, keras.Model) and is_keras(type(layer))

@@ -5,6 +5,7 @@ import re
 from typing import NamedTuple
 
 from skkeras._keras_objects.content_hash import PLAIN
+from skkeras._keras_objects.seeding import make_seeded
 
 # Attributes that tell what happened to an object so far, or what it is called.
 _HISTORY = {
@@ -131,3 +132,124 @@ def is_generated(name, obj):
     stem = re.sub(r"\W|_", "", type(obj).__name__).lower()
     without_number = re.sub(r"_\d+$", "", name)
     return stem in (name.replace("_", ""), without_number.replace("_", ""))
+
+
+def is_keras(thing):
+    """Tell whether a class or function is Keras's own."""
+    return (getattr(thing, "__module__", None) or "").split(".")[0] == "keras"
+
+
+def is_layer(thing):
+    """Tell whether an object is a layer or a model, without importing Keras."""
+    return hasattr(thing, "stateless_call") and not isinstance(thing, type)
+
+
+def plain(value):
+    """Take a value out of the lists, dicts and sets that Keras tracks, which know their owner.
+
+    Parameters
+    ----------
+    value : object
+        An attribute of a Keras object.
+
+    Returns
+    -------
+    value : object
+        The same in Python's own containers, if it was in containers.
+    """
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(plain, value)) if type(value) is tuple else value
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return set(value) if isinstance(value, set) else value
+
+
+def configuration(layer):
+    """Let Keras describe a layer or model, but not what a model was compiled with.
+
+    Parameters
+    ----------
+    layer : keras.Layer
+
+    Returns
+    -------
+    config : dict
+    """
+    import keras
+
+    view = object.__new__(type(layer))
+    vars(view).update({**vars(layer), "compiled": False})
+    return keras.saving.serialize_keras_object(view)
+
+
+def sublayers(layer):
+    """List a layer and all within it, in an order that depends on its structure only.
+
+    Parameters
+    ----------
+    layer : keras.Layer
+
+    Returns
+    -------
+    layers : list of keras.Layer
+        Each once, after what contains it.
+    """
+    import keras
+
+    found, seen, pending = [], set(), [layer]
+    while pending:
+        thing = pending.pop()
+        if isinstance(thing, list | tuple):
+            pending.extend(reversed(thing))
+        elif isinstance(thing, dict):
+            pending.extend(reversed(thing.values()))
+        elif isinstance(thing, keras.Layer) and id(thing) not in seen:
+            seen.add(id(thing))
+            found.append(thing)
+            pending.extend(part for _, part in sorted(vars(thing).items(), reverse=True))
+    return found
+
+
+@functools.cache
+def layer_machinery():
+    """Learn which attributes layers and models have of Keras's own."""
+    import keras
+
+    def make_probes():
+        tensor = keras.Input((1,))
+        model = keras.Model(tensor, keras.layers.Identity()(tensor))
+        model.compile(optimizer=keras.optimizers.SGD(), loss="mse")
+        return model, keras.Layer(), keras.Sequential()
+
+    # In a thread of their own they use up no names.
+    return frozenset().union(*map(vars, make_seeded(make_probes, seed=0)))
+
+
+def compile_arguments(model):
+    """Find what a model was compiled with, besides its optimizer.
+
+    Keras keeps it as it was given, but gives it away serialised only.
+
+    Parameters
+    ----------
+    model : keras.Model
+
+    Returns
+    -------
+    arguments : dict or None
+        Of `keras.Model.compile`, by name; None if they aren't found.
+    """
+    for part in vars(model).values():
+        arguments = getattr(part, "config", None)
+        if isinstance(arguments, dict) and {"optimizer", "loss", "metrics"} <= set(arguments):
+            return {name: value for name, value in arguments.items() if name != "optimizer"}
+    return None
+
+
+@functools.cache
+def metric_machinery():
+    import keras
+
+    return frozenset(vars(keras.metrics.Metric(name="probe")))

@@ -5,7 +5,6 @@ settings, and it misses layers in nested lists. Here the structure comes from th
 and all values of variables, settings and functions are set afterwards.
 """
 
-import functools
 import inspect
 import pathlib
 import re
@@ -14,7 +13,13 @@ from types import FunctionType
 
 import numpy as np
 
-from skkeras._keras_objects.seeding import make_seeded
+from skkeras._keras_objects.internals import (
+    configuration,
+    is_keras,
+    layer_machinery,
+    plain,
+    sublayers,
+)
 
 
 def write_archive(layer):
@@ -80,28 +85,6 @@ def read_archive(archive):
     return layer
 
 
-def plain(value):
-    """Take a value out of the lists, dicts and sets that Keras tracks, which know their owner.
-
-    Parameters
-    ----------
-    value : object
-        An attribute of a Keras object.
-
-    Returns
-    -------
-    value : object
-        The same in Python's own containers, if it was in containers.
-    """
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(map(plain, value)) if type(value) is tuple else value
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return set(value) if isinstance(value, set) else value
-
-
 def is_plain(value):
     """Tell values that say the same elsewhere: numbers, texts, arrays, and containers of them.
 
@@ -123,52 +106,6 @@ def is_plain(value):
     return value is None or isinstance(value, str | bytes | int | float | np.generic | re.Pattern)
 
 
-def configuration(layer):
-    """Let Keras describe a layer or model, but not what a model was compiled with.
-
-    Parameters
-    ----------
-    layer : keras.Layer
-
-    Returns
-    -------
-    config : dict
-    """
-    import keras
-
-    view = object.__new__(type(layer))
-    vars(view).update({**vars(layer), "compiled": False})
-    return keras.saving.serialize_keras_object(view)
-
-
-def sublayers(layer):
-    """List a layer and all within it, in an order that depends on its structure only.
-
-    Parameters
-    ----------
-    layer : keras.Layer
-
-    Returns
-    -------
-    layers : list of keras.Layer
-        Each once, after what contains it.
-    """
-    import keras
-
-    found, seen, pending = [], set(), [layer]
-    while pending:
-        thing = pending.pop()
-        if isinstance(thing, list | tuple):
-            pending.extend(reversed(thing))
-        elif isinstance(thing, dict):
-            pending.extend(reversed(thing.values()))
-        elif isinstance(thing, keras.Layer) and id(thing) not in seen:
-            seen.add(id(thing))
-            found.append(thing)
-            pending.extend(part for _, part in sorted(vars(thing).items(), reverse=True))
-    return found
-
-
 def _settings(layer):
     """Collect the attributes that are values or users' functions, and what models' configs lack."""
     settings = {name: plain(value) for name, value in _own_attributes(layer).items()}
@@ -177,7 +114,7 @@ def _settings(layer):
 
 
 def _own_attributes(layer):
-    return {name: value for name, value in vars(layer).items() if name not in _machinery()}
+    return {name: value for name, value in vars(layer).items() if name not in layer_machinery()}
 
 
 def _set(layer, settings):
@@ -196,28 +133,13 @@ def _equal(one, other):
     return type(one) is type(other) and one == other
 
 
-@functools.cache
-def _machinery():
-    """Learn which attributes layers and models have of Keras's own."""
-    import keras
-
-    def make_probes():
-        tensor = keras.Input((1,))
-        model = keras.Model(tensor, keras.layers.Identity()(tensor))
-        model.compile(optimizer=keras.optimizers.SGD(), loss="mse")
-        return model, keras.Layer(), keras.Sequential()
-
-    # In a thread of their own they use up no names.
-    return frozenset().union(*map(vars, make_seeded(make_probes, seed=0)))
-
-
 def _learnt(layer):
     """Save what a layer has learnt outside its variables, by its own methods; None if nothing."""
     import keras
 
     cls = type(layer)
     has_own = cls.load_own_variables is not keras.Layer.load_own_variables
-    if not hasattr(cls, "load_assets") and (not has_own or _is_keras(cls)):
+    if not hasattr(cls, "load_assets") and (not has_own or is_keras(cls)):
         return None
     store, files = {}, {}
     layer.save_own_variables(store)
@@ -258,7 +180,7 @@ def _custom_objects(layer):
         elif _is_users_function(thing) and thing.__name__ != "<lambda>":
             found |= dict.fromkeys(_names(thing), thing)
         elif _is_keras_like(thing):
-            if not _is_keras(type(thing)):
+            if not is_keras(type(thing)):
                 found |= dict.fromkeys(_names(type(thing)), type(thing))
             is_layer = isinstance(thing, keras.Layer)
             pending.extend((_own_attributes(thing) if is_layer else vars(thing)).values())
@@ -277,12 +199,8 @@ def _is_keras_like(thing):
 
     if isinstance(thing, keras.Variable) or inspect.isclass(thing):
         return False
-    return hasattr(thing, "__dict__") and any(_is_keras(c) for c in type(thing).__mro__)
+    return hasattr(thing, "__dict__") and any(is_keras(c) for c in type(thing).__mro__)
 
 
 def _is_users_function(thing):
-    return isinstance(thing, FunctionType) and not _is_keras(thing)
-
-
-def _is_keras(thing):
-    return (getattr(thing, "__module__", None) or "").split(".")[0] == "keras"
+    return isinstance(thing, FunctionType) and not is_keras(thing)

@@ -114,3 +114,14 @@ def _wait_for(done):
             interruption = error
     if interruption is not None:
         raise interruption
+
+
+def build_optimizer(model):
+    """Make the variables of a model's optimizer, unless it has them; return the model.
+
+    Where no name is used up of those that Keras gives to the user's objects.
+    """
+    optimizer = model.optimizer
+    if optimizer is not None and not optimizer.built:
+        make_seeded(lambda: optimizer.build(model.trainable_variables), seed=0)
+    return model

@@ -4,8 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from skkeras._building.model import ends_in_logits
-from skkeras._building.output_activation import output_endings
+from skkeras._building.output_activation import ends_in_logits, output_endings
 from skkeras._keras_objects.specs import input_specs, output_shape
 
 layers = keras.layers
