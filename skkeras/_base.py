@@ -7,6 +7,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skkeras._building.recipe import builder_facts, check_asks_for_no_data
+from skkeras._callbacks import (
+    early_stopping_callback,
+    make_callbacks,
+    needs_batches,
+    release,
+    task_callback,
+)
 from skkeras._engine import run
 from skkeras._engine.augmentation import make_augmentation
 from skkeras._engine.blueprints import make_net
@@ -26,13 +33,6 @@ from skkeras._params import RoutedParamsMixin, split_routed
 from skkeras._scoring import ScoringMixin
 from skkeras._state import StateMixin, undone_on_error
 from skkeras._tree import map_leaves
-from skkeras.callbacks import (
-    early_stopping_callback,
-    make_callbacks,
-    needs_batches,
-    release,
-    task_callback,
-)
 from skkeras.data._streams import (
     as_stream,
     check_inside,

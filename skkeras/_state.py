@@ -3,9 +3,10 @@
 import contextlib
 import copy
 
-from skkeras import saving
+from skkeras._engine.lazy_model import state_variables
 from skkeras._engine.net import Net
-from skkeras._keras_objects.copying import pack
+from skkeras._keras_objects.copying import check_same, is_picklable, pack, pack_model
+from skkeras._keras_objects.seeding import build_optimizer, make_seeded
 from skkeras._params import changed_names
 
 # What a fit learns before it trains.
@@ -69,7 +70,7 @@ class StateMixin:
         state = {**super().__getstate__(), **self._packed_parameters()}
         state.pop("callbacks_", None)
         if "_net" in state:
-            state["_net"] = saving.pack(self._net.model, self._learnt_recipe())
+            state["_net"] = pack_net(self._net.model, self._learnt_recipe())
             # Of the values only what differs: the parameters are in the state already.
             changed = changed_names(self._made_with, self._net_parameters())
             values = {k: pack(v) for k, v in self._made_with.items() if k in changed}
@@ -83,9 +84,72 @@ class StateMixin:
             names, values = state["_made_with"]
             values = {**self._net_parameters(), **values}
             self._made_with = {name: values[name] for name in names}
-            self._net = Net(saving.unpack(packed, self._learnt_recipe()))
+            self._net = Net(unpack_net(packed, self._learnt_recipe()))
 
     def _packed_parameters(self):
         """Return the parameters with stand-ins for Keras objects, which don't copy themselves."""
         names = {*self.get_params(deep=False), "_routed"}
         return {name: pack(value) for name, value in vars(self).items() if name in names}
+
+
+def pack_net(model, recipe):
+    """Turn a compiled model with a built optimizer into data for a pickle or a deep copy.
+
+    A model that Keras can't write is made again by its builder: only the values of its variables
+    are packed. Raises ValueError if it can be packed neither way.
+    """
+    try:
+        stand_in, copied = pack_model(model)
+        _check_state(model, build_optimizer(copied))
+    except ValueError:
+        if not _makes_again(recipe, model):
+            raise
+    else:
+        # What a builder defines inside it is no obstacle if the builder is run again.
+        if is_picklable(stand_in) or not _makes_again(recipe, model):
+            return {"model": stand_in, "state": _values(_optimizer_variables(model))}
+    return {"state": _values(state_variables(model))}
+
+
+def unpack_net(packed, recipe):
+    """Make the model again that `pack_net` was given, with the values of all its variables."""
+    if "model" in packed:
+        model = build_optimizer(packed["model"])
+        variables = _optimizer_variables(model)
+    else:
+        model = _remade(recipe)
+        variables = state_variables(model)
+    for variable, value in zip(variables, packed["state"], strict=True):
+        variable.assign(value)
+    return model
+
+
+def _makes_again(recipe, model):
+    if not recipe.is_repeatable:
+        return False
+    try:
+        check_same(model, _remade(recipe))
+    except ValueError:
+        return False
+    return True
+
+
+def _remade(recipe):
+    return build_optimizer(make_seeded(recipe, seed=0))
+
+
+def _check_state(model, other):
+    shapes = [[tuple(v.shape) for v in _optimizer_variables(m)] for m in (model, other)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            "The optimizer of model_ was built for other variables than are trainable now; call "
+            "model_.compile again after freezing layers."
+        )
+
+
+def _optimizer_variables(model):
+    return model.optimizer.variables if model.optimizer is not None else []
+
+
+def _values(variables):
+    return [variable.numpy() for variable in variables]

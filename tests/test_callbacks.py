@@ -11,7 +11,7 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 
-from skkeras.callbacks import (
+from skkeras._callbacks import (
     early_stopping_callback,
     make_callbacks,
     needs_batches,

@@ -69,7 +69,6 @@ def test_public_names_and_signatures_are_those_listed():
 def test_modules_that_a_user_may_import():
     assert modules() == [
         "skkeras",
-        "skkeras.callbacks",
         "skkeras.classifier",
         "skkeras.data",
         "skkeras.exceptions",

@@ -51,7 +51,7 @@ def make_callbacks(value, routed):
     Examples
     --------
     >>> import keras
-    >>> from skkeras.callbacks import make_callbacks
+    >>> from skkeras._callbacks import make_callbacks
     >>> stopping = keras.callbacks.EarlyStopping(patience=3)
     >>> [copied] = make_callbacks(stopping, {"patience": 9})
     >>> copied.patience, stopping.patience
@@ -108,7 +108,7 @@ def needs_batches(callback):
     Examples
     --------
     >>> import keras
-    >>> from skkeras.callbacks import needs_batches
+    >>> from skkeras._callbacks import needs_batches
     >>> needs_batches(keras.callbacks.ModelCheckpoint("best.keras"))
     False
     >>> needs_batches(keras.callbacks.ModelCheckpoint("best.keras", save_freq=10))
