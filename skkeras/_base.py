@@ -37,11 +37,11 @@ from skkeras.callbacks import (
     release,
     task_callback,
 )
+from skkeras.data._batches import joined
 from skkeras.data._streams import (
     as_stream,
     check_inside,
     check_stream,
-    joined,
 )
 
 _MAX_SEED = 2**31 - 1

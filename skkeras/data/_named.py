@@ -1,4 +1,4 @@
-"""Named inputs: several arrays of the same samples, which scikit-learn can split."""
+"""Several named inputs of the same samples, which scikit-learn can split."""
 
 import reprlib
 
@@ -264,7 +264,7 @@ def _check_table(estimator, X, *, reset):
 
 
 def _found_again(inputs, names, found):
-    """Return the numbers that columns have in a frame with other ones, or another order."""
+    """Return the column numbers of a frame with other columns, or another order."""
     used = {names[number] for columns in inputs.values() for number in np.atleast_1d(columns)}
     if missing := sorted(used - set(found)):
         raise ValueError(

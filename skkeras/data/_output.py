@@ -1,4 +1,4 @@
-"""Output: what transformers return for lazy arrays, whatever set_output says."""
+"""`set_output` without effect on lazy arrays."""
 
 import functools
 
@@ -6,30 +6,20 @@ from skkeras.data._arrays import LazyArray
 
 
 class LazyOutputMixin:
-    """Keeps lazy arrays from what `set_output` asks for, which would read them whole.
+    """Keeps lazy arrays lazy whatever `set_output` says, which would read them whole.
 
-    scikit-learn wraps ``transform`` and ``fit_transform`` of a class when the class is made, and
-    the wrapper makes a DataFrame of whatever they return. For a `LazyArray` this calls the methods
-    as they were before. It comes before `sklearn.base.TransformerMixin` in the list of bases.
+    scikit-learn wraps ``transform`` and ``fit_transform`` when a class is made, and the wrapper
+    makes a DataFrame of any result. For a `LazyArray` this calls the unwrapped methods. It comes
+    before `sklearn.base.TransformerMixin` in the list of bases.
 
-    Examples
-    --------
     >>> import numpy as np
-    >>> from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+    >>> from sklearn.preprocessing import MinMaxScaler
     >>> from skkeras import data
-    >>> from skkeras.data._output import LazyOutputMixin
-    >>> class Same(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    ...     def fit(self, X, y=None):
-    ...         self.n_features_in_ = X.shape[1]
-    ...         return self
-    ...
-    ...     def transform(self, X):
-    ...         return X
-    >>> same = Same().set_output(transform="pandas")
-    >>> same.fit_transform(np.zeros((1, 2)))
+    >>> scaler = data.ArrayScaler(MinMaxScaler()).set_output(transform="pandas")
+    >>> scaler.fit_transform(np.zeros((1, 2)))
         x0   x1
     0  0.0  0.0
-    >>> same.fit_transform(data.lazy(np.zeros((1, 2))))
+    >>> scaler.fit_transform(data.lazy(np.zeros((1, 2))))
     LazyArray(shape=(1, 2), dtype=float64, n_parts=1)
     """
 

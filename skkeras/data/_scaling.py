@@ -1,4 +1,4 @@
-"""Scaling: any scaler of scikit-learn's for arrays of any rank."""
+"""Scaling arrays of any rank by scikit-learn's scalers."""
 
 import copy
 import functools
@@ -15,22 +15,10 @@ from skkeras.data._ranks import check_rank, check_rows
 
 
 def to_columns(X, axes):
-    """Lay an array out as a table with a column for each feature.
+    """Lay an array out as a table with a column for each feature; a view if possible.
 
-    Parameters
-    ----------
-    X : array of shape (n_samples, ...)
-        Any rank.
-    axes : tuple of int
-        The axes along which features differ, ascending, without the first.
+    ``axes``, ascending and without the first, are the axes along which features differ.
 
-    Returns
-    -------
-    table : array of shape (n_values, n_features)
-        A view where that is possible.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> from skkeras.data._scaling import to_columns
     >>> to_columns(np.zeros((10, 28, 28, 3)), (3,)).shape
@@ -42,40 +30,15 @@ def to_columns(X, axes):
 
 
 def from_columns(table, shape, axes):
-    """Undo `to_columns`.
-
-    Parameters
-    ----------
-    table : array of shape (n_values, n_features)
-        What `to_columns` made, or something like it.
-    shape : tuple of int
-        The array's shape.
-    axes : tuple of int
-        As in `to_columns`.
-
-    Returns
-    -------
-    X : array
-        Of that shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skkeras.data._scaling import from_columns, to_columns
-    >>> X = np.arange(24).reshape(2, 3, 4)
-    >>> bool(np.array_equal(from_columns(to_columns(X, (1,)), X.shape, (1,)), X))
-    True
-    """
+    """Undo `to_columns` of an array of this shape."""
     order = [axis for axis in range(len(shape)) if axis not in axes] + list(axes)
     moved = np.asarray(table).reshape([shape[axis] for axis in order])
     return moved.transpose(np.argsort(order))
 
 
 def feature_axes(axis, n_dims):
-    """Tell which axes of an array hold features, by the parameter ``axis`` of `ArrayScaler`.
+    """Return the feature axes that the parameter ``axis`` of `ArrayScaler` means.
 
-    Examples
-    --------
     >>> from skkeras.data._scaling import feature_axes
     >>> feature_axes(-1, 4), feature_axes("pixel", 4), feature_axes(None, 4)
     ((3,), (1, 2, 3), ())
@@ -303,7 +266,7 @@ class ArrayScaler(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
             vars(self).pop(name, None)
 
     def _learn_blocks(self, X):
-        """Learn from a lazy array in one pass, of which a block is in memory at a time."""
+        """Learn from a lazy array in one pass, with one block in memory at a time."""
         if not hasattr(self.scaler_, "partial_fit"):
             raise TypeError(
                 f"scaler={type(self.scaler).__name__}() has no partial_fit, and X is a LazyArray, "
@@ -321,7 +284,7 @@ class ArrayScaler(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
             self.scaler_.partial_fit(to_columns(rows, axes))
 
     def _applied(self, name, X):
-        """Call a method of the scaler's on an array, or on the blocks of a lazy one once read."""
+        """Apply a method of the scaler; to a lazy array block by block, on reading."""
         axes = self._axes(X)
         if not isinstance(X, LazyArray):
             return _apply(getattr(self.scaler_, name), X, axes)
@@ -350,7 +313,7 @@ class ArrayScaler(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
         }
 
     def _axes(self, X):
-        """Return the axes of features, and raise unless X is as long there as in `fit`."""
+        """Return the feature axes; raise unless X is as long there as in `fit`."""
         axes = feature_axes(self.axis, X.ndim)
         features = tuple(X.shape[axis] for axis in axes)
         if features != self._features:

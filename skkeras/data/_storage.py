@@ -1,4 +1,4 @@
-"""Storage: the parts of a lazy array, and the blocks in which their rows are read."""
+"""Storage of a lazy array: its parts, and the blocks in which they are read."""
 
 import collections
 import threading
@@ -9,18 +9,9 @@ from skkeras.data._parts import n_bytes
 
 
 class Storage:
-    """Rows of several parts, one after the other, cut into blocks that never span two parts.
+    """Rows of several parts of one row shape and dtype, in blocks that never span two parts.
 
-    All views of an array share it, and what it has read lately.
-
-    Parameters
-    ----------
-    parts : list of FilePart or ArrayPart
-        Of the same row shape and dtype.
-    block_bytes : int
-        About how large a block is.
-    cache_bytes : int
-        How many bytes of recent blocks to keep.
+    All views of an array share it, and its cache of recent blocks.
     """
 
     def __init__(self, parts, block_bytes, cache_bytes):
@@ -49,34 +40,19 @@ class Storage:
 
     @property
     def cache_bytes(self):
-        """How many bytes of recent blocks are kept."""
+        """Capacity of the cache."""
         return self._recent.max_bytes
 
-    def with_sizes(self, block_bytes, cache_bytes):
-        """Return the same parts in other blocks."""
-        return Storage(self.parts, block_bytes, cache_bytes)
-
     def place(self, row):
-        """Tell where a row lies: the name of its part, and its number there."""
+        """Return the name of a row's part, and its number there."""
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         return self.parts[number].name, int(row - self._starts[number])
 
     def blocks(self, rows, latest):
-        """Read rows block by block.
+        """Yield ``(where, values)`` of sorted int64 row numbers, block by block, read-only.
 
-        Parameters
-        ----------
-        rows : int64 array of shape (n_rows,)
-            Row numbers, sorted; each may come more than once.
-        latest : dict
-            Where the block that was read last is kept, for others that read the same rows.
-
-        Yields
-        ------
-        where : slice
-            Which of the rows.
-        values : ndarray
-            They themselves, not to be written to.
+        ``where`` slices ``rows``, in which a number may come more than once. ``latest`` holds the
+        block that was read last, for other arrays that read the same rows.
         """
         if not len(rows):
             return
@@ -127,15 +103,8 @@ def _picked(block, rows):
 
 
 class RecentBlocks:
-    """A cache of blocks that forgets the least recently used; threads may share it.
+    """Thread-safe least-recently-used cache of blocks, of at most ``max_bytes``.
 
-    Parameters
-    ----------
-    max_bytes : int
-        How many bytes to keep; 0 keeps nothing.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> recent = RecentBlocks(max_bytes=16)
     >>> for number in range(3):
@@ -158,7 +127,7 @@ class RecentBlocks:
             return self._blocks.get(key)
 
     def put(self, key, block):
-        """Keep a block, and forget older ones."""
+        """Keep a block, and drop the oldest ones."""
         if block.nbytes > self.max_bytes:
             return
         with self._lock:
@@ -170,5 +139,5 @@ class RecentBlocks:
                 self._n_bytes -= self._blocks.popitem(last=False)[1].nbytes
 
     def __reduce__(self):
-        """Pickle without the blocks: the data stays where it is."""
+        """Pickle without the blocks."""
         return type(self), (self.max_bytes,)
