@@ -38,11 +38,7 @@ from skkeras.callbacks import (
     task_callback,
 )
 from skkeras.data._batches import joined
-from skkeras.data._streams import (
-    as_stream,
-    check_inside,
-    check_stream,
-)
+from skkeras.data._streams import as_stream, check_inside, check_stream
 
 _MAX_SEED = 2**31 - 1
 # Arguments of `keras.Model.fit` that the engine knows; for others Keras's own loop runs.

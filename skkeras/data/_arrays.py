@@ -214,7 +214,7 @@ class LazyArray:
         ----------
         function : callable
             It gets an ndarray of some rows, not to be written to, and returns one of as many rows.
-            What it does to a row may not depend on the others. Has to be picklable if the array is.
+            Each row's result may depend on that row only. Has to be picklable if the array is.
         shape : int, tuple of int or None, default=None
             The shape of one row afterwards; None if it stays.
         dtype : dtype or None, default=None
@@ -332,7 +332,7 @@ class LazyArray:
         if not columns or (len(columns) == 1 and columns[0] is Ellipsis):
             return self
         picking = _Columns(tuple(map(copy.copy, columns)))  # of lists that may change
-        # No rows take no memory, and show what an index does.
+        # An array without rows takes no memory, and shows the shape after indexing.
         example = picking(np.empty((0, *self._row_shape), self.dtype))
         if not example.ndim or example.shape[0] != 0:
             raise IndexError(
@@ -386,15 +386,7 @@ class LazyArray:
 
 
 def load_together(arrays):
-    """Read lazy arrays of as many rows in the same order, and blocks they share only once.
-
-    >>> import numpy as np
-    >>> from skkeras import data
-    >>> from skkeras.data._arrays import load_together
-    >>> rows = data.lazy(np.arange(6).reshape(2, 3))
-    >>> load_together([rows[:, 0], rows[:, -1]])
-    [array([0, 3]), array([2, 5])]
-    """
+    """Read lazy arrays of as many rows in the same order, and blocks they share only once."""
     latest = {}
     loaded = [np.empty(array.shape, array.dtype) for array in arrays]
     filling = [array._fill(part, latest) for array, part in zip(arrays, loaded, strict=True)]

@@ -47,7 +47,7 @@ class LazyKFold(KFold):
         X : array-like of shape (n_samples, ...)
             Only its length matters.
         y, groups : object, default=None
-            Not looked at.
+            Ignored.
 
         Yields
         ------

@@ -19,7 +19,7 @@ import numpy as np
 from skkeras.data._parts import rows_of
 
 _MAGIC = b"\x93NUMPY"
-# A header is this long at most in what NumPy writes for plain dtypes.
+# The longest header that NumPy writes for plain dtypes.
 _HEADER_BYTES = 4096
 
 
@@ -191,10 +191,10 @@ def memmap_part(array):
         return None
     if not isinstance(root, np.memmap) or root.filename is None:
         return None
-    if root.mode == "c":  # what is written to it never reaches the file
+    if root.mode == "c":  # copy on write: changes never reach the file
         return None
     if root.mode != "r":
-        root.flush()  # what was written to it shall be in the file
+        root.flush()  # the file shall contain all changes
     skipped = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
     path = os.path.abspath(root.filename)
     offset, state = root.offset + skipped, _state(os.stat(path))

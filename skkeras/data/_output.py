@@ -2,15 +2,16 @@
 
 import functools
 
+from sklearn.base import TransformerMixin
+
 from skkeras.data._arrays import LazyArray
 
 
 class LazyOutputMixin:
     """Keeps lazy arrays lazy whatever `set_output` says, which would read them whole.
 
-    scikit-learn wraps ``transform`` and ``fit_transform`` when a class is made, and the wrapper
-    makes a DataFrame of any result. For a `LazyArray` this calls the unwrapped methods. It comes
-    before `sklearn.base.TransformerMixin` in the list of bases.
+    scikit-learn wraps ``transform`` and ``fit_transform`` when a class is made; for a `LazyArray`
+    this calls the unwrapped methods. It comes before `TransformerMixin` in the list of bases.
 
     >>> import numpy as np
     >>> from sklearn.preprocessing import MinMaxScaler
@@ -31,25 +32,12 @@ class LazyOutputMixin:
                 setattr(cls, name, _unless_lazy(method, getattr(cls, name)))
 
     def fit_transform(self, X, y=None, **fit_params):
-        """Fit to X, and transform it.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, ...), DataFrame or LazyArray
-            As in `fit`.
-        y : None
-            Ignored.
-        **fit_params : dict
-            As in `fit`.
-
-        Returns
-        -------
-        X_new : ndarray, DataFrame or LazyArray
-            As `transform` returns it: for a `LazyArray` another, whatever `set_output` says.
-        """
         if isinstance(X, LazyArray):
             return self.fit(X, y, **fit_params).transform(X)
         return super().fit_transform(X, y, **fit_params)
+
+    # A public method of the transformers, so documented as they are.
+    fit_transform.__doc__ = TransformerMixin.fit_transform.__doc__
 
 
 def _unless_lazy(plain, wrapped):

@@ -70,30 +70,18 @@ class ArrayPart:
             )
         return rows
 
-    def __getstate__(self):
+    def __reduce__(self):
         """Pickle HDF5 datasets, which can't be pickled, by file and name."""
         source = self.source
         if type(source).__module__.partition(".")[0] == "h5py":
-            source = _Hdf5(os.path.abspath(source.file.filename), source.name)
-        return {"source": source}
-
-    def __setstate__(self, state):
-        source = state["source"]
-        source = source.open() if isinstance(source, _Hdf5) else source
-        object.__setattr__(self, "source", source)
+            return _open_hdf5, (os.path.abspath(source.file.filename), source.name)
+        return ArrayPart, (source,)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Hdf5:
-    """Placeholder for an HDF5 dataset in a pickle."""
+def _open_hdf5(path, name):
+    import h5py
 
-    path: str
-    name: str
-
-    def open(self):
-        import h5py
-
-        return h5py.File(self.path, "r")[self.name]
+    return ArrayPart(h5py.File(path, "r")[name])
 
 
 def rows_of(n_bytes, shape, dtype):

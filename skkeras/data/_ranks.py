@@ -35,11 +35,7 @@ def check_rank(X, kinds="biufUSO", **accepted):
 
 
 def check_rows(transformer, X, *, reset, **accepted):
-    """Check X of any rank from 2 on; tables also for column names and number of columns.
-
-    ``reset`` sets the transformer's ``n_features_in_``, ``_n_dims`` and, for DataFrames,
-    ``feature_names_in_``.
-    """
+    """Check X of any rank from 2 on, and a table's columns; ``reset`` learns rank and columns."""
     check_no_stream(X, transformer)
     was_table = reset or transformer._n_dims == 2
     if getattr(X, "ndim", 2) == 2 and was_table and not isinstance(X, LazyArray):

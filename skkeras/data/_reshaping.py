@@ -132,8 +132,8 @@ class ArrayReshaper(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, Bas
         Returns
         -------
         X_new : ndarray, DataFrame or LazyArray of shape (n_samples, *shape_out_)
-            A view of X where that is possible; dtypes stay. Vectors are what `set_output` asks
-            for, but a lazy X stays lazy whatever it says.
+            A view of X where that is possible; dtypes stay. `set_output` applies to vectors; a lazy
+            X stays lazy in any case.
         """
         check_is_fitted(self)
         X = check_rows(self, X, reset=False, **_ACCEPTED)
@@ -167,7 +167,7 @@ class ArrayReshaper(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, Bas
         Returns
         -------
         names : ndarray of str
-            Those of X's columns if it is a table, else ``x0``, ``x1`` and so on.
+            X's names if its shape stays, else ``x0``, ``x1`` and so on.
         """
         check_is_fitted(self)
         if self.shape_in_ == self.shape_out_:

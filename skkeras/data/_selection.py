@@ -8,22 +8,15 @@ import dataclasses
 
 import numpy as np
 
-# Runs take 16 bytes each, row numbers 4: below so many rows a run, the numbers are smaller.
+# Runs take 16 bytes each, row numbers 4: with fewer rows per run, numbers are smaller.
 _ROWS_PER_RUN = 4
-# Runs are looked for in so many row numbers at a time, which takes little memory.
+# Runs are searched in this many row numbers at a time, to save memory.
 _ROWS_AT_ONCE = 2**18
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Runs:
-    """Rows in runs of neighbours.
-
-    ``starts`` has the first row of each run, ``ends`` the cumulative length; both int64.
-
-    >>> from skkeras.data._selection import all_rows
-    >>> all_rows(10)[4:7].numbers(slice(None))
-    array([4, 5, 6])
-    """
+    """Rows in runs of neighbours: int64 first rows, and cumulative lengths."""
 
     starts: np.ndarray
     ends: np.ndarray

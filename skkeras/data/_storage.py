@@ -17,10 +17,8 @@ class Storage:
     def __init__(self, parts, block_bytes, cache_bytes):
         self.parts = tuple(parts)
         self.block_bytes = block_bytes
+        self.cache_bytes = cache_bytes
         self._recent = RecentBlocks(cache_bytes)
-        self._cut()
-
-    def _cut(self):
         sizes = [part.shape[0] for part in self.parts]
         self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
         lengths = [part.block_rows(self.block_bytes) for part in self.parts]
@@ -37,11 +35,6 @@ class Storage:
     def n_rows(self):
         """Number of rows."""
         return int(self._starts[-1])
-
-    @property
-    def cache_bytes(self):
-        """Capacity of the cache."""
-        return self._recent.max_bytes
 
     def place(self, row):
         """Return the name of a row's part, and its number there."""
@@ -84,12 +77,9 @@ class Storage:
             self._recent.put(number, block)
         return _picked(block, rows)
 
-    def __getstate__(self):
-        return self.parts, self.block_bytes, self._recent
-
-    def __setstate__(self, state):
-        self.parts, self.block_bytes, self._recent = state
-        self._cut()
+    def __reduce__(self):
+        """Pickle without the cached blocks."""
+        return Storage, (self.parts, self.block_bytes, self.cache_bytes)
 
 
 def _picked(block, rows):
@@ -137,7 +127,3 @@ class RecentBlocks:
             self._n_bytes += block.nbytes
             while self._n_bytes > self.max_bytes:
                 self._n_bytes -= self._blocks.popitem(last=False)[1].nbytes
-
-    def __reduce__(self):
-        """Pickle without the blocks."""
-        return type(self), (self.max_bytes,)

@@ -123,7 +123,7 @@ class Stream:
             for element in elements:
                 batch = to_batch(element, self._decodes)
                 if not any(map(len, itertools.chain(*map(leaves, batch)))):
-                    check_stopped()  # nobody else looks while there are only such
+                    check_stopped()  # nobody else checks while all batches are empty
                     continue
                 kind = tuple(part is None for part in batch)
                 self._kind = self._kind or kind
@@ -160,7 +160,7 @@ class Stream:
                 n_read += 1
                 yield batch
             if not n_read:
-                self.first()  # tells what is wrong
+                self.first()  # raises its error for no batches
 
     def blocks(self, *, with_targets=False, max_rows=8192, max_bytes=32 * 2**20):
         """Yield the batches of one pass, joined to blocks ``(x, y, weight)`` of about this size.
@@ -276,14 +276,12 @@ def _once_message(source):
 
 def _once(iterator):
     """Return a function that returns the iterator once, and raises afterwards."""
-    has_begun = False
+    unread = [iterator]
 
     def begin():
-        nonlocal has_begun
-        if has_begun:
+        if not unread:
             raise TypeError(_once_message(iterator))
-        has_begun = True
-        return iterator
+        return unread.pop()
 
     return begin
 
