@@ -20,6 +20,7 @@ def stoppable(is_stopped):
     Traceback (most recent call last):
     ...
     skkeras.data._cancellation.StoppedError
+    >>> check_stopped()
     """
     token = _is_stopped.set(is_stopped)
     try:
