@@ -33,12 +33,8 @@ from skkeras._params import RoutedParamsMixin, split_routed
 from skkeras._scoring import ScoringMixin
 from skkeras._state import StateMixin, undone_on_error
 from skkeras._tree import map_leaves
-from skkeras.data._streams import (
-    as_stream,
-    check_inside,
-    check_stream,
-    joined,
-)
+from skkeras.data._batches import joined
+from skkeras.data._streams import as_stream, check_inside, check_stream
 
 _MAX_SEED = 2**31 - 1
 # Arguments of `keras.Model.fit` that the engine knows; for others Keras's own loop runs.

@@ -7,7 +7,8 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from skkeras._encoding import WHOLE_BYTES, spans
 from skkeras._inputs import by_name, training_weights
 from skkeras.data._arrays import LazyArray
-from skkeras.data._streams import as_stream, check_inside, joined
+from skkeras.data._batches import joined
+from skkeras.data._streams import as_stream, check_inside
 
 
 class _Accuracy:

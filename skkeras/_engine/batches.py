@@ -10,7 +10,7 @@ import numpy as np
 
 from skkeras._engine.program import batch_specs
 from skkeras._tree import map_leaves
-from skkeras.data._streams import joined, n_rows
+from skkeras.data._batches import joined, n_rows
 
 
 class Batches:

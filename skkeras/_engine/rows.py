@@ -13,10 +13,10 @@ import numpy as np
 
 from skkeras._tree import leaves, map_leaves
 from skkeras.data._arrays import LazyArray, load_together
+from skkeras.data._batches import joined
 from skkeras.data._cancellation import check_stopped
 from skkeras.data._parts import n_bytes
 from skkeras.data._shuffling import block_order
-from skkeras.data._streams import joined
 
 
 @dataclasses.dataclass(frozen=True)

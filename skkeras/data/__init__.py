@@ -1,8 +1,9 @@
-"""Data: arrays that are cut, scaled or read only when a batch is needed."""
+"""Data: lazy arrays, named inputs, scaling and reshaping of any rank, sliding windows."""
 
-from skkeras.data._arrays import LazyArray, lazy, open_npy, open_npy_pairs
+from skkeras.data._arrays import LazyArray
 from skkeras.data._folds import LazyKFold
 from skkeras.data._named import ColumnsToInputs, NamedArrays
+from skkeras.data._opening import lazy, open_npy, open_npy_pairs
 from skkeras.data._reshaping import ArrayReshaper
 from skkeras.data._scaling import ArrayScaler
 from skkeras.data._windows import windows

@@ -1,4 +1,4 @@
-"""LazyArray: rows that are read when they are needed, for scikit-learn to split."""
+"""LazyArray: rows read on demand, for scikit-learn to split."""
 
 import collections
 import copy
@@ -12,28 +12,26 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.utils import check_scalar
 
 from skkeras.data._cancellation import check_stopped
-from skkeras.data._npy import check_pairs, memmap_part, npy_part, npy_paths
-from skkeras.data._parts import ArrayPart, rows_of
+from skkeras.data._parts import rows_of
 from skkeras.data._selection import all_rows, is_number, row_positions, stored_order
 from skkeras.data._storage import Storage
 
-# What is read at once. Smaller blocks mix better and larger ones are read faster.
+# Bytes read at once: smaller blocks mix better, larger ones are read faster.
 BLOCK_BYTES = 2**18
-# The rows that a fit shuffles among each other at a time.
+# Bytes of rows that a fit shuffles together.
 SHUFFLE_BYTES = 2**25
-# The blocks that an array keeps of those it has read.
+# Bytes of recent blocks that an array keeps.
 CACHE_BYTES = 2**25
-# Row numbers are worked out for so many rows at a time.
+# Row numbers are computed for this many rows at a time.
 _ROWS_AT_ONCE = 2**18
 
 
 @dataclasses.dataclass(frozen=True)
 class _Step:
-    """What is done to every block of rows, and what a row and its values look like afterwards."""
+    """A function of a block of rows, and the shape and dtype of one row afterwards."""
 
     function: Callable
     row_shape: tuple
@@ -53,7 +51,7 @@ class _Step:
 
 @dataclasses.dataclass(frozen=True)
 class _Columns:
-    """Picks columns of rows."""
+    """Indexing of columns."""
 
     index: tuple
 
@@ -64,14 +62,14 @@ class _Columns:
 class LazyArray:
     """An array whose rows are read when they are needed.
 
-    It has what scikit-learn asks of an array in order to split it, and its views are lazy, too.
+    scikit-learn can split it as an array, and its views are lazy, too.
     `numpy.asarray` reads all of it. A pickle holds paths and row numbers, not data. `open_npy` and
     `lazy` make one.
 
     Parameters
     ----------
     parts : list
-        What holds the rows, one after the other.
+        Holders of the rows, one after the other.
 
     Attributes
     ----------
@@ -116,7 +114,7 @@ class LazyArray:
         self._rows = all_rows(self._storage.n_rows)
         self._row_shape, self._dtype = tuple(first.shape[1:]), np.dtype(first.dtype)
         self._steps = ()
-        self._finite = None, 0  # what it is called in errors, and after how many of the steps
+        self._finite = None, 0  # its name in errors, and the number of steps before the check
 
     @property
     def shape(self):
@@ -125,7 +123,7 @@ class LazyArray:
 
     @property
     def dtype(self):
-        """The dtype of the values."""
+        """Dtype of the values."""
         return self._dtype
 
     @property
@@ -140,12 +138,12 @@ class LazyArray:
 
     @property
     def nbytes(self):
-        """How many bytes it would take in memory."""
+        """Bytes of the whole array in memory."""
         return self.size * self.dtype.itemsize
 
     @property
     def shuffle_bytes(self):
-        """How many bytes of rows a fit holds, and shuffles among each other."""
+        """Bytes of rows that a fit holds and shuffles together."""
         return self._shuffle_bytes
 
     def __len__(self):
@@ -169,7 +167,7 @@ class LazyArray:
         Parameters
         ----------
         key : int, slice, bool or int array, or tuple
-            Rows; in a tuple, rows and then what is picked of each of them. Not arrays for both.
+            Rows; in a tuple, rows and then an index into each of them. Not arrays for both.
 
         Returns
         -------
@@ -191,7 +189,8 @@ class LazyArray:
         return self._view(row_positions(rows, len(self)))._picking(columns)
 
     def __iter__(self):
-        for start in range(0, len(self), step := self._rows_per(self._storage.block_bytes)):
+        step = rows_of(self._storage.block_bytes, self.shape, self.dtype)
+        for start in range(0, len(self), step):
             yield from np.asarray(self[start : start + step])
 
     def __array__(self, dtype=None, copy=None):
@@ -205,7 +204,7 @@ class LazyArray:
                 "transformer asked for it, use one that works block by block: "
                 "ArrayScaler(StandardScaler())."
             )
-        loaded = self._loaded()
+        loaded = load_together([self])[0]
         return loaded if dtype is None else loaded.astype(dtype, copy=False)
 
     def map(self, function, shape=None, dtype=None):
@@ -215,7 +214,7 @@ class LazyArray:
         ----------
         function : callable
             It gets an ndarray of some rows, not to be written to, and returns one of as many rows.
-            What it does to a row may not depend on the others. Has to be picklable if the array is.
+            Each row's result may depend on that row only. Has to be picklable if the array is.
         shape : int, tuple of int or None, default=None
             The shape of one row afterwards; None if it stays.
         dtype : dtype or None, default=None
@@ -246,7 +245,7 @@ class LazyArray:
         rows : ndarray
             Some neighbouring rows.
         """
-        order, step = self.storage_order(), self._rows_per(n_bytes)
+        order, step = self.storage_order(), rows_of(n_bytes, self.shape, self.dtype)
         for start in range(0, len(self), step):
             where = slice(start, start + step)
             yield np.asarray(self[where if order is None else order[where]])
@@ -278,35 +277,17 @@ class LazyArray:
         storage = self._storage
         if block_bytes is not None or cache_bytes is not None:
             cache_bytes = storage.cache_bytes if cache_bytes is None else cache_bytes
-            storage = storage.with_sizes(block_bytes or storage.block_bytes, cache_bytes)
+            storage = Storage(storage.parts, block_bytes or storage.block_bytes, cache_bytes)
         return self._with(_storage=storage, _shuffle_bytes=shuffle_bytes or self._shuffle_bytes)
 
     def finite(self, name):
-        """Return the same array, which raises when NaN or infinity is read of it.
-
-        Parameters
-        ----------
-        name : str
-            What the error calls it.
-
-        Returns
-        -------
-        array : LazyArray
-        """
+        """Return the same array, which raises on reading NaN or infinity, as of input ``name``."""
         return self._with(_finite=(name, len(self._steps)))
 
     def storage_order(self, positions=None):
-        """Return positions in the order in which their rows are stored.
+        """Return positions (None: all) in the order in which their rows are stored.
 
-        Parameters
-        ----------
-        positions : int array or None, default=None
-            Some rows; None for all.
-
-        Returns
-        -------
-        positions : int array or None
-            None if it was None, and the rows are in order.
+        The result is None for all rows, if they are in order already.
         """
         if positions is not None and self._rows.is_sorted:
             is_sorted = (positions[:-1] <= positions[1:]).all()
@@ -319,17 +300,9 @@ class LazyArray:
         return order.astype(np.min_scalar_type(len(self)))
 
     def block_ends(self, positions=None):
-        """Return where blocks end in rows that lie in storage order.
+        """Return how many rows come before the end of each block that holds some of them.
 
-        Parameters
-        ----------
-        positions : int array or None, default=None
-            What `storage_order` returned.
-
-        Returns
-        -------
-        ends : int array of shape (n_blocks,)
-            How many of the rows come before the end of each block that holds some.
+        ``positions`` is a result of `storage_order`.
         """
         edges = self._storage.edges[1:]
         if positions is None:
@@ -343,10 +316,6 @@ class LazyArray:
         else:
             ends = self._rows[positions].positions_before(edges)
         return np.unique(ends[ends > 0])
-
-    @property
-    def _is_whole(self):
-        return self._rows.is_range and len(self) == self._storage.n_rows
 
     def _with(self, **changes):
         twin = object.__new__(type(self))
@@ -363,19 +332,13 @@ class LazyArray:
         if not columns or (len(columns) == 1 and columns[0] is Ellipsis):
             return self
         picking = _Columns(tuple(map(copy.copy, columns)))  # of lists that may change
-        # No rows take no memory, and show what an index does.
+        # An array without rows takes no memory, and shows the shape after indexing.
         example = picking(np.empty((0, *self._row_shape), self.dtype))
         if not example.ndim or example.shape[0] != 0:
             raise IndexError(
                 f"Got the index {columns} for columns; expected the rows to stay first."
             )
         return self._with(_steps=(*self._steps, _Step(picking, example.shape[1:], self.dtype)))
-
-    def _rows_per(self, n_bytes):
-        return rows_of(n_bytes, self.shape, self.dtype)
-
-    def _loaded(self):
-        return load_together([self])[0]
 
     def _fill(self, loaded, latest):
         """Read all rows into an array; yield after each block. For ``latest`` see `Storage`."""
@@ -394,7 +357,7 @@ class LazyArray:
             yield
 
     def _read(self, rows, latest):
-        """Read rows (sorted numbers), and do with them what is to be done."""
+        """Read rows (sorted numbers), check that they are finite, and apply the steps."""
         for where, values in self._storage.blocks(rows, latest):
             check_stopped()
             name, n_before = self._finite
@@ -423,172 +386,12 @@ class LazyArray:
 
 
 def load_together(arrays):
-    """Read lazy arrays, and what lies in the same blocks only once.
-
-    Parameters
-    ----------
-    arrays : list of LazyArray
-        Of as many rows, in the same order.
-
-    Returns
-    -------
-    loaded : list of ndarray
-        What `numpy.asarray` gives of each.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skkeras import data
-    >>> from skkeras.data._arrays import load_together
-    >>> rows = data.lazy(np.arange(6).reshape(2, 3))
-    >>> load_together([rows[:, 0], rows[:, -1]])
-    [array([0, 3]), array([2, 5])]
-    """
+    """Read lazy arrays of as many rows in the same order, and blocks they share only once."""
     latest = {}
     loaded = [np.empty(array.shape, array.dtype) for array in arrays]
     filling = [array._fill(part, latest) for array, part in zip(arrays, loaded, strict=True)]
     collections.deque(itertools.zip_longest(*filling), maxlen=0)
     return loaded
-
-
-def open_npy(paths, *, one_per_file=False):
-    """Open ``.npy`` files as one array, without reading more than their headers.
-
-    Parameters
-    ----------
-    paths : path-like or iterable of path-likes
-        A folder, of which all ``.npy`` files are meant; a pattern such as ``"scans/*.npy"``; a
-        file; or several of these. Files of a folder or a pattern come in the order of their
-        names, numbers in them by size: day 2 before day 10.
-    one_per_file : bool, default=False
-        Whether every file is a sample, rather than several along its first axis: a scan of shape
-        (64, 64) then makes a row of that shape.
-
-    Returns
-    -------
-    array : LazyArray
-        The rows of all files, one after the other.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If a file is damaged, holds Python objects, or has rows of another shape or dtype than the
-        first one.
-
-    Examples
-    --------
-    Features and label in one file:
-
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> import numpy as np
-    >>> from skkeras import data
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> for day in range(3):
-    ...     np.save(folder / f"day_{day}.npy", np.full((2, 5), float(day)))
-    >>> rows = data.open_npy(folder)
-    >>> X, y = rows[:, :-1], np.asarray(rows[:, -1])
-    >>> X.shape, y
-    ((6, 4), array([0., 0., 1., 1., 2., 2.]))
-    >>> data.open_npy(folder / "week_*.npy")
-    Traceback (most recent call last):
-    ...
-    FileNotFoundError: ...week_*.npy', and found no file; expected a pattern that files match.
-    """
-    return LazyArray([npy_part(path, one_per_file) for path in npy_paths(paths)])
-
-
-def open_npy_pairs(inputs, labels, *, one_per_file=False):
-    """Open ``.npy`` files of inputs, and the files with their labels.
-
-    Parameters
-    ----------
-    inputs : path-like or iterable of path-likes
-        As in `open_npy`.
-    labels : path-like or iterable of path-likes
-        The same number of files, in the same order: what numbers their names have must agree,
-        unless both are lists.
-    one_per_file : bool, default=False
-        As in `open_npy`, for both.
-
-    Returns
-    -------
-    X, y : LazyArray
-        Labels are mostly small, and scikit-learn looks at all of them: take ``np.asarray(y)``.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As in `open_npy`; also if a file has more or fewer rows than the one with its labels.
-    """
-    X, y = (open_npy(paths, one_per_file=one_per_file) for paths in (inputs, labels))
-    were_found = isinstance(inputs, str | os.PathLike) and isinstance(labels, str | os.PathLike)
-    check_pairs(X._storage.parts, y._storage.parts, were_found)
-    return X, y
-
-
-def lazy(*arrays):
-    """Make one lazy array of arrays that lie on disk, or in memory.
-
-    Parameters
-    ----------
-    *arrays : array-like
-        Anything with ``shape``, ``dtype`` and slices: HDF5 datasets, zarr and dask arrays,
-        `numpy.memmap`, ndarrays, lazy arrays. The rows of one follow those of another.
-
-    Returns
-    -------
-    array : LazyArray
-
-    Raises
-    ------
-    TypeError
-        If something is no such array.
-    ValueError
-        If their rows differ in shape or dtype.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skkeras import data
-    >>> data.lazy(np.zeros((2, 3)), np.zeros((4, 3)))
-    LazyArray(shape=(6, 3), dtype=float64, n_parts=2)
-    >>> data.lazy([1, 2])
-    Traceback (most recent call last):
-    ...
-    TypeError: Got a list; expected something with a shape, a dtype and slices. Pass data.lazy(*a)
-    for several arrays, or np.asarray(a).
-    """
-    if not arrays:
-        raise TypeError("data.lazy() got nothing; expected one array at least.")
-    return LazyArray([part for array in arrays for part in _parts_of(array)])
-
-
-def _parts_of(array):
-    if isinstance(array, LazyArray):
-        if array._is_whole and not array._steps and array._finite[0] is None:
-            return array._storage.parts
-        return [ArrayPart(array)]
-    is_unfit = issparse(array) or isinstance(array, np.ma.MaskedArray)
-    if is_unfit or not _is_array_like(array):
-        raise TypeError(
-            f"Got a {type(array).__name__}; expected something with a shape, a dtype and slices. "
-            "Pass data.lazy(*a) for several arrays, or np.asarray(a)."
-        )
-    if not len(array.shape):
-        raise ValueError("Got an array of shape (); expected one with rows.")
-    part = memmap_part(array) if isinstance(array, np.ndarray) else None
-    return [ArrayPart(array) if part is None else part]
-
-
-def _is_array_like(array):
-    try:
-        np.dtype(array.dtype)  # TensorFlow's and PyTorch's are others
-    except (AttributeError, TypeError):
-        return False
-    return hasattr(array, "shape") and hasattr(array, "__getitem__")
 
 
 def _check_alike(parts):
@@ -605,7 +408,7 @@ def _check_alike(parts):
 
 
 def _is_finite(values):
-    """Tell whether all values are finite: their sum is, mostly, which is faster to see."""
+    """Tell whether all values are finite; mostly their sum shows it, which is faster."""
     with np.errstate(all="ignore"):
         return bool(np.isfinite(values.sum()) or np.isfinite(values).all())
 

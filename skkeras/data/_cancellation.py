@@ -1,4 +1,4 @@
-"""Stopping: how a thread that reads learns that nobody waits for its rows any more."""
+"""Cooperative cancellation of the reader thread."""
 
 import contextlib
 import contextvars
@@ -7,20 +7,13 @@ _is_stopped: contextvars.ContextVar = contextvars.ContextVar("skkeras_is_stopped
 
 
 class StoppedError(Exception):
-    """Reading ends here: what was read would be thrown away."""
+    """Reading was cancelled: nobody waits for the rows any more."""
 
 
 @contextlib.contextmanager
 def stoppable(is_stopped):
-    """Let `check_stopped` raise in this thread, within this context, once it is wanted.
+    """Let `check_stopped` raise in this thread and context once ``is_stopped()`` is true.
 
-    Parameters
-    ----------
-    is_stopped : callable
-        Tells whether it is.
-
-    Examples
-    --------
     >>> from skkeras.data._cancellation import check_stopped, stoppable
     >>> with stoppable(lambda: True):
     ...     check_stopped()
@@ -37,7 +30,7 @@ def stoppable(is_stopped):
 
 
 def check_stopped():
-    """Raise `StoppedError` if this thread's rows aren't wanted any more."""
+    """Raise `StoppedError` if reading in this context was cancelled."""
     is_stopped = _is_stopped.get()
     if is_stopped is not None and is_stopped():
         raise StoppedError

@@ -1,4 +1,4 @@
-"""Folds: cross-validation whose folds are ranges of rows, and numbers only once they are used."""
+"""Cross-validation folds stored as ranges of rows, written out only on use."""
 
 import numpy as np
 from sklearn.model_selection import KFold
@@ -47,7 +47,7 @@ class LazyKFold(KFold):
         X : array-like of shape (n_samples, ...)
             Only its length matters.
         y, groups : object, default=None
-            Not looked at.
+            Ignored.
 
         Yields
         ------
@@ -74,15 +74,8 @@ class LazyKFold(KFold):
 
 
 class Ranges:
-    """Row numbers that lie in ranges, and are an array once they are asked for.
+    """Array-like of row numbers, stored as ranges.
 
-    Parameters
-    ----------
-    *ranges : range
-        One after the other.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> from skkeras.data._folds import Ranges
     >>> rows = Ranges(range(2), range(5, 8))
@@ -116,7 +109,7 @@ class Ranges:
         return iter(np.asarray(self))
 
     def __array__(self, dtype=None, copy=None):
-        """Write the numbers down."""
+        """Return the numbers as a new array."""
         if copy is False:
             raise ValueError("Ranges are written down, which is a copy; got copy=False.")
         dtype = self.dtype if dtype is None else dtype

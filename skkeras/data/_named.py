@@ -1,4 +1,4 @@
-"""Named inputs: several arrays of the same samples, which scikit-learn can split."""
+"""Several named inputs of the same samples, which scikit-learn can split."""
 
 import reprlib
 
@@ -107,7 +107,7 @@ class NamedArrays:
                 raise KeyError(f"Got the name {key!r}; expected one of {list(self._arrays)}.")
             return self._arrays[key]
         if isinstance(key, tuple) and len(key) == 2 and key[1] is Ellipsis:
-            key = key[0]  # as scikit-learn indexes whatever has a shape
+            key = key[0]  # as scikit-learn indexes objects with a shape
         if isinstance(key, list):
             key = np.asarray(key, dtype=None if key else int)
         is_one = is_number(key)
@@ -135,18 +135,14 @@ def _sliceable(array, name):
     if issparse(array):
         return array.tocsr()
     if kind_of(array) is not None or not (hasattr(array, "shape") and hasattr(array, "dtype")):
-        array = _as_array(array)
+        array = array.to_numpy() if kind_of(array) is not None else np.asarray(array)
+        array = array.astype(object) if array.dtype.kind == "U" else array
     if not array.shape:
         raise ValueError(
             f"Got arrays[{name!r}]={reprlib.repr(array)}, a single value; expected an array with "
             "the samples along its first axis."
         )
     return array
-
-
-def _as_array(values):
-    array = values.to_numpy() if kind_of(values) is not None else np.asarray(values)
-    return array.astype(object) if array.dtype.kind == "U" else array
 
 
 class ColumnsToInputs(TransformerMixin, BaseEstimator):
@@ -172,7 +168,7 @@ class ColumnsToInputs(TransformerMixin, BaseEstimator):
 
     See Also
     --------
-    NamedArrays : What `transform` returns.
+    NamedArrays : The result of `transform`.
     sklearn.compose.ColumnTransformer : Goes before it to scale or encode columns; with
         ``set_output(transform="pandas")`` its columns keep names.
 
@@ -264,7 +260,7 @@ def _check_table(estimator, X, *, reset):
 
 
 def _found_again(inputs, names, found):
-    """Return the numbers that columns have in a frame with other ones, or another order."""
+    """Return the column numbers of a frame with other columns, or another order."""
     used = {names[number] for columns in inputs.values() for number in np.atleast_1d(columns)}
     if missing := sorted(used - set(found)):
         raise ValueError(
@@ -297,8 +293,6 @@ def _take(X, columns):
         taken = X[:, several].to_numpy()
     else:
         taken = X[:, several]
-    return taken if several is columns else _column(taken)
-
-
-def _column(table):
-    return (table.toarray() if issparse(table) else table)[:, 0]
+    if several is columns:
+        return taken
+    return (taken.toarray() if issparse(taken) else taken)[:, 0]

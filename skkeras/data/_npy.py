@@ -19,28 +19,16 @@ import numpy as np
 from skkeras.data._parts import rows_of
 
 _MAGIC = b"\x93NUMPY"
-# A header is this long at most in what NumPy writes for plain dtypes.
+# The longest header that NumPy writes for plain dtypes.
 _HEADER_BYTES = 4096
 
 
 @dataclasses.dataclass(frozen=True)
 class FilePart:
-    """Rows in a file, one after the other, from some byte on.
+    """Rows of an array in a file.
 
-    Parameters
-    ----------
-    path : str
-        The file's absolute path.
-    shape : tuple of int
-        Of the whole array.
-    dtype : numpy.dtype
-        Of its values.
-    offset : int
-        The byte that the array begins at.
-    state : tuple of int
-        Size, time of the last change and inode when it was opened: none may change afterwards.
-    by_column : bool, default=False
-        Whether the first axis varies fastest (Fortran order).
+    ``path`` is absolute, ``offset`` the byte at which the array begins, ``by_column`` Fortran
+    order. ``state``, the size, modification time and inode when it was opened, may not change.
     """
 
     path: str
@@ -55,7 +43,7 @@ class FilePart:
 
     @property
     def name(self):
-        """What error messages call it."""
+        """Description for error messages."""
         return self.path
 
     def block_rows(self, n_bytes):
@@ -63,13 +51,7 @@ class FilePart:
         return rows_of(n_bytes, self.shape, self.dtype)
 
     def read(self, start, stop):
-        """Return neighbouring rows as an ndarray.
-
-        Raises
-        ------
-        OSError
-            If the file is gone, or has changed since it was opened.
-        """
+        """Return neighbouring rows; OSError if the file is gone, or has changed."""
         try:
             with open(self.path, "rb", buffering=0) as file:
                 self._check_unchanged(file)
@@ -106,7 +88,7 @@ class FilePart:
         )
 
     def _fill(self, file, values, first):
-        """Fill an array with the values from number ``first`` on."""
+        """Fill an array with values from number ``first`` on."""
         if not values.nbytes:
             return
         file.seek(self.offset + first * self.dtype.itemsize)
@@ -122,24 +104,7 @@ class FilePart:
 
 
 def npy_part(path, one_per_file=False):
-    """Read the header of an `.npy` file.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    one_per_file : bool, default=False
-        Whether its array is one row, rather than several along the first axis.
-
-    Returns
-    -------
-    part : FilePart
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If it is missing, no `.npy` file, truncated, or holds Python objects.
-    """
+    """Read the header of an `.npy` file; ``one_per_file`` makes its array a single row."""
     path = os.path.abspath(path)
     try:
         with open(path, "rb", buffering=0) as file:
@@ -204,7 +169,7 @@ def _header_end(begin):
 
 @functools.lru_cache(maxsize=64)
 def _parsed(header):
-    """Parse a header; most files of a folder have the same."""
+    """Parse a header; cached, since most files of a folder have the same."""
     read = {
         1: np.lib.format.read_array_header_1_0,
         2: np.lib.format.read_array_header_2_0,
@@ -213,9 +178,9 @@ def _parsed(header):
 
 
 def memmap_part(array):
-    """Describe a `numpy.memmap`, or a view of one, by its file; None for any other array.
+    """Return the file of a `numpy.memmap`, or a view of one, as a part; None for other arrays.
 
-    Its pages are not used then, and a pickle has no data in it.
+    Plain reads then replace its pages, and pickles hold no data.
     """
     root = array
     while isinstance(root.base, np.ndarray):
@@ -226,10 +191,10 @@ def memmap_part(array):
         return None
     if not isinstance(root, np.memmap) or root.filename is None:
         return None
-    if root.mode == "c":  # what is written to it never reaches the file
+    if root.mode == "c":  # copy on write: changes never reach the file
         return None
     if root.mode != "r":
-        root.flush()  # what was written to it shall be in the file
+        root.flush()  # the file shall contain all changes
     skipped = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
     path = os.path.abspath(root.filename)
     offset, state = root.offset + skipped, _state(os.stat(path))
@@ -237,30 +202,9 @@ def memmap_part(array):
 
 
 def npy_paths(paths):
-    """List the files that are meant.
+    """List files by folder, pattern, path, or several of these, as `open_npy` explains.
 
-    Parameters
-    ----------
-    paths : path-like or iterable of path-likes
-        A folder, of which all `.npy` files are meant; a pattern such as ``"scans/*.npy"``; a
-        file; or several of these.
-
-    Returns
-    -------
-    files : list of str
-        Those of a folder or a pattern in the order of their names, numbers in them by size: day 2
-        before day 10.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there are none.
-
-    Examples
-    --------
-    >>> from skkeras.data._npy import npy_paths
-    >>> npy_paths(["b.npy", "a.npy"])
-    ['b.npy', 'a.npy']
+    Names are sorted with numbers by size (day 2 before day 10); a list keeps its order.
     """
     if isinstance(paths, bytes):
         paths = os.fsdecode(paths)
@@ -294,20 +238,9 @@ def _by_number(path):
 
 
 def check_pairs(inputs, labels, were_found):
-    """Raise unless parts of inputs and of labels belong together.
+    """Raise unless input and label files match in number, rows and, if ``were_found``, names.
 
-    Parameters
-    ----------
-    inputs, labels : list of FilePart
-        One after the other.
-    were_found : bool
-        Whether they come in the order of their names; else somebody has put them in order.
-
-    Raises
-    ------
-    ValueError
-        If one has more files, or more rows in one of them, or files that were found have other
-        numbers in their names.
+    Explicit lists (not ``were_found``) may have any names: the caller has put them in order.
     """
     if len(inputs) != len(labels):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Parts: the arrays that the rows of a lazy array lie in, one after the other."""
+"""Parts of a lazy array: the arrays that hold its rows, one after the other."""
 
 import dataclasses
 import math
@@ -11,12 +11,9 @@ from scipy.sparse import issparse
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ArrayPart:
-    """Rows of anything with a shape, a dtype and slices: h5py, zarr, dask, an ndarray.
+    """Rows of any array with a shape, a dtype and slices: h5py, zarr, dask, an ndarray.
 
-    Parameters
-    ----------
-    source : array-like with ``shape``, ``dtype`` and ``source[start:stop]``
-        Only slices of neighbouring rows are asked of it.
+    Only slices of neighbouring rows are read from it.
     """
 
     source: Any
@@ -33,14 +30,14 @@ class ArrayPart:
 
     @property
     def in_memory(self):
-        """Whether a slice is but a view."""
+        """Whether a slice is a view."""
         return isinstance(self.source, np.ndarray)
 
     reads_any_row = in_memory  # else rows come in chunks, which are read as a whole
 
     @property
     def name(self):
-        """What error messages call it."""
+        """Description for error messages."""
         return f"{type(self.source).__name__} of shape {self.shape}"
 
     def block_rows(self, n_bytes):
@@ -73,40 +70,28 @@ class ArrayPart:
             )
         return rows
 
-    def __getstate__(self):
-        """Let HDF5 datasets, which don't pickle, travel by the name of their file."""
+    def __reduce__(self):
+        """Pickle HDF5 datasets, which can't be pickled, by file and name."""
         source = self.source
         if type(source).__module__.partition(".")[0] == "h5py":
-            source = _Hdf5(os.path.abspath(source.file.filename), source.name)
-        return {"source": source}
-
-    def __setstate__(self, state):
-        source = state["source"]
-        source = source.open() if isinstance(source, _Hdf5) else source
-        object.__setattr__(self, "source", source)
+            return _open_hdf5, (os.path.abspath(source.file.filename), source.name)
+        return ArrayPart, (source,)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Hdf5:
-    """An HDF5 dataset in a pickle."""
+def _open_hdf5(path, name):
+    import h5py
 
-    path: str
-    name: str
-
-    def open(self):
-        import h5py
-
-        return h5py.File(self.path, "r")[self.name]
+    return ArrayPart(h5py.File(path, "r")[name])
 
 
 def rows_of(n_bytes, shape, dtype):
-    """Return how many rows of an array make about ``n_bytes``; one at least."""
+    """Return the number of rows, at least one, that take about ``n_bytes``."""
     row_bytes = math.prod(shape[1:]) * np.dtype(dtype).itemsize
     return max(1, n_bytes // max(row_bytes, 1))
 
 
 def n_bytes(array):
-    """Return how many bytes an array's values take; of a sparse one, those it stores."""
+    """Return the bytes of an array's values; of a sparse one, its stored values and indices."""
     if issparse(array):
         return array.tocsr().data.nbytes + array.tocsr().indices.nbytes
     return math.prod(array.shape) * np.dtype(array.dtype).itemsize

@@ -1,4 +1,4 @@
-"""Ranks: how transformers check arrays of any rank, lazy ones without reading them."""
+"""Input checks of transformers for arrays of any rank; lazy ones aren't read."""
 
 from sklearn.utils.validation import check_array, validate_data
 
@@ -9,31 +9,12 @@ from skkeras.data._streams import check_no_stream
 def check_rank(X, kinds="biufUSO", **accepted):
     """Check an array of at least two axes.
 
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, ...), DataFrame or LazyArray
-        Any rank from 2 on.
-    kinds : str, default="biufUSO"
-        The kinds of dtype that a lazy array may have.
-    **accepted : dict
-        Arguments of `sklearn.utils.check_array`, for others.
+    ``kinds`` are the dtype kinds that a lazy array may have; ``accepted`` goes to
+    `sklearn.utils.check_array` for all others.
 
-    Returns
-    -------
-    X : ndarray or LazyArray
-
-    Raises
-    ------
-    ValueError
-        As scikit-learn does; for a lazy array if it has no such rank or dtype.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> from skkeras import data
     >>> from skkeras.data._ranks import check_rank
-    >>> check_rank([[1, 2]])
-    array([[1, 2]])
     >>> check_rank(data.lazy(np.zeros(3)))
     Traceback (most recent call last):
     ...
@@ -54,23 +35,7 @@ def check_rank(X, kinds="biufUSO", **accepted):
 
 
 def check_rows(transformer, X, *, reset, **accepted):
-    """Check X; a table as scikit-learn does, with names and number of columns.
-
-    Parameters
-    ----------
-    transformer : transformer
-        If ``reset``, it gets ``n_features_in_``, perhaps ``feature_names_in_``, and ``_n_dims``.
-    X : array-like of shape (n_samples, ...), DataFrame or LazyArray
-        Any rank from 2 on.
-    reset : bool
-        Whether X is the one to learn from.
-    **accepted : dict
-        As in `check_rank`.
-
-    Returns
-    -------
-    X : ndarray or LazyArray
-    """
+    """Check X of any rank from 2 on, and a table's columns; ``reset`` learns rank and columns."""
     check_no_stream(X, transformer)
     was_table = reset or transformer._n_dims == 2
     if getattr(X, "ndim", 2) == 2 and was_table and not isinstance(X, LazyArray):

@@ -1,4 +1,4 @@
-"""Reshaping: rows of one shape into rows of another, such as images into vectors, and back."""
+"""Reshaping rows, such as images into vectors and back."""
 
 import functools
 import math
@@ -14,37 +14,15 @@ from skkeras.data._ranks import check_rank, check_rows
 
 
 def reshape_rows(X, shape):
-    """Give every row another shape.
-
-    Parameters
-    ----------
-    X : array or LazyArray of shape (n_samples, ...)
-        Any rank.
-    shape : tuple of int
-        Without the samples, and without -1.
-
-    Returns
-    -------
-    X : array or LazyArray of shape (n_samples, *shape)
-        A view where that is possible.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skkeras.data._reshaping import reshape_rows
-    >>> reshape_rows(np.zeros((0, 28, 28)), (784,)).shape
-    (0, 784)
-    """
+    """Reshape each row of an array or LazyArray to ``shape``, without -1; a view if possible."""
     if isinstance(X, LazyArray):
         return X.map(functools.partial(reshape_rows, shape=shape), shape=shape)
     return X.reshape(X.shape[0], *shape)
 
 
 def full_shape(shape, n_values):
-    """Fill in the -1 of a row's shape, and check that the row's values fit it.
+    """Replace -1 in a row's shape, and check that ``n_values`` fit it.
 
-    Examples
-    --------
     >>> from skkeras.data._reshaping import full_shape
     >>> full_shape((28, -1), 784)
     (28, 28)
@@ -154,8 +132,8 @@ class ArrayReshaper(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, Bas
         Returns
         -------
         X_new : ndarray, DataFrame or LazyArray of shape (n_samples, *shape_out_)
-            A view of X where that is possible; dtypes stay. Vectors are what `set_output` asks
-            for, but a lazy X stays lazy whatever it says.
+            A view of X where that is possible; dtypes stay. `set_output` applies to vectors; a lazy
+            X stays lazy in any case.
         """
         check_is_fitted(self)
         X = check_rows(self, X, reset=False, **_ACCEPTED)
@@ -189,7 +167,7 @@ class ArrayReshaper(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, Bas
         Returns
         -------
         names : ndarray of str
-            Those of X's columns if it is a table, else ``x0``, ``x1`` and so on.
+            X's names if its shape stays, else ``x0``, ``x1`` and so on.
         """
         check_is_fitted(self)
         if self.shape_in_ == self.shape_out_:

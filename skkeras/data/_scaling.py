@@ -1,4 +1,4 @@
-"""Scaling: any scaler of scikit-learn's for arrays of any rank."""
+"""Scaling arrays of any rank by scikit-learn's scalers."""
 
 import copy
 import functools
@@ -15,22 +15,10 @@ from skkeras.data._ranks import check_rank, check_rows
 
 
 def to_columns(X, axes):
-    """Lay an array out as a table with a column for each feature.
+    """Lay an array out as a table with a column for each feature; a view if possible.
 
-    Parameters
-    ----------
-    X : array of shape (n_samples, ...)
-        Any rank.
-    axes : tuple of int
-        The axes along which features differ, ascending, without the first.
+    ``axes``, ascending and without the first, are the axes along which features differ.
 
-    Returns
-    -------
-    table : array of shape (n_values, n_features)
-        A view where that is possible.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> from skkeras.data._scaling import to_columns
     >>> to_columns(np.zeros((10, 28, 28, 3)), (3,)).shape
@@ -42,40 +30,15 @@ def to_columns(X, axes):
 
 
 def from_columns(table, shape, axes):
-    """Undo `to_columns`.
-
-    Parameters
-    ----------
-    table : array of shape (n_values, n_features)
-        What `to_columns` made, or something like it.
-    shape : tuple of int
-        The array's shape.
-    axes : tuple of int
-        As in `to_columns`.
-
-    Returns
-    -------
-    X : array
-        Of that shape.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skkeras.data._scaling import from_columns, to_columns
-    >>> X = np.arange(24).reshape(2, 3, 4)
-    >>> bool(np.array_equal(from_columns(to_columns(X, (1,)), X.shape, (1,)), X))
-    True
-    """
+    """Undo `to_columns` of an array of this shape."""
     order = [axis for axis in range(len(shape)) if axis not in axes] + list(axes)
     moved = np.asarray(table).reshape([shape[axis] for axis in order])
     return moved.transpose(np.argsort(order))
 
 
 def feature_axes(axis, n_dims):
-    """Tell which axes of an array hold features, by the parameter ``axis`` of `ArrayScaler`.
+    """Return the feature axes that the parameter ``axis`` of `ArrayScaler` means.
 
-    Examples
-    --------
     >>> from skkeras.data._scaling import feature_axes
     >>> feature_axes(-1, 4), feature_axes("pixel", 4), feature_axes(None, 4)
     ((3,), (1, 2, 3), ())
@@ -114,7 +77,7 @@ def _apply(method, X, axes):
 
 def _scaler_has(name):
     def check(self):
-        getattr(self.scaler, name)  # its own error says what is missing
+        getattr(self.scaler, name)  # its own error names what is missing
         return True
 
     return check
@@ -133,8 +96,9 @@ class ArrayScaler(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
         ``StandardScaler()``, ``MinMaxScaler()`` or any other that keeps the number of columns. It
         is cloned, and never changed.
     axis : int, tuple of int, "pixel" or None, default=-1
-        What has a scale of its own; counted as in `keras.layers.Normalization`, with the samples
-        on axis 0. (In NumPy's reductions ``axis`` is the one that vanishes.)
+        The axes of features, which have scales of their own; counted as in
+        `keras.layers.Normalization`, with the samples on axis 0. (In NumPy's reductions ``axis``
+        is the one that vanishes.)
 
         - -1: each feature on the last axis, such as the channels of images or series;
         - ``"pixel"``: each position of a row; the same as ``(1, 2)`` for (n_samples, 28, 28);
@@ -211,12 +175,7 @@ class ArrayScaler(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
             If X is lazy, and the scaler has no ``partial_fit``.
         """
         self._begin()
-        X = self._check(X, reset=True)
-        if isinstance(X, LazyArray):
-            self._learn_blocks(X)
-        else:
-            self.scaler_.fit(to_columns(X, self._axes(X)))
-        return self
+        return self._learn("fit", X, reset=True)
 
     @available_if(_scaler_has("partial_fit"))
     def partial_fit(self, X, y=None):
@@ -237,12 +196,7 @@ class ArrayScaler(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
         first = not hasattr(self, "scaler_")
         if first:
             self._begin()
-        X = self._check(X, reset=first)
-        if isinstance(X, LazyArray):
-            self._learn_blocks(X)
-        else:
-            self.scaler_.partial_fit(to_columns(X, self._axes(X)))
-        return self
+        return self._learn("partial_fit", X, reset=first)
 
     def transform(self, X):
         """Scale X.
@@ -255,8 +209,8 @@ class ArrayScaler(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
         Returns
         -------
         X_scaled : ndarray, DataFrame or LazyArray of the same shape
-            A new array, or what `set_output` asks for. A `LazyArray` for a lazy X, whatever
-            `set_output` says; it is scaled when it is read.
+            A new array, or the output set by `set_output`. A lazy X stays lazy in any case, and is
+            scaled when it is read.
         """
         check_is_fitted(self)
         return self._applied("transform", self._check(X, reset=False))
@@ -278,22 +232,8 @@ class ArrayScaler(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
         check_is_fitted(self)
         return self._applied("inverse_transform", self._check_rank(X))
 
-    @available_if(_is_table)
-    def get_feature_names_out(self, input_features=None):
-        """Return the names of the columns, which are those of X.
-
-        There are none for higher ranks, which `set_output` leaves as they are.
-
-        Parameters
-        ----------
-        input_features : array-like of str or None, default=None
-            Names, if X had none.
-
-        Returns
-        -------
-        names : ndarray of str
-        """
-        return super().get_feature_names_out(input_features)
+    # Of tables only: `set_output` leaves arrays of higher rank as they are.
+    get_feature_names_out = available_if(_is_table)(OneToOneFeatureMixin.get_feature_names_out)
 
     def _begin(self):
         self.scaler_ = clone(self.scaler)
@@ -302,8 +242,16 @@ class ArrayScaler(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
         for name in ("feature_names_in_", "_n_dims", "_features"):
             vars(self).pop(name, None)
 
+    def _learn(self, method, X, *, reset):
+        X = self._check(X, reset=reset)
+        if isinstance(X, LazyArray):
+            self._learn_blocks(X)
+        else:
+            getattr(self.scaler_, method)(to_columns(X, self._axes(X)))
+        return self
+
     def _learn_blocks(self, X):
-        """Learn from a lazy array in one pass, of which a block is in memory at a time."""
+        """Learn from a lazy array in one pass, with one block in memory at a time."""
         if not hasattr(self.scaler_, "partial_fit"):
             raise TypeError(
                 f"scaler={type(self.scaler).__name__}() has no partial_fit, and X is a LazyArray, "
@@ -321,11 +269,11 @@ class ArrayScaler(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
             self.scaler_.partial_fit(to_columns(rows, axes))
 
     def _applied(self, name, X):
-        """Call a method of the scaler's on an array, or on the blocks of a lazy one once read."""
+        """Apply a method of the scaler; to a lazy array block by block, on reading."""
         axes = self._axes(X)
         if not isinstance(X, LazyArray):
             return _apply(getattr(self.scaler_, name), X, axes)
-        # A copy, since what is yet to be read mustn't change if the scaler learns more.
+        # A copy: rows that aren't read yet mustn't change if the scaler learns more.
         method = getattr(copy.deepcopy(self.scaler_), name)
         function = functools.partial(_apply, method, axes=axes)
         return X.map(function, dtype=function(np.ones((1, *X.shape[1:]), X.dtype)).dtype)
@@ -350,7 +298,7 @@ class ArrayScaler(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
         }
 
     def _axes(self, X):
-        """Return the axes of features, and raise unless X is as long there as in `fit`."""
+        """Return the feature axes; raise unless X is as long there as in `fit`."""
         axes = feature_axes(self.axis, X.ndim)
         features = tuple(X.shape[axis] for axis in axes)
         if features != self._features:

@@ -1,36 +1,22 @@
-"""Selections: which rows of a source a view has, in few bytes.
+"""Compact row selections of views.
 
-Folds are mostly runs of neighbouring rows, and two numbers describe a run. What isn't made of runs
-is held as row numbers of the smallest dtype that fits.
+Folds are mostly runs of neighbouring rows, and two numbers describe a run. Other selections are
+row numbers of the smallest dtype that fits.
 """
 
 import dataclasses
 
 import numpy as np
 
-# Runs take 16 bytes each, row numbers 4: below so many rows a run, the numbers are smaller.
+# Runs take 16 bytes each, row numbers 4: with fewer rows per run, numbers are smaller.
 _ROWS_PER_RUN = 4
-# Runs are looked for in so many row numbers at a time, which takes little memory.
+# Runs are searched in this many row numbers at a time, to save memory.
 _ROWS_AT_ONCE = 2**18
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Runs:
-    """Rows that lie in runs of neighbours.
-
-    Parameters
-    ----------
-    starts : int64 array of shape (n_runs,)
-        The first row of each run.
-    ends : int64 array of shape (n_runs,)
-        How many rows there are up to the end of each run.
-
-    Examples
-    --------
-    >>> from skkeras.data._selection import all_rows
-    >>> all_rows(10)[4:7].numbers(slice(None))
-    array([4, 5, 6])
-    """
+    """Rows in runs of neighbours: int64 first rows, and cumulative lengths."""
 
     starts: np.ndarray
     ends: np.ndarray
@@ -40,12 +26,12 @@ class Runs:
 
     @property
     def is_range(self):
-        """Whether they are neighbours, in order."""
+        """Whether the rows are neighbours, in order."""
         return len(self.starts) < 2
 
     @property
     def is_sorted(self):
-        """Whether no row lies before the one that precedes it here."""
+        """Whether row numbers never decrease."""
         lasts = self.starts + np.diff(self.ends, prepend=0)
         return bool((lasts[:-1] <= self.starts[1:]).all())
 
@@ -61,7 +47,7 @@ class Runs:
         return positions - begins[run] + self.starts[run]
 
     def positions_before(self, rows):
-        """Count the rows of this selection, if it is sorted, that lie before each of ``rows``."""
+        """Count rows before each of ``rows``; the selection has to be sorted."""
         if not len(self.starts):
             return np.zeros(len(rows), dtype=np.int64)
         begins = np.concatenate([[0], self.ends[:-1]])
@@ -90,13 +76,7 @@ class Runs:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Numbers:
-    """Rows in any order, by their numbers.
-
-    Parameters
-    ----------
-    rows : unsigned int array of shape (n_rows,)
-        The numbers.
-    """
+    """Rows in any order, as unsigned numbers."""
 
     rows: np.ndarray
 
@@ -107,7 +87,7 @@ class Numbers:
 
     @property
     def is_sorted(self):
-        """Whether no row lies before the one that precedes it here."""
+        """Whether row numbers never decrease."""
         return bool((self.rows[:-1] <= self.rows[1:]).all())
 
     def numbers(self, positions):
@@ -115,7 +95,7 @@ class Numbers:
         return self.rows[positions].astype(np.int64)
 
     def positions_before(self, rows):
-        """Count the rows of this selection, if it is sorted, that lie before each of ``rows``."""
+        """Count rows before each of ``rows``; the selection has to be sorted."""
         return np.searchsorted(self.rows, rows)
 
     def __getitem__(self, positions):
@@ -130,19 +110,8 @@ def all_rows(n_rows):
 
 
 def selection(rows):
-    """Select rows by number, as runs if that takes fewer bytes.
+    """Select rows by number (at least 0), as runs if that takes fewer bytes.
 
-    Parameters
-    ----------
-    rows : int array of shape (n_rows,)
-        Numbers of at least 0.
-
-    Returns
-    -------
-    selection : Runs or Numbers
-
-    Examples
-    --------
     >>> import numpy as np
     >>> from skkeras.data._selection import selection
     >>> selection(np.array([0, 1, 2, 3, 4, 10, 11, 12, 13, 14])).starts
@@ -160,7 +129,7 @@ def selection(rows):
 
 
 def _breaks(rows):
-    """Find where runs begin, but for the first; None if they would take more bytes than numbers."""
+    """Find the starts of all runs but the first; None if numbers would take fewer bytes."""
     most = len(rows) // _ROWS_PER_RUN - 1 if len(rows) > 1 else 0
     parts, n_breaks = [np.zeros(0, dtype=np.int64)], 0
     for start in range(0, len(rows) - 1, _ROWS_AT_ONCE):
@@ -174,24 +143,7 @@ def _breaks(rows):
 
 
 def stored_order(rows):
-    """Return what sorts row numbers, equal ones in their order.
-
-    Parameters
-    ----------
-    rows : int64 array of shape (n_rows,)
-        Numbers of at least 0.
-
-    Returns
-    -------
-    order : int array of shape (n_rows,)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skkeras.data._selection import stored_order
-    >>> stored_order(np.array([7, 3, 7]))
-    array([1, 0, 2])
-    """
+    """Return a stable argsort of row numbers: int64, at least 0."""
     if not len(rows) or max(len(rows), int(rows.max())) >= 2**31:
         return np.argsort(rows, kind="stable")
     # The same, and six times as fast: NumPy sorts plain numbers by vector instructions.
@@ -203,34 +155,15 @@ def stored_order(rows):
 
 
 def is_number(index):
-    """Tell whether an index is one int, which an array of no axes may be, too."""
+    """Tell whether an index is one int, perhaps as an array without axes."""
     if isinstance(index, np.ndarray):
         return not index.ndim and index.dtype.kind in "iu"
     return isinstance(index, int | np.integer) and not isinstance(index, bool)
 
 
 def row_positions(key, n_rows):
-    """Turn what stands between brackets for rows into positions.
+    """Convert an index of rows (slice, mask, ints) into a slice, or positions of at least 0.
 
-    Parameters
-    ----------
-    key : slice, bool array of shape (n_rows,), or int array-like
-        As for an ndarray's first axis.
-    n_rows : int
-        How many rows there are.
-
-    Returns
-    -------
-    positions : slice or int array
-        Ints are at least 0.
-
-    Raises
-    ------
-    IndexError
-        If there are no such rows.
-
-    Examples
-    --------
     >>> from skkeras.data._selection import row_positions
     >>> row_positions([-1, 0], 5)
     array([4, 0])

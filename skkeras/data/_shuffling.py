@@ -1,7 +1,7 @@
-"""Shuffling: the row order of an epoch over data that is read block by block.
+"""Row order of an epoch over data that is read block by block.
 
-The blocks are shuffled, and as many of them as a buffer holds are taken together and their rows
-shuffled. Every row comes once in an epoch, and every block is read once.
+Blocks are shuffled, then taken together in groups as large as a buffer, whose rows are shuffled.
+Every row comes once in an epoch, and every block is read once.
 """
 
 import dataclasses
@@ -12,18 +12,11 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BlockOrder:
-    """An order of rows in groups that are read one after the other.
+    """Order of rows in groups of blocks, which are read one after the other.
 
-    Nothing in it is as long as the data: what belongs to a group is worked out when it comes.
-
-    Parameters
-    ----------
-    begins, ends : int arrays of shape (n_blocks,)
-        Which rows each block has, in the order of the epoch.
-    group_ends : int array of shape (n_groups,)
-        How many blocks there are up to the end of each group.
-    seed : int or None
-        Of the order within groups; None if the rows aren't shuffled.
+    ``begins`` and ``ends`` hold the rows of each block, in the order of the epoch; ``group_ends``
+    the cumulative number of blocks; ``seed`` is None if rows aren't shuffled. Nothing is as long
+    as the data: the rows of a group are computed when it comes.
     """
 
     begins: np.ndarray
@@ -35,15 +28,7 @@ class BlockOrder:
         return int((self.ends - self.begins).sum())
 
     def group(self, number):
-        """Return the rows of a group as they are stored, and their order in the epoch.
-
-        Returns
-        -------
-        rows : int array of shape (n_rows,)
-            Sorted.
-        order : int array of shape (n_rows,)
-            Indices into ``rows``.
-        """
+        """Return a group's rows, sorted, and the epoch's order as indices into them."""
         first = self.group_ends[number - 1] if number else 0
         blocks = slice(first, self.group_ends[number])
         pairs = zip(np.sort(self.begins[blocks]), np.sort(self.ends[blocks]), strict=True)
@@ -53,13 +38,7 @@ class BlockOrder:
         return rows, np.random.default_rng([self.seed, number]).permutation(len(rows))
 
     def spans(self, start, stop):
-        """Yield the groups that a stretch of the epoch touches.
-
-        Yields
-        ------
-        number, first, last : int
-            A group, and from where to where in its order.
-        """
+        """Yield ``(group, first, last)`` for positions ``start`` to ``stop`` of the epoch."""
         group_rows = np.cumsum(self.ends - self.begins)[self.group_ends - 1]
         number = int(np.searchsorted(group_rows, start, side="right"))
         while start < stop:
@@ -70,23 +49,10 @@ class BlockOrder:
 
 
 def block_order(ends, rows_at_once, generator):
-    """Draw the row order of an epoch.
+    """Draw the row order of an epoch, in groups of ``rows_at_once``, give or take a block.
 
-    Parameters
-    ----------
-    ends : int array of shape (n_blocks,)
-        How many rows there are up to the end of each block.
-    rows_at_once : int
-        How many rows a group has, give or take a block.
-    generator : numpy.random.Generator or None
-        Where the order comes from; None keeps the rows in theirs.
+    ``ends`` has the cumulative rows of the blocks; without a generator the order stays.
 
-    Returns
-    -------
-    order : BlockOrder
-
-    Examples
-    --------
     >>> import numpy as np
     >>> from skkeras.data._shuffling import block_order
     >>> order = block_order(np.array([2, 4, 6, 8]), 4, np.random.default_rng(1))

@@ -1,4 +1,4 @@
-"""Storage: the parts of a lazy array, and the blocks in which their rows are read."""
+"""Storage of a lazy array: its parts, and the blocks in which they are read."""
 
 import collections
 import threading
@@ -9,27 +9,16 @@ from skkeras.data._parts import n_bytes
 
 
 class Storage:
-    """Rows of several parts, one after the other, cut into blocks that never span two parts.
+    """Rows of several parts of one row shape and dtype, in blocks that never span two parts.
 
-    All views of an array share it, and what it has read lately.
-
-    Parameters
-    ----------
-    parts : list of FilePart or ArrayPart
-        Of the same row shape and dtype.
-    block_bytes : int
-        About how large a block is.
-    cache_bytes : int
-        How many bytes of recent blocks to keep.
+    All views of an array share it, and its cache of recent blocks.
     """
 
     def __init__(self, parts, block_bytes, cache_bytes):
         self.parts = tuple(parts)
         self.block_bytes = block_bytes
+        self.cache_bytes = cache_bytes
         self._recent = RecentBlocks(cache_bytes)
-        self._cut()
-
-    def _cut(self):
         sizes = [part.shape[0] for part in self.parts]
         self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
         lengths = [part.block_rows(self.block_bytes) for part in self.parts]
@@ -47,36 +36,16 @@ class Storage:
         """Number of rows."""
         return int(self._starts[-1])
 
-    @property
-    def cache_bytes(self):
-        """How many bytes of recent blocks are kept."""
-        return self._recent.max_bytes
-
-    def with_sizes(self, block_bytes, cache_bytes):
-        """Return the same parts in other blocks."""
-        return Storage(self.parts, block_bytes, cache_bytes)
-
     def place(self, row):
-        """Tell where a row lies: the name of its part, and its number there."""
+        """Return the name of a row's part, and its number there."""
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         return self.parts[number].name, int(row - self._starts[number])
 
     def blocks(self, rows, latest):
-        """Read rows block by block.
+        """Yield ``(where, values)`` of sorted int64 row numbers, block by block, read-only.
 
-        Parameters
-        ----------
-        rows : int64 array of shape (n_rows,)
-            Row numbers, sorted; each may come more than once.
-        latest : dict
-            Where the block that was read last is kept, for others that read the same rows.
-
-        Yields
-        ------
-        where : slice
-            Which of the rows.
-        values : ndarray
-            They themselves, not to be written to.
+        ``where`` slices ``rows``, in which a number may come more than once. ``latest`` holds the
+        block that was read last, for other arrays that read the same rows.
         """
         if not len(rows):
             return
@@ -108,12 +77,9 @@ class Storage:
             self._recent.put(number, block)
         return _picked(block, rows)
 
-    def __getstate__(self):
-        return self.parts, self.block_bytes, self._recent
-
-    def __setstate__(self, state):
-        self.parts, self.block_bytes, self._recent = state
-        self._cut()
+    def __reduce__(self):
+        """Pickle without the cached blocks."""
+        return Storage, (self.parts, self.block_bytes, self.cache_bytes)
 
 
 def _picked(block, rows):
@@ -127,15 +93,8 @@ def _picked(block, rows):
 
 
 class RecentBlocks:
-    """A cache of blocks that forgets the least recently used; threads may share it.
+    """Thread-safe least-recently-used cache of blocks, of at most ``max_bytes``.
 
-    Parameters
-    ----------
-    max_bytes : int
-        How many bytes to keep; 0 keeps nothing.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> recent = RecentBlocks(max_bytes=16)
     >>> for number in range(3):
@@ -158,7 +117,7 @@ class RecentBlocks:
             return self._blocks.get(key)
 
     def put(self, key, block):
-        """Keep a block, and forget older ones."""
+        """Keep a block, and drop the oldest ones."""
         if block.nbytes > self.max_bytes:
             return
         with self._lock:
@@ -168,7 +127,3 @@ class RecentBlocks:
             self._n_bytes += block.nbytes
             while self._n_bytes > self.max_bytes:
                 self._n_bytes -= self._blocks.popitem(last=False)[1].nbytes
-
-    def __reduce__(self):
-        """Pickle without the blocks: the data stays where it is."""
-        return type(self), (self.max_bytes,)

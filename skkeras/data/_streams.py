@@ -1,4 +1,4 @@
-"""Streams: data that comes in batches, in an order of its own, with the targets inside.
+"""Streams: data in batches, in an order of its own, with the targets inside.
 
 `tf.data.Dataset`, `keras.utils.PyDataset` and functions that return generators are read from the
 beginning for every pass. They can't be indexed, so scikit-learn can't split them. ``workers`` of
@@ -11,9 +11,7 @@ import contextlib
 import inspect
 import itertools
 
-import numpy as np
-from scipy.sparse import issparse
-
+from skkeras.data._batches import RAGGED, joined, leaves, n_rows, split, to_batch
 from skkeras.data._cancellation import check_stopped
 
 _NO_TARGETS = "X yields inputs without targets; expected batches (x, y), or y beside arrays."
@@ -24,34 +22,15 @@ _STOPPED = (
     "X raised StopIteration within a batch; expected batches, and a plain return after the last. "
     "Look in its own code for a next() of something that has come to an end."
 )
-_RAGGED = (
-    "X yields ragged tensors, whose rows have different lengths; expected rows of one shape. Pad "
-    "them: .to_tensor() in the dataset's map."
-)
-_INFINITE = -1  # what `tf.data.Dataset.cardinality` says
+_INFINITE = -1  # `tf.data.Dataset.cardinality` of a dataset that repeats
 
 
 def as_stream(X):
-    """Wrap X as a stream, if it is something that yields batches.
+    """Wrap X as a `Stream` if it yields batches; return None for arrays and the like.
 
-    Parameters
-    ----------
-    X : object
-        Anything that may be given to an estimator.
+    Raises TypeError for ragged datasets, and for lists of batches that scikit-learn has picked from
+    a `keras.utils.PyDataset`.
 
-    Returns
-    -------
-    stream : Stream or None
-        None for arrays and the like.
-
-    Raises
-    ------
-    TypeError
-        If X is a dataset of ragged tensors, or looks like batches that scikit-learn has picked
-        from a `keras.utils.PyDataset`.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> from skkeras.data._streams import as_stream
     >>> def batches():
@@ -59,15 +38,15 @@ def as_stream(X):
     ...         yield np.full((2, 4), i), np.full(2, i)
     >>> [x.shape for x, y, weight in as_stream(batches).batches()]
     [(2, 4), (2, 4), (2, 4)]
-    >>> as_stream(np.zeros((2, 4))) is None
-    True
     """
     if isinstance(X, Stream):
         return X
     if hasattr(X, "as_numpy_iterator") and hasattr(X, "element_spec"):
         if _is_ragged(X.element_spec):
-            raise TypeError(_RAGGED)
-        return Stream(X, X.as_numpy_iterator, _size_of(X), decodes=True)
+            raise TypeError(RAGGED)
+        size = int(X.cardinality())
+        n_batches = size if size >= _INFINITE else None
+        return Stream(X, X.as_numpy_iterator, n_batches, decodes=True)
     if hasattr(X, "max_queue_size") and hasattr(X, "__getitem__"):
         return Stream(X, lambda: _items(X), X.num_batches, X)
     if hasattr(X, "__next__"):
@@ -92,22 +71,21 @@ ADVICE = (
 class Stream:
     """Batches ``(x, y, weight)`` of NumPy arrays, from the beginning for every pass.
 
-    Those without rows are left out: as steps of training they would move weights by momentum alone.
+    Batches without rows are left out: as steps of training they would move weights by momentum
+    alone.
 
     Parameters
     ----------
     source : object
-        What the user gave.
+        The user's X, for error messages.
     begin : callable
         Returns an iterator over the batches of one pass.
     n_batches : int or None
-        How many there are, perhaps with those that are left out; None if that isn't known.
+        Number of batches, perhaps with empty ones; None if unknown, -1 if infinite.
     dataset : keras.utils.PyDataset or None, default=None
-        It is told when an epoch begins and ends.
-    once : bool, default=False
-        Whether there is only one pass.
-    decodes : bool, default=False
-        Whether strings come as bytes, as TensorFlow has them.
+        Gets ``on_epoch_begin`` and ``on_epoch_end``.
+    once, decodes : bool, default=False
+        Whether only one pass is possible; whether strings come as bytes, as TensorFlow has them.
     """
 
     def __init__(self, source, begin, n_batches, dataset=None, *, once=False, decodes=False):
@@ -121,17 +99,11 @@ class Stream:
 
     @property
     def is_infinite(self):
-        """Whether it is known to go on for ever."""
+        """Whether the stream is known never to end."""
         return self.n_batches is not None and self.n_batches == _INFINITE
 
     def first(self):
-        """Return the first batch, which the next pass still begins with.
-
-        Raises
-        ------
-        ValueError
-            If there are no batches.
-        """
+        """Return the first batch, which the next pass still begins with."""
         begun = self.batches()
         for batch in begun:
             self._begun = itertools.chain([batch], begun)
@@ -142,16 +114,16 @@ class Stream:
         )
 
     def batches(self):
-        """Begin a pass, or go on with the one of which `first` was taken."""
+        """Begin a pass, or continue the one that `first` has begun."""
         begun, self._begun = self._begun, None
         return begun if begun is not None else self._read(self._begin())
 
     def _read(self, elements):
         try:
             for element in elements:
-                batch = _batch(element, self._decodes)
-                if not any(map(len, itertools.chain(*map(_leaves, batch)))):
-                    check_stopped()  # nobody else looks while there are only such
+                batch = to_batch(element, self._decodes)
+                if not any(map(len, itertools.chain(*map(leaves, batch)))):
+                    check_stopped()  # nobody else checks while all batches are empty
                     continue
                 kind = tuple(part is None for part in batch)
                 self._kind = self._kind or kind
@@ -164,15 +136,15 @@ class Stream:
             raise
 
     def _inputs(self):
-        """Return the stream of the inputs alone: whatever comes with them isn't looked at."""
+        """Return a stream of the inputs alone, without reading targets and weights."""
 
         def begin():
-            return (_parts(element)[:1] for element in self._begin())
+            return (split(element)[:1] for element in self._begin())
 
         return Stream(self.source, begin, self.n_batches, once=self.once, decodes=self._decodes)
 
     def epoch(self):
-        """Begin a pass of training, which a PyDataset is told of."""
+        """Begin a training pass, and notify a PyDataset of its begin and end."""
         if self._dataset is not None and hasattr(self._dataset, "on_epoch_begin"):
             self._begun = None  # it may have another order from here on
             self._dataset.on_epoch_begin()
@@ -181,34 +153,20 @@ class Stream:
             self._dataset.on_epoch_end()
 
     def endless(self):
-        """Begin anew after every pass, for epochs that are told in steps."""
+        """Repeat passes for ever, for epochs counted in steps."""
         while True:
             n_read = 0
             for batch in self.epoch():
                 n_read += 1
                 yield batch
             if not n_read:
-                self.first()  # tells what is wrong
+                self.first()  # raises its error for no batches
 
     def blocks(self, *, with_targets=False, max_rows=8192, max_bytes=32 * 2**20):
-        """Yield the batches of one pass, joined to larger ones.
+        """Yield the batches of one pass, joined to blocks ``(x, y, weight)`` of about this size.
 
-        Parameters
-        ----------
-        with_targets : bool, default=False
-            Whether there have to be targets; else nothing but the inputs is looked at.
-        max_rows, max_bytes : int
-            About how large; a single batch may be larger.
-
-        Yields
-        ------
-        block : tuple
-            ``(x, y, weight)``, where ``weight`` may be None; ``(x, None, None)`` without targets.
-
-        Raises
-        ------
-        ValueError
-            If there are no batches, or the stream never ends.
+        A block is larger if a single batch is. Targets are required, or else not read: ``(x, None,
+        None)``.
         """
         if self.is_infinite:
             raise ValueError(
@@ -222,7 +180,7 @@ class Stream:
         for batch in stream.batches():
             gathered.append(batch)
             rows += n_rows(batch)
-            n_bytes += sum(leaf.nbytes for leaf in _leaves(batch[0]))
+            n_bytes += sum(leaf.nbytes for leaf in leaves(batch[0]))
             if rows >= max_rows or n_bytes >= max_bytes:
                 yield joined(gathered)
                 gathered, rows, n_bytes = [], 0, 0
@@ -230,28 +188,8 @@ class Stream:
             yield joined(gathered)
 
 
-def joined(batches):
-    """Join batches to one.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skkeras.data._streams import joined
-    >>> joined([(np.zeros((2, 1)), np.zeros(2), None), (np.ones((1, 1)), np.ones(1), None)])[1]
-    array([0., 0., 1.])
-    """
-    if len(batches) == 1:
-        return batches[0]
-    return tuple(_joined(parts) for parts in zip(*batches, strict=True))
-
-
-def n_rows(batch):
-    """Count the samples of a batch."""
-    return len(_leaves(batch[0])[0])
-
-
 def check_inside(y, sample_weight, name="y"):
-    """Raise if targets or weights are given beside a stream, which has them inside."""
+    """Raise if targets or weights are given beside a stream, which contains its own."""
     for given, value in ((name, y), ("sample_weight", sample_weight)):
         if value is not None:
             raise ValueError(
@@ -261,23 +199,7 @@ def check_inside(y, sample_weight, name="y"):
 
 
 def check_stream(stream, fit_arguments, epochs):
-    """Raise unless a stream can be trained on.
-
-    Parameters
-    ----------
-    stream : Stream
-        Training data.
-    fit_arguments : dict
-        The ``fit__`` parameters.
-    epochs : int
-        How many passes are wanted.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If it never ends, can't begin anew, has no targets, or comes with arguments that mean
-        nothing to it.
-    """
+    """Raise unless ``epochs`` passes of training on the stream are possible."""
     for name in ("batch_size", "shuffle"):
         if name in fit_arguments:
             raise ValueError(
@@ -297,7 +219,7 @@ def check_stream(stream, fit_arguments, epochs):
 
 
 def check_no_stream(X, estimator):
-    """Raise if X is a stream, which a transformer can't take."""
+    """Raise if X is a stream: transformers take arrays only."""
     if as_stream(X) is not None:
         raise TypeError(
             f"X is a {type(X).__name__}, batches that {type(estimator).__name__} can't transform; "
@@ -313,92 +235,6 @@ def check_sliceable(X, wanted):
         )
 
 
-def _joined(parts):
-    if parts[0] is None:
-        return None
-    if isinstance(parts[0], dict):
-        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
-    shapes = {part.shape[1:] for part in parts}
-    if len(shapes) > 1:
-        raise ValueError(
-            f"X's batches have rows of the shapes {sorted(shapes)}; expected one shape. Pad them."
-        )
-    return np.concatenate(parts)
-
-
-def _parts(element):
-    """Take an element apart as Keras does: ``x``, or a tuple ``(x,)``, ``(x, y)`` or with weights.
-
-    Raises
-    ------
-    ValueError
-        If it has another length.
-    """
-    parts = element if isinstance(element, tuple) and not _is_sparse(element) else (element,)
-    if not 1 <= len(parts) <= 3:
-        raise ValueError(
-            f"X yields tuples of length {len(parts)}; expected (x, y) or (x, y, sample_weight)."
-        )
-    return parts
-
-
-def _batch(element, decodes):
-    """Turn an element into a batch of arrays.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If it is no batch.
-    """
-    parts = [_arrays(_decoded(part) if decodes else part) for part in _parts(element)]
-    parts += [None] * (3 - len(parts))
-    lengths = {leaf.shape[:1] for part in parts for leaf in _leaves(part)}
-    if () in lengths:
-        raise ValueError(
-            "X yields single samples; expected batches, whose first axis is the samples. Use "
-            ".batch(32) on a tf.data.Dataset, or yield several rows at once."
-        )
-    if len(lengths) != 1:
-        sizes = sorted(length[0] for length in lengths)
-        raise ValueError(
-            f"X yields a batch whose parts have {sizes} rows; expected as many targets (and "
-            "weights) as inputs."
-        )
-    return tuple(parts)
-
-
-def _arrays(part):
-    if part is None:
-        return None
-    if isinstance(part, dict):
-        return {str(name): _arrays(leaf) for name, leaf in part.items()}
-    if issparse(part):
-        return part.toarray()
-    if _is_sparse(part):
-        dense = np.zeros(np.asarray(part.dense_shape), np.asarray(part.values).dtype)
-        dense[tuple(np.asarray(part.indices).T)] = part.values
-        return dense
-    if hasattr(part, "row_splits"):
-        raise TypeError(_RAGGED)
-    if isinstance(part, list | tuple):
-        raise TypeError(
-            f"X yields batches with a {type(part).__name__} in them; expected an array, or a dict "
-            "of arrays for several inputs or outputs."
-        )
-    return np.asarray(part)
-
-
-def _is_sparse(part):
-    """Tell whether this is one of TensorFlow's sparse tensors, or the tuple it becomes."""
-    return all(hasattr(part, name) for name in ("indices", "values", "dense_shape"))
-
-
-def _leaves(part):
-    if isinstance(part, dict):
-        return [*part.values()]
-    return [] if part is None else [part]
-
-
 def _is_batch(item):
     return isinstance(item, tuple) and 2 <= len(item) <= 3 and hasattr(item[0], "shape")
 
@@ -408,33 +244,8 @@ def _is_ragged(spec):
     return hasattr(spec, "row_splits_dtype") or any(map(_is_ragged, parts))
 
 
-def _size_of(dataset):
-    size = int(dataset.cardinality())
-    return size if size >= _INFINITE else None
-
-
-def _decoded(part):
-    """Turn the bytes that TensorFlow has for strings into strings."""
-    if isinstance(part, dict):
-        return {name: _decoded(leaf) for name, leaf in part.items()}
-    if isinstance(part, np.ndarray) and part.dtype == object:
-        return np.array([*map(_text, part.flat)], dtype=object).reshape(part.shape)
-    return part
-
-
-def _text(value):
-    try:
-        return value.decode() if isinstance(value, bytes) else value
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"X is a tf.data.Dataset that yields {value[:40]!r} as text; expected UTF-8. Convert "
-            "text in its map, by tf.strings.unicode_transcode(text, 'ISO-8859-1', 'UTF-8') if that "
-            "is what it is; and turn what is no text, such as an image, into numbers there."
-        ) from error
-
-
 def _items(dataset):
-    """Iterate over a PyDataset's batches, in order, read by as many threads as it asks for."""
+    """Yield a PyDataset's batches in order, read by its number of threads."""
     size = dataset.num_batches
     numbers = range(size) if size is not None else itertools.count()
     if dataset.workers <= 1:
@@ -464,15 +275,13 @@ def _once_message(source):
 
 
 def _once(iterator):
-    """Begin a pass over an iterator that can't begin anew."""
-    has_begun = False
+    """Return a function that returns the iterator once, and raises afterwards."""
+    unread = [iterator]
 
     def begin():
-        nonlocal has_begun
-        if has_begun:
+        if not unread:
             raise TypeError(_once_message(iterator))
-        has_begun = True
-        return iterator
+        return unread.pop()
 
     return begin
 

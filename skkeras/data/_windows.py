@@ -5,7 +5,7 @@ from sklearn.utils.validation import check_array
 
 
 def windows(X, look_back, horizon=1):
-    """Cut a series into windows and what comes after each, as views that take no memory.
+    """Cut a series into sliding windows and the rows after each, as views without copies.
 
     ``KerasForecaster`` does without; this is for looking, and for nets outside of it.
 
