@@ -1,5 +1,7 @@
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import skkeras
 
@@ -31,3 +33,20 @@ def test_constructing_and_cloning_does_not_import_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def sources():
+    return sorted(Path(skkeras.__file__).parent.rglob("*.py"))
+
+
+def test_no_file_is_longer_than_500_lines():
+    lengths = {path.name: len(path.read_text().splitlines()) for path in sources()}
+    assert {name for name, length in lengths.items() if length > 500} <= {"models.py"}
+
+
+def test_no_class_has_more_than_25_methods_of_its_own():
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                methods = [one for one in node.body if isinstance(one, ast.FunctionDef)]
+                assert len(methods) <= 25, f"{path.name}: {node.name}"

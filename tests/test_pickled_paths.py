@@ -1,8 +1,10 @@
 """Which internal paths pickles contain: they are listed in CONTRIBUTING.md, and have to stay."""
 
+import contextlib
 import io
 import pickle
 import re
+import tempfile
 from pathlib import Path
 
 import keras
@@ -36,6 +38,19 @@ def heads(y):
     return KerasRegressor(build, epochs=1).fit(X, y)
 
 
+def opened(name):
+    """A file's array: its pickle holds the path, and nothing is read."""
+    import h5py
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        if name.endswith(".npy"):
+            np.save(path, X)
+            return dumped(data.open_npy(path))
+        with h5py.File(path, "w") as file:
+            return dumped(data.lazy(file.create_dataset("x", data=X)))
+
+
 MAKERS = {
     "labels": lambda: fitted(KerasClassifier(metrics=["accuracy"]), X[:, 0] > 0),
     "one-hot": lambda: fitted(KerasClassifier(), np.eye(3)[RNG.integers(0, 3, 40)]),
@@ -59,6 +74,7 @@ MAKERS = {
     "lazy": lambda: data.lazy(X).map(np.abs)[3:, :2],
     "folds": lambda: data.LazyKFold(3),
 }
+FILES = ["x.npy", "x.h5"]
 
 
 class Noting(pickle.Unpickler):
@@ -72,6 +88,13 @@ class Noting(pickle.Unpickler):
         if module.split(".")[0] == "skkeras":
             self.paths.add(f"{module}.{name}")
         return super().find_class(module, name)
+
+
+def paths_in(octets):
+    reader = Noting(octets)
+    with contextlib.suppress(OSError):  # the file is gone, and its path was noted
+        reader.load()
+    return reader.paths
 
 
 def dumped(value):
@@ -91,6 +114,14 @@ def listed():
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_pickles_name_what_contributing_lists(kind):
-    reader = Noting(dumped(MAKERS[kind]()))
-    reader.load()
-    assert reader.paths <= listed()
+    assert paths_in(dumped(MAKERS[kind]())) <= listed()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_pickles_of_files_name_what_contributing_lists(name):
+    assert paths_in(opened(name)) <= listed()
+
+
+def test_contributing_lists_nothing_else():
+    found = [paths_in(dumped(make())) for make in MAKERS.values()]
+    assert set().union(*found, *(paths_in(opened(name)) for name in FILES)) == listed()
