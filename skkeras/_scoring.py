@@ -60,19 +60,7 @@ _SUMS = {accuracy_score: _Accuracy, r2_score: _R2}
 
 
 def score_blocks(metric, blocks):
-    """Compute a metric of rows that come block by block.
-
-    Parameters
-    ----------
-    metric : callable
-        `sklearn.metrics.accuracy_score` or `sklearn.metrics.r2_score`.
-    blocks : iterable of (y, predicted, weight)
-        Arrays of as many rows; the weight may be None, and is of at least 0, somewhere above it.
-
-    Returns
-    -------
-    score : float
-        What the metric gives of all rows, to rounding.
+    """Compute accuracy or R2 of blocks ``(y, predicted, weight)``, as of all rows, to rounding.
 
     Examples
     --------
