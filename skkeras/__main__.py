@@ -250,7 +250,7 @@ def check_saving(estimator, X):
 
 @contextlib.contextmanager
 def quiet_stderr():
-    """Silence what is written to the stderr of the process, from C++ too."""
+    """Silence the stderr of the process, from C++ too."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "w") as nowhere:
@@ -303,7 +303,7 @@ def main(arguments=None):
         run(show())
         print(f"Done in {time.perf_counter() - started:.0f} s.", flush=True)
     except BrokenPipeError:
-        # The reader has gone; what is still buffered must not fail again at exit.
+        # The reader has gone; buffered output must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:

@@ -1,7 +1,7 @@
-"""Encoding: targets and weights are changed as a whole only while they are small.
+"""Encoding of targets and weights: eager while they are small, batch by batch above that.
 
-Those of many rows are looked at block by block, and encoded when a batch of them is taken; lazy
-ones when they are read. So training takes no more memory for more rows.
+Many rows are validated block by block, and encoded when a batch of them is taken; lazy arrays
+when they are read. So training takes no more memory for more rows.
 """
 
 import collections
@@ -23,7 +23,6 @@ class Encoded:
 
     ``encode`` maps rows of each array to an array of as many, row by row; ``example`` is one row of
     it.
-
 
     Examples
     --------
@@ -65,7 +64,6 @@ def encoded(encode, *arrays):
     ``encode`` is as in `Encoded`, and raises for rows that can't be encoded. A LazyArray, alone, is
     encoded when it is read.
 
-
     Examples
     --------
     >>> import numpy as np
@@ -81,7 +79,7 @@ def encoded(encode, *arrays):
     if example.nbytes * arrays[0].shape[0] <= WHOLE_BYTES:
         return _called(encode, arrays)
     for rows in spans(arrays[0].shape[0], example.nbytes):
-        _called(encode, _picked(arrays, rows))  # raises for what can't be
+        _called(encode, _picked(arrays, rows))  # raises for rows that can't be encoded
     return Encoded(encode, arrays, example)
 
 
@@ -94,7 +92,7 @@ def _called(encode, arrays):
 
 
 def in_memory(array):
-    """Return an array of what is encoded or read only when it is wanted, and all else as it is."""
+    """Return Encoded and LazyArray as an array, and all else as it is."""
     return np.asarray(array) if isinstance(array, Encoded | LazyArray) else array
 
 
@@ -116,7 +114,6 @@ def few_rows(y):
     """Find a few rows with the same labels as y, to sort and to compare as a whole.
 
     y itself, if it is small, or most of its values come once, or it isn't an array.
-
 
     Examples
     --------

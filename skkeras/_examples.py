@@ -145,7 +145,6 @@ def count_labels(stream, steps=None):
     Returns a dict by label, in order, of the number or the sum of weights; by output if there are
     several. None for rows of numbers, such as one-hot labels, of which any batch shows the classes.
 
-
     Examples
     --------
     >>> import numpy as np

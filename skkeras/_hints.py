@@ -66,7 +66,6 @@ def advice(name, declared, prefixes, hyperparameters=()):
 
     It has those ``declared``, routes others by ``prefixes``; its builder takes ``hyperparameters``.
 
-
     Examples
     --------
     >>> from skkeras._hints import advice

@@ -1,4 +1,4 @@
-"""Validation data: what is held out of the training data, and by which rule."""
+"""Validation split: the rows held out of the training data."""
 
 import reprlib
 

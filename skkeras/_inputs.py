@@ -97,7 +97,6 @@ def relative_weights(sample_weight, X, rows=None):
 
     Weights are relative, as in scikit-learn: doubling all of them changes nothing.
 
-
     Examples
     --------
     >>> import numpy as np

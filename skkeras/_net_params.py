@@ -10,7 +10,7 @@ from skkeras._holdout import check_validation_split
 from skkeras._params import changed_names, split_routed
 from skkeras.models import PRESETS
 
-# What a net is made with; `compile__` parameters and those routed to these belong to it, too.
+# A net is made with these; `compile__` parameters and those routed to these belong to it, too.
 _NET_PARAMETERS = ("model", "loss", "optimizer", "metrics")
 _CHOICES = {
     "early_stopping": (False, True),
@@ -92,6 +92,6 @@ class NetParamsMixin:
 
     def _check_routed_names(self):
         source = self._source(self.model)
-        # What is no source at all is for fit to tell, as scikit-learn asks of set_params.
+        # An invalid source is for fit to report, as scikit-learn asks of set_params.
         if split_routed(self._routed)["model"] and (isinstance(source, str) or callable(source)):
             check_source(source, self._routed)

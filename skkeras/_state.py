@@ -8,7 +8,7 @@ from skkeras._engine.net import Net
 from skkeras._keras_objects.copying import pack
 from skkeras._params import changed_names
 
-# What a fit learns before it trains.
+# Attributes that a fit sets before it trains.
 _LEARNT = {
     "_target",
     "_learned",

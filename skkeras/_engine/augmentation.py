@@ -40,7 +40,6 @@ def make_augmentation(augment):
     don't disturb its random numbers. Integers are rounded and clipped to the range of their dtype,
     as `keras.ops.image.resize` and OpenCV do.
 
-
     Examples
     --------
     >>> import numpy as np

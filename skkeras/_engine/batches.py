@@ -1,6 +1,6 @@
 """Batches: a source of data that comes in batches of its own, and can't be indexed.
 
-The steps are those that the batches make. As many as a call should take are joined and run inside
+Each batch is a step. As many steps as a call should take are joined and run inside
 one compiled program; a model that programs can't run is trained by Keras's own loop.
 """
 
@@ -24,7 +24,7 @@ class Batches:
     known_arguments = frozenset(
         {"steps_per_epoch"}
     )  # of `keras.Model.fit`, besides those of `Schedule`
-    wants_small_buffers = False  # what was read is in memory anyway
+    wants_small_buffers = False  # batches are in memory anyway
 
     def __init__(self, stream, encode, n_steps=None):
         self.stream = stream

@@ -86,7 +86,7 @@ def _key(recipe, seed):
 class Blueprint:
     """Starting values, fingerprint and facts of a net that was made before.
 
-    ``start`` are the values of its variables, then those that its optimizer has from the start.
+    ``start`` are the values of its variables, then the optimizer's initial ones.
     """
 
     make: Any

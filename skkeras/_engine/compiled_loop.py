@@ -46,7 +46,7 @@ class Schedule:
     augment: Any = None
 
     def begin_epoch(self, rows):
-        """Draw what is random about the next epoch of `Rows`."""
+        """Draw the order and the seed of the next epoch of `Rows`."""
         epoch = begin_epoch(rows, self.generator if self.shuffle else None)
         if (seed := self.augmentation_seed()) is not None:
             epoch.augment_by(self.augment, seed, self.batch_size)

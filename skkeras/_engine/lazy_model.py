@@ -81,5 +81,5 @@ def variable_bytes(variables):
 def _build_optimizer(model):
     optimizer = model.optimizer
     if optimizer is not None and not optimizer.built:
-        # Where no name is used up of those that Keras gives to the user's objects.
+        # In a naming scope of its own, so that the user's objects keep the names Keras gives them.
         make_seeded(lambda: optimizer.build(model.trainable_variables), seed=0)

@@ -32,7 +32,7 @@ class Net:
 
     @property
     def structure(self):
-        """The model to look at what doesn't change: its values may be old ones."""
+        """The model, to inspect its structure: its values may be old ones."""
         return self._lazy.get()
 
     @property

@@ -1,7 +1,7 @@
 """Rows: a source of data that can be picked by number, in memory or in files.
 
-Nothing is converted as a whole: what is read, cast, densified or copied is what one call to a
-compiled function needs.
+Nothing is converted as a whole: only the rows of one call to a compiled function are read, cast,
+densified or copied.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""History: what a forecaster keeps of the series it was trained on, and which rows go before X."""
+"""History: the ends of the training series, and the rows that precede X."""
 
 import dataclasses
 import math
@@ -138,7 +138,6 @@ def hold_out(split, n_rows, groups):
 
     A number or fraction is held out at the end of each series; a splitter's first split counts.
 
-
     Examples
     --------
     >>> import numpy as np
@@ -147,11 +146,11 @@ def hold_out(split, n_rows, groups):
     array([False, False, False,  True])
     """
     if hasattr(split, "split"):
-        marks = [
+        masks = [
             np.isin(np.arange(n_rows), part)
             for part in split_rows(split, n_rows, None, groups, None)
         ]
-        return marks[0], marks[1]
+        return tuple(masks)
     is_count = isinstance(split, Integral)
     if split <= 0 or (split >= 1 and not is_count):
         raise ValueError(

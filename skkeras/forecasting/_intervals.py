@@ -1,4 +1,4 @@
-"""Intervals: how far forecasts are off, by the windows that a net hasn't been trained on.
+"""Forecast intervals, from the errors on held-out windows.
 
 Split-conformal prediction after Lei et al. (2018), "Distribution-free predictive inference for
 regression", for each step and target by itself.
@@ -17,7 +17,6 @@ def interval_widths(errors, coverage):
     ``errors`` (n_windows, horizon, n_targets) are absolute, of windows that weren't trained on. The
     coverage is reached, on average and at least, if windows to come are exchangeable with these;
     where a series drifts, or windows overlap, it is approximate.
-
 
     Examples
     --------

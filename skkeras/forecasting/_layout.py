@@ -45,7 +45,6 @@ def lay_out(X, before, n_warm_up, *, look_back, horizon, fill):
 
     The first ``n_warm_up`` rows get a history that is made of ``fill`` alone.
 
-
     Examples
     --------
     >>> import numpy as np
@@ -95,16 +94,15 @@ def join(layouts, rows):
         return layouts[0]
     order = np.argsort(np.concatenate(rows), kind="stable")
     starts = np.cumsum([0, *(len(layout.series) for layout in layouts)])[:-1]
+    shifts = np.repeat(starts, [len(layout.positions) for layout in layouts])[order]
 
-    def together(name, starts):
-        parts = [getattr(layout, name) for layout in layouts]
-        return np.concatenate([part + start for part, start in zip(parts, starts, strict=True)])
+    def joined(name):
+        return np.concatenate([getattr(layout, name) for layout in layouts])[order]
 
-    none = np.zeros(len(layouts), int)
     return Layout(
         np.concatenate([layout.series for layout in layouts]),
-        together("positions", starts)[order],
-        together("origins", starts)[order],
-        together("is_real", none)[order].astype(bool),
-        together("n_ahead", none)[order],
+        joined("positions") + shifts,
+        joined("origins") + shifts,
+        joined("is_real"),
+        joined("n_ahead"),
     )

@@ -1,4 +1,4 @@
-"""Series: what a forecaster learns of its training data besides weights."""
+"""Columns, units and history that a forecaster learns besides weights."""
 
 import dataclasses
 import warnings
@@ -43,7 +43,7 @@ class LearnedSeries:
     held_out: Any = None
 
     def truth(self, table, y):
-        """Return what is to be forecast, (n_rows, n_targets), where y may be None."""
+        """Return the targets (n_rows, n_targets): y, or columns of X if it is None."""
         if y is not None:
             y = check_truth(y, table)
             if y.shape[1:] != self.y_shape and {y.shape[1:], self.y_shape} != {(), (1,)}:

@@ -56,7 +56,7 @@ class Rollout:
     def ahead(self, context, steps, known=None):
         """Forecast on from the context, a horizon at a time: (steps, n_targets).
 
-        Returns the context's rows with those that the forecasts make, too; columns that aren't
+        Also returns the context's rows, followed by the forecast ones; columns that aren't
         forecast keep their last value.
         """
         learned, rows, forecasts = self.learned, context, []

@@ -49,7 +49,6 @@ def learn_scaling(X, y, own, *, normalize, known_future=()):
 
     Columns of ``known_future`` are never a target's own.
 
-
     Examples
     --------
     >>> import numpy as np
@@ -72,7 +71,7 @@ def learn_scaling(X, y, own, *, normalize, known_future=()):
 
 
 def _standard(values):
-    """Return means and scales; scikit-learn knows what is constant but for rounding."""
+    """Return means and scales; columns constant but for rounding get the scale 1."""
     scaler = StandardScaler().fit(values)
     return scaler.mean_, scaler.scale_
 

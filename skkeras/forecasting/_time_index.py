@@ -22,7 +22,7 @@ class Timeline:
     def after(self, steps):
         """Return the pandas index of the steps after the last; raise if the step isn't known."""
         if self.step is not None:
-            return _stretch(self.last, steps + 1, self.step)[1:]
+            return _regular_index(self.last, steps + 1, self.step)[1:]
         if _kind(_single(self.last)) == "labels":
             raise ValueError(
                 f"X's index ends with {self.last!r}, and nobody knows how labels go on; expected "
@@ -59,7 +59,7 @@ class Timeline:
         distance = _distance(self.last, index[0], self.step)
         if distance is None:
             raise ValueError(f"{name} has an index that begins at {index[0]}; {expected}. {remedy}")
-        if not index.equals(_stretch(index[0], len(index), self.step)):
+        if not index.equals(_regular_index(index[0], len(index), self.step)):
             raise ValueError(
                 f"{name} has an index from {index[0]} to {index[-1]} with {len(index)} rows in "
                 f"another frequency, or with gaps; {expected}. {remedy}"
@@ -128,7 +128,7 @@ def read_timeline(index, name="X"):
         return None
     _check_order(index, name)
     step = _step(index)
-    is_even = step is not None and index.equals(_stretch(index[0], len(index), step))
+    is_even = step is not None and index.equals(_regular_index(index[0], len(index), step))
     return Timeline(index[0], index[-1], step if is_even else None)
 
 
@@ -199,7 +199,7 @@ def _calendar_step(index):
         return pd.infer_freq(index) if len(index) > 2 else None
 
 
-def _stretch(first, length, step):
+def _regular_index(first, length, step):
     import pandas as pd
 
     if isinstance(first, pd.Period):

@@ -1,7 +1,7 @@
-"""Windows: the sliding_windows of a series that a forecaster learns from, gathered on demand.
+"""Sliding windows of a series, gathered on demand.
 
-Windows overlap, so an array of them holds every row ``look_back`` times. What stands here looks
-like that array to the engine (`shape`, `dtype`, indexing), and holds the series alone.
+Windows overlap, so an array of them holds every row ``look_back`` times. These classes
+look like that array to the engine (`shape`, `dtype`, indexing), and hold the series alone.
 
 An *origin* is the row that a forecast is made for first: its window ends just before it.
 """
@@ -21,7 +21,6 @@ class Windows:
 
     ``starts`` are the windows' first rows. ``level`` is subtracted and ``scale`` divided by, both
     (n_windows, n_columns) or None; ``row_shape`` is the shape of one window, None for its own.
-
 
     Examples
     --------
@@ -150,7 +149,6 @@ def inputs(series, origins, *, look_back, horizon, known_future=(), norm=None):
     the last one forecast; where the horizon is longer than the window they are folded into several.
     Before each origin there are at least ``look_back`` rows, from it on ``horizon``.
 
-
     Examples
     --------
     >>> import numpy as np
@@ -190,7 +188,6 @@ def window_norms(series, origins, look_back, kind):
     and standard deviation, after Kim et al. (2022), "Reversible instance normalization for
     accurate time-series forecasting against distribution shift", without learnt factors.
 
-
     Examples
     --------
     >>> import numpy as np
@@ -222,7 +219,6 @@ def split_origins(origins, horizon, is_train, is_held_out):
     """Split window numbers into training and held-out ones, by the rows that they forecast.
 
     All of a window's rows have to be in the mask; one with rows of both is in neither.
-
 
     Examples
     --------
