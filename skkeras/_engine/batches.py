@@ -21,9 +21,8 @@ class Batches:
     """
 
     takes_long = True
-    known_arguments = frozenset(
-        {"steps_per_epoch"}
-    )  # of `keras.Model.fit`, besides those of `Schedule`
+    # Arguments of `keras.Model.fit` that a source knows, besides the ones of `Schedule`.
+    known_arguments = frozenset({"steps_per_epoch"})
     wants_small_buffers = False  # batches are in memory anyway
 
     def __init__(self, stream, encode, n_steps=None):

@@ -92,7 +92,7 @@ def train(
 
 @contextlib.contextmanager
 def _program(net, rows, validation):
-    """Lend a program in which nothing is left to trace: errors come before anything is trained."""
+    """Borrow a fully traced program, so that errors come before anything is trained."""
     with net.training_program(rows.example) as program:
         if validation is not None:
             program.trace_test(validation.example)
@@ -141,7 +141,7 @@ class _Run:
         self._pace = _Pace(program, "train", rows, schedule.batch_size, takes_long=takes_long)
 
     def alone(self, history):
-        """Train with nobody looking: a call may span epochs."""
+        """Train without callbacks: a call may span epochs."""
         first, last = self.schedule.initial_epoch, self.schedule.epochs
         stride = 1 if self.validation is not None else last - first
         with self._kept_if_interrupted():
@@ -250,7 +250,7 @@ class _Pace:
         self._seconds_to_read = None
 
     def budget(self):
-        """Tell how many steps take about as long, and as much memory, as is meant."""
+        """Return the number of steps that fill the time and the memory of a call."""
         paces = [self._times.get(self._key)]
         if self._takes_long:
             paces.append(self._seconds_to_read)
@@ -261,7 +261,7 @@ class _Pace:
 
     @contextlib.contextmanager
     def measured(self, n_steps):
-        """Note how long a step takes to run."""
+        """Measure the run time of a step."""
         begin = time.perf_counter()
         yield
         self._times[self._key] = (time.perf_counter() - begin) / n_steps
@@ -279,7 +279,7 @@ class _Pace:
             yield (call for call in calls if call is not None)
 
     def _timed(self, take):
-        """Let ``take`` note how long a step takes to read: Ctrl-C waits for a whole call's rows."""
+        """Measure the reading time of a step, too: Ctrl-C waits for a whole call's rows."""
 
         def timed(budget):
             begin = time.perf_counter()
