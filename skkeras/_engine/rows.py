@@ -271,7 +271,7 @@ def take_spans(spans):
 
 
 class RowsReader:
-    """Reads the rows of epochs ``first`` to ``last``, as many steps as a compiled call should take.
+    """Reads the rows of epochs from ``first`` to before ``last``, the steps of a call at a time.
 
     ``begin(rows)`` begins an epoch, whose last step takes the rows left; of each epoch only
     ``max_steps`` are wanted, None for all.
