@@ -1,9 +1,10 @@
 """Configuration of Sphinx; ``python3 bootstrap.py docs`` builds the site."""
 
 import shutil
-import tomllib
 import zlib
 from pathlib import Path
+
+import skkeras
 
 HERE = Path(__file__).parent
 
@@ -40,9 +41,7 @@ shutil.rmtree(HERE / "api" / "generated", ignore_errors=True)
 
 project = "skkeras"
 author = copyright = "the skkeras developers"  # noqa: A001 (a name that Sphinx reads)
-release = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"][
-    "version"
-]
+release = skkeras.__version__
 extensions = [
     "myst_parser",
     "numpydoc",

@@ -136,13 +136,7 @@ def forecast():
 
 
 class SeasonalNaive(RegressorMixin, BaseEstimator):
-    """Forecasts what was a season ago.
-
-    Parameters
-    ----------
-    season : int
-        Rows in a season.
-    """
+    """Forecasts the value of a season ago; ``season`` is its number of rows."""
 
     def __init__(self, season):
         self.season = season
@@ -161,18 +155,7 @@ JOBS = {"classify": classify, "regression": regression, "images": images, "forec
 
 
 def run(job):
-    """Split, search, compare, save, and load in a new process.
-
-    Parameters
-    ----------
-    job : Job
-        What to search.
-
-    Raises
-    ------
-    RuntimeError
-        If the loaded estimator cannot predict in the new process, or predicts anything else.
-    """
+    """Split, search, compare, save, and load in a new process, which has to predict the same."""
     X, X_test, y, y_test = train_test_split(
         job.X,
         job.y,
@@ -207,29 +190,12 @@ def run(job):
 
 
 def describe_row(X):
-    """Say what a row of X is.
-
-    Examples
-    --------
-    >>> describe_row(np.zeros((5, 30))), describe_row(np.zeros((5, 8, 8, 1)))
-    ('of 30 features', 'of 8 x 8 x 1')
-    """
+    """Return the shape of a row of X, in words."""
     return f"of {X.shape[1]} features" if X.ndim == 2 else f"of {' x '.join(map(str, X.shape[1:]))}"
 
 
 def format_candidates(results):
-    """Lay out the candidates of a search as a table, the best first.
-
-    Parameters
-    ----------
-    results : dict
-        The ``cv_results_`` of a search.
-
-    Returns
-    -------
-    table : str
-        Mean and standard deviation of the score, seconds per fit, and the parameters.
-    """
+    """Lay out the candidates of a search's ``cv_results_`` as a table, the best first."""
     lines = ["   mean    std  fit time  parameters"]
     for i in np.argsort(results["rank_test_score"], kind="stable"):
         parameters = ", ".join(f"{shorten(k)}={v}" for k, v in results["params"][i].items())
@@ -263,25 +229,7 @@ numpy.save(out, getattr(joblib.load(model), method)(numpy.load(data)))
 
 
 def check_saving(estimator, X):
-    """Save a fitted estimator, predict with it in a new process, and compare.
-
-    Parameters
-    ----------
-    estimator : estimator instance
-        Fitted.
-    X : ndarray
-        What to predict.
-
-    Returns
-    -------
-    size_kb : float
-        Size of the file, in kilobytes.
-
-    Raises
-    ------
-    RuntimeError
-        If the new process fails, or its predictions differ in a single bit.
-    """
+    """Save a fitted estimator, predict in a new process, and compare bit for bit; return its KB."""
     method = "predict_proba" if is_classifier(estimator) else "predict"
     with tempfile.TemporaryDirectory() as folder:
         model, data, out = (str(Path(folder, name)) for name in ("model", "X.npy", "out.npy"))
@@ -302,7 +250,7 @@ def check_saving(estimator, X):
 
 @contextlib.contextmanager
 def quiet_stderr():
-    """Silence what is written to the stderr of the process, from C++ too."""
+    """Silence the stderr of the process, from C++ too."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "w") as nowhere:
@@ -343,18 +291,9 @@ def parse(arguments):
 
 
 def main(arguments=None):
-    """Run the command.
+    """Run the command; return 0, 1 for a failure told in a line on stderr, or 130 for Ctrl-C.
 
-    Parameters
-    ----------
-    arguments : list of str, default=None
-        The command line; None takes the one of the process.
-
-    Returns
-    -------
-    code : int
-        The exit code: 0, 1 for a failure that is told in one line on stderr, or 130 for Ctrl-C.
-        A wrong command line exits with 2 at once.
+    A wrong command line exits with 2 at once.
     """
     show = JOBS[parse(arguments).show]
     started = time.perf_counter()
@@ -364,7 +303,7 @@ def main(arguments=None):
         run(show())
         print(f"Done in {time.perf_counter() - started:.0f} s.", flush=True)
     except BrokenPipeError:
-        # The reader has gone; what is still buffered must not fail again at exit.
+        # The reader has gone; buffered output must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:

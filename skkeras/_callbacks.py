@@ -22,7 +22,7 @@ BATCH_HOOKS = (
 def make_callbacks(value, routed):
     """Make the callbacks of a fit's own.
 
-    What callbacks collect is in the copies, an estimator's ``callbacks_``.
+    The copies, an estimator's ``callbacks_``, hold the collected results.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def needs_batches(callback):
 
 
 def early_stopping_callback():
-    """Make what ``early_stopping=True`` stands for.
+    """Make the callback of ``early_stopping=True``.
 
     Returns
     -------

@@ -7,29 +7,10 @@ from skkeras._encoding import in_memory
 
 
 def weigh_labels(class_weight, counts, target, y, weight=None):
-    """Weigh rows by their labels.
+    """Weigh rows by their labels, times their own weight.
 
-    Parameters
-    ----------
-    class_weight : dict or "balanced"
-        Weights by label.
-    counts : dict or None
-        For ``"balanced"``, how often each label comes, or the sum of its weights.
-    target : target
-        Tells the labels of targets.
-    y : array
-        Checked targets.
-    weight : array or None, default=None
-        The rows' own weights.
-
-    Returns
-    -------
-    weight : array of shape (n_rows,)
-
-    Raises
-    ------
-    ValueError
-        If a row has several labels, or a weight is for a label that isn't known.
+    ``counts``, for "balanced", is how often each label comes, or the sum of its weights. Rows of
+    several labels, and weights for unknown labels, raise ValueError.
     """
     by_label = balanced(counts) if class_weight == "balanced" else class_weight
     labels = target.strata(y)
@@ -53,13 +34,6 @@ def weigh_indicators(class_weight, rows, y, weight=None):
 
 
 def balanced(counts):
-    """Let all labels count alike.
-
-    Examples
-    --------
-    >>> from skkeras._class_weights import balanced
-    >>> balanced({"rare": 1, "frequent": 3})
-    {'rare': 2.0, 'frequent': 0.6666666666666666}
-    """
+    """Return class weights with which all labels count alike."""
     total = sum(counts.values())
     return {label: total / (len(counts) * n) if n else 0.0 for label, n in counts.items()}

@@ -8,19 +8,7 @@ from skkeras._hints import suggestion
 
 
 def kind_of(data):
-    """Tell whose frame or series some data is.
-
-    Returns
-    -------
-    kind : {"pandas", "polars"} or None
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> from skkeras._dataframes import kind_of
-    >>> kind_of(pd.Series([1.0])), kind_of([1.0])
-    ('pandas', None)
-    """
+    """Return "pandas" or "polars", whose frame or series the data are; or None."""
     package = type(data).__module__.partition(".")[0]
     return package if package in ("pandas", "polars") else None
 
@@ -43,19 +31,7 @@ def names_of(data):
 
 
 def check_columns(X, name="X"):
-    """Check that a frame has columns, of numbers alone.
-
-    Parameters
-    ----------
-    X : DataFrame, or anything else
-        Only frames are checked.
-    name : str, default="X"
-        What it is called, for messages.
-
-    Raises
-    ------
-    ValueError
-        If there are no columns, or one has dates or what is no number; its name is told.
+    """Check that X, if it is a frame, has columns, of numbers alone.
 
     Examples
     --------
@@ -113,22 +89,7 @@ def _is_number(entry):
 
 
 def labelled(values, kind, names, index):
-    """Give forecasts the form of what was trained on.
-
-    Parameters
-    ----------
-    values : array of shape (steps,) or (steps, n_targets)
-        The forecasts.
-    kind : {"pandas", "polars"} or None
-        Whose form.
-    names : list or None
-        Of the targets.
-    index : pandas.Index or None
-        For pandas.
-
-    Returns
-    -------
-    forecasts : ndarray, Series or DataFrame
+    """Give forecasts (steps,) or (steps, n_targets) the form of the training data.
 
     Examples
     --------
@@ -156,27 +117,7 @@ def labelled(values, kind, names, index):
 
 
 def column_numbers(name, given, n_columns, names=None):
-    """Turn what a parameter says of columns into their numbers.
-
-    Parameters
-    ----------
-    name : str
-        The parameter, for messages.
-    given : int, str, or sequence of them
-        Numbers (negative ones count from the end) or names.
-    n_columns : int
-        How many columns X has.
-    names : sequence of str or None, default=None
-        Their names, if they have any.
-
-    Returns
-    -------
-    numbers : list of int
-
-    Raises
-    ------
-    ValueError
-        If X has no such column, or one is given twice.
+    """Return the numbers of columns given by number (negative: from the end) or by name.
 
     Examples
     --------

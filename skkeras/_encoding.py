@@ -1,7 +1,7 @@
-"""Encoding: targets and weights are changed as a whole only while they are small.
+"""Encoding of targets and weights: eager while they are small, batch by batch above that.
 
-Those of many rows are looked at block by block, and encoded when a batch of them is taken; lazy
-ones when they are read. So training takes no more memory for more rows.
+Many rows are validated block by block, and encoded when a batch of them is taken; lazy arrays
+when they are read. So training takes no more memory for more rows.
 """
 
 import collections
@@ -19,17 +19,10 @@ _MAX_LABELS = 2**16
 
 
 class Encoded:
-    """An array that is encoded when rows of it are taken.
+    """Array that is encoded when rows of it are taken.
 
-    Parameters
-    ----------
-    encode : callable
-        Gets some rows of each array, and returns an array of as many; what it does to one doesn't
-        depend on the others.
-    arrays : tuple of array, sparse matrix or Encoded
-        What there is to encode, samples first.
-    example : array
-        What ``encode`` returns for one row.
+    ``encode`` maps rows of each array to an array of as many, row by row; ``example`` is one row of
+    it.
 
     Examples
     --------
@@ -66,19 +59,10 @@ class Encoded:
 
 
 def encoded(encode, *arrays):
-    """Encode rows: few at once, and many when they are taken, after a look at all of them.
+    """Encode small arrays eagerly; validate large ones in blocks and encode them batch by batch.
 
-    Parameters
-    ----------
-    encode : callable
-        As in `Encoded`; it raises for rows that can't be encoded.
-    *arrays : array, sparse matrix or Encoded; or a LazyArray, alone
-        Samples first, as many in each.
-
-    Returns
-    -------
-    encoded : array, Encoded or LazyArray
-        Of a LazyArray, which isn't looked at before it is read.
+    ``encode`` is as in `Encoded`, and raises for rows that can't be encoded. A LazyArray, alone, is
+    encoded when it is read.
 
     Examples
     --------
@@ -95,7 +79,7 @@ def encoded(encode, *arrays):
     if example.nbytes * arrays[0].shape[0] <= WHOLE_BYTES:
         return _called(encode, arrays)
     for rows in spans(arrays[0].shape[0], example.nbytes):
-        _called(encode, _picked(arrays, rows))  # raises for what can't be
+        _called(encode, _picked(arrays, rows))  # raises for rows that can't be encoded
     return Encoded(encode, arrays, example)
 
 
@@ -108,37 +92,19 @@ def _called(encode, arrays):
 
 
 def in_memory(array):
-    """Return an array of what is encoded or read only when it is wanted, and all else as it is."""
+    """Return Encoded and LazyArray as an array, and all else as it is."""
     return np.asarray(array) if isinstance(array, Encoded | LazyArray) else array
 
 
 def spans(n_rows, row_bytes):
-    """Yield slices, one after the other, of about as many rows as are encoded whole.
-
-    Examples
-    --------
-    >>> from skkeras._encoding import spans
-    >>> [*spans(5, 2**21)]
-    [slice(0, 2, None), slice(2, 4, None), slice(4, 6, None)]
-    """
+    """Yield slices, one after the other, of about as many rows as are encoded whole."""
     step = max(1, WHOLE_BYTES // max(row_bytes, 8))
     for start in range(0, n_rows, step):
         yield slice(start, start + step)
 
 
 def blocks(array):
-    """Yield neighbouring rows of an array, some MB at a time.
-
-    Parameters
-    ----------
-    array : array, sparse matrix, Encoded or LazyArray
-        Samples first.
-
-    Yields
-    ------
-    block : array or sparse matrix
-        A view, if it is an array.
-    """
+    """Yield neighbouring rows of an array, some MB at a time, as views where possible."""
     row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
     for rows in spans(array.shape[0], row_bytes):
         yield in_memory(array[rows])
@@ -147,15 +113,7 @@ def blocks(array):
 def few_rows(y):
     """Find a few rows with the same labels as y, to sort and to compare as a whole.
 
-    Parameters
-    ----------
-    y : array-like, LazyArray or sparse matrix of shape (n_samples,) or (n_samples, n_outputs)
-        Labels.
-
-    Returns
-    -------
-    rows : array-like or sparse matrix
-        y itself, if it is small or most of its values come once or it isn't an array.
+    y itself, if it is small, or most of its values come once, or it isn't an array.
 
     Examples
     --------
@@ -188,19 +146,7 @@ def _few_labels(y):
 
 
 def label_counts(parts, weights=None):
-    """Count labels.
-
-    Parameters
-    ----------
-    parts : iterable of array of shape (n_rows,)
-        The labels, some after the others.
-    weights : iterable of array of shape (n_rows,) or None, default=None
-        How much each counts.
-
-    Returns
-    -------
-    counts : dict
-        How often each comes, in their order.
+    """Count labels in blocks, or sum up their weights; a dict in the labels' order.
 
     Examples
     --------

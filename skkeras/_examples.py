@@ -23,19 +23,7 @@ from skkeras.data._streams import check_sliceable
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Table:
-    """Examples that can be picked by number.
-
-    Parameters
-    ----------
-    X : ndarray, sparse matrix, LazyArray or dict of them
-        Checked inputs, samples first.
-    y : array, or dict of them, or None
-        Checked targets.
-    sample_weight : array-like or None
-        As given.
-    given : tuple
-        X and y as the user gave them.
-    """
+    """Checked inputs and targets that can be indexed; ``given`` are the user's own."""
 
     X: Any
     y: Any = None
@@ -84,21 +72,9 @@ class Table:
         return label_counts((target.strata(in_memory(self.y[part])) for part in parts), weights)
 
     def sources(self, encode, parts=None, class_weights=None):
-        """Encode the examples, and weigh those to train on and those held out.
+        """Return `Rows` to train on and held-out ones (or None), encoded by ``encode`` and weighed.
 
-        Parameters
-        ----------
-        encode : callable
-            Turns examples into `Rows`.
-        parts : tuple of int array or None, default=None
-            The rows to train on and those to validate on; None if none are held out.
-        class_weights : callable or None, default=None
-            As `class_weights` returns it. Held-out rows count without, as in Keras.
-
-        Returns
-        -------
-        training : Rows
-        validation : Rows or None
+        ``parts`` are the rows of each; held-out rows count without class weights, as in Keras.
         """
         rows = encode(self)
         train, held_out = parts or (None, None)
@@ -121,18 +97,8 @@ class Table:
 class StreamExamples:
     """Examples that come in batches, in an order of their own; the first shows what they are.
 
-    Parameters
-    ----------
-    stream : Stream
-        The batches.
-    check : callable
-        ``check(x, y, reset)`` checks inputs and targets, as the estimator does.
-    reset : bool, default=False
-        Whether the first batch is the one to learn from.
-    n_steps : int or None, default=None
-        Batches in an epoch; None for all.
-    counts : dict or None, default=None
-        What `count_labels` has found, where all labels have to be known before training.
+    ``check(x, y, reset)`` checks as the estimator does; an epoch has ``n_steps`` batches, None for
+    all; ``counts`` are of `count_labels`, where all labels have to be known before training.
     """
 
     def __init__(self, stream, check, *, reset=False, n_steps=None, counts=None):
@@ -174,21 +140,10 @@ class StreamExamples:
 
 
 def count_labels(stream, steps=None):
-    """Count the labels of a stream in one pass, of which nothing else is kept.
+    """Count the labels of a stream in one pass, ``steps`` batches of it (None: all).
 
-    Parameters
-    ----------
-    stream : Stream
-        With targets.
-    steps : int or None, default=None
-        Batches to read; None for all.
-
-    Returns
-    -------
-    counts : dict, dict of dict or None
-        How often each label comes, in their order, or the sum of its weights if there are any; by
-        output if there are several. None for rows of numbers, such as one-hot labels, of which
-        any batch shows the classes.
+    Returns a dict by label, in order, of the number or the sum of weights; by output if there are
+    several. None for rows of numbers, such as one-hot labels, of which any batch shows the classes.
 
     Examples
     --------
@@ -217,15 +172,7 @@ def count_labels(stream, steps=None):
 
 
 def one_of_each(counts, y):
-    """Return targets to learn the classes of: what was counted, or else a batch's own.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skkeras._examples import one_of_each
-    >>> np.unique(one_of_each({0: 7, 1: 2}, np.array([1, 1], "uint8")))
-    array([0, 1], dtype=uint8)
-    """
+    """Return targets to learn the classes of: the counted labels, or else a batch's own."""
     if counts is None:
         return y
     if isinstance(y, dict):

@@ -37,19 +37,7 @@ _ARGUMENTS_OF_KERAS = {
 
 
 def suggestion(name, accepted):
-    """Say which accepted name is nearest to a wrong one, and list all of them.
-
-    Parameters
-    ----------
-    name : str
-        The name that nothing takes.
-    accepted : iterable of str
-        The names that would have been right.
-
-    Returns
-    -------
-    text : str
-        One or two sentences, for the end of an error message.
+    """Return the accepted name that is nearest to a wrong one, and all of them, as a sentence.
 
     Examples
     --------
@@ -74,22 +62,9 @@ def _nearest(name, accepted):
 
 
 def advice(name, declared, prefixes, hyperparameters=()):
-    """Say what to write instead of a parameter that an estimator doesn't have.
+    """Return what to write instead of a parameter that an estimator doesn't have.
 
-    Parameters
-    ----------
-    name : str
-        The parameter.
-    declared : iterable of str
-        Those that it has.
-    prefixes : iterable of str
-        Those that it routes parameters by.
-    hyperparameters : collection of str, default=()
-        What its builder takes.
-
-    Returns
-    -------
-    text : str
+    It has those ``declared``, routes others by ``prefixes``; its builder takes ``hyperparameters``.
 
     Examples
     --------
@@ -112,23 +87,7 @@ def advice(name, declared, prefixes, hyperparameters=()):
 
 
 def check_no_others(method, others, own, declared):
-    """Raise if a method is given an argument that goes elsewhere.
-
-    Parameters
-    ----------
-    method : str
-        Its name.
-    others : dict
-        The arguments that it doesn't take.
-    own : iterable of str
-        Those that it takes.
-    declared : collection of str
-        The parameters of the estimator.
-
-    Raises
-    ------
-    TypeError
-        It tells where the argument goes.
+    """Raise TypeError, which tells where an argument goes that a method doesn't take.
 
     Examples
     --------

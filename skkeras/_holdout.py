@@ -1,4 +1,4 @@
-"""Validation data: what is held out of the training data, and by which rule."""
+"""Validation split: the rows held out of the training data."""
 
 import reprlib
 
@@ -35,32 +35,10 @@ def check_validation_split(split):
 
 
 def split_rows(split, n_rows, labels, groups, seed):
-    """Split row numbers into training and validation.
+    """Return the row numbers to train on and those to validate on.
 
-    Parameters
-    ----------
-    split : float, int or splitter
-        The fraction (or number) of rows to hold out, shuffled; or a scikit-learn splitter, whose
-        first split counts.
-    n_rows : int
-        Number of rows.
-    labels : array of shape (n_rows,) or None
-        Labels to stratify by.
-    groups : array of shape (n_rows,) or None
-        For splitters that want groups.
-    seed : int
-        Of the shuffling.
-
-    Returns
-    -------
-    train, validation : int arrays
-
-    Examples
-    --------
-    >>> from skkeras._holdout import split_rows
-    >>> train, validation = split_rows(0.25, 8, None, None, seed=0)
-    >>> len(train), len(validation)
-    (6, 2)
+    ``split`` is the fraction or number of rows to hold out, shuffled, and stratified by ``labels``
+    (None: not); or a scikit-learn splitter, whose first split counts.
     """
     if hasattr(split, "split"):
         first = next(iter(split.split(np.arange(n_rows), labels, groups)), None)

@@ -17,25 +17,9 @@ from skkeras.data._named import NamedArrays
 def check_inputs(estimator, X, *, reset):
     """Check X as scikit-learn does, for every kind of input that a net takes.
 
-    Parameters
-    ----------
-    estimator : estimator
-        It gets ``n_features_in_`` and ``feature_names_in_`` if ``reset``, and is checked against
-        them otherwise.
-    X : array-like, LazyArray, sparse matrix, DataFrame, strings, or dict of array-likes
-        A table, an array of any rank above 1, one string for each sample, or named inputs.
-    reset : bool
-        Whether X is the one to learn from.
-
-    Returns
-    -------
-    X : ndarray, LazyArray, sparse matrix or dict of ndarray
-        Not copied where it needn't be, and not read.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As scikit-learn does: NaN, infinity, wrong number of features, no samples.
+    X is a table, an array of any rank above 1 (lazy, sparse), a string for each sample, or named
+    inputs; it isn't copied where it needn't be, and not read. With ``reset`` the estimator learns
+    ``n_features_in_`` and ``feature_names_in_``; without, X is checked against them.
     """
     X = by_name(X)
     if reset:  # of an earlier X, of another kind
@@ -59,31 +43,9 @@ def check_inputs(estimator, X, *, reset):
 
 
 def check_targets(estimator, X, y, *, reset, numeric=False):
-    """Check X and y together.
+    """Check X and y together, as `check_inputs` does; y may have any rank, and is finite.
 
-    Parameters
-    ----------
-    estimator : estimator
-        As in `check_inputs`.
-    X : array-like, sparse matrix, DataFrame, strings, or dict of array-likes
-        As in `check_inputs`.
-    y : array-like, LazyArray, dict of them or NamedArrays
-        Targets of any rank; finite. By their names for a net with several outputs. Lazy ones stay
-        so if X is lazy, too.
-    reset : bool
-        As in `check_inputs`.
-    numeric : bool, default=False
-        Whether y must be numbers.
-
-    Returns
-    -------
-    X : ndarray, LazyArray, sparse matrix or dict of them
-    y : ndarray, LazyArray, sparse indicator or dict of them
-
-    Raises
-    ------
-    ValueError, TypeError
-        As scikit-learn does; y may not be None, and must be as long as X.
+    y is by name for several outputs, and stays lazy only if X is lazy, too.
     """
     if y is None:
         raise ValueError(
@@ -131,23 +93,9 @@ def n_samples(X):
 
 
 def relative_weights(sample_weight, X, rows=None):
-    """Check sample weights, and scale them to a mean of 1.
+    """Check sample weights (n_samples,) or one number, and scale them to a mean of 1 over ``rows``.
 
     Weights are relative, as in scikit-learn: doubling all of them changes nothing.
-
-    Parameters
-    ----------
-    sample_weight : array-like of shape (n_samples,), float or None
-        At least 0.
-    X : ndarray, sparse matrix or dict of ndarray
-        Checked inputs.
-    rows : int array or None, default=None
-        The samples whose mean is to be 1; None for all.
-
-    Returns
-    -------
-    weight : ndarray of shape (n_samples,) or None
-        None for None.
 
     Examples
     --------
@@ -161,17 +109,7 @@ def relative_weights(sample_weight, X, rows=None):
 
 
 def training_weights(sample_weight, X, rows=None):
-    """Do what `relative_weights` does, for many samples when a batch is taken.
-
-    Parameters
-    ----------
-    sample_weight, X, rows
-        As in `relative_weights`.
-
-    Returns
-    -------
-    weight : ndarray or Encoded of shape (n_samples,), or None
-    """
+    """Relative weights, as `relative_weights` returns them; `Encoded` if there are many."""
     if isinstance(sample_weight, Real):
         sample_weight = np.full(n_samples(X), float(sample_weight))
     weight = _check_weights(sample_weight)
@@ -196,20 +134,7 @@ def training_weights(sample_weight, X, rows=None):
 
 
 def batch_weights(sample_weight, X):
-    """Check the weights of a batch; they are taken as they are, since the others aren't known.
-
-    Parameters
-    ----------
-    sample_weight : array-like of shape (n_samples,) or None
-        At least 0.
-    X : ndarray, sparse matrix or dict of ndarray
-        Checked inputs.
-
-    Returns
-    -------
-    weight : ndarray of shape (n_samples,) or None
-        None for None.
-    """
+    """Check the weights of a batch; they are taken as they are, since the others aren't known."""
     weight = _check_weights(sample_weight)
     if weight is None:
         return None
@@ -222,18 +147,9 @@ def batch_weights(sample_weight, X):
 
 
 def check_any_weight(weight, rows, name, use="train on"):
-    """Raise if all rows of training, or of validation, have the weight 0, or some one below it.
+    """Raise if all ``rows`` (None: all there are) have the weight 0, or one a weight below it.
 
-    Parameters
-    ----------
-    weight : ndarray, Encoded or None
-        The weights of all rows.
-    rows : int array or None
-        Which of them; None for all.
-    name : str
-        The parameters the weights come from.
-    use : str, default="train on"
-        What the rows are for.
+    ``name`` are the parameters that the weights come from.
     """
     if weight is None:
         return

@@ -12,7 +12,7 @@ from skkeras._signatures import check_builder_names, check_keywords
 from skkeras.exceptions import ParameterNameError
 from skkeras.models import PRESETS
 
-# What a net is made with; `compile__` parameters and those routed to these belong to it, too.
+# A net is made with these; `compile__` parameters and those routed to these belong to it, too.
 _NET_PARAMETERS = ("model", "loss", "optimizer", "metrics")
 _CHOICES = {
     "early_stopping": (False, True),
@@ -174,6 +174,6 @@ class NetParamsMixin:
 
     def _check_routed_names(self):
         source = self._source(self.model)
-        # What is no source at all is for fit to tell, as scikit-learn asks of set_params.
+        # An invalid source is for fit to report, as scikit-learn asks of set_params.
         if split_routed(self._routed)["model"] and (isinstance(source, str) or callable(source)):
             check_source(source, self._routed)

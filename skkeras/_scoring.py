@@ -61,19 +61,7 @@ _SUMS = {accuracy_score: _Accuracy, r2_score: _R2}
 
 
 def score_blocks(metric, blocks):
-    """Compute a metric of rows that come block by block.
-
-    Parameters
-    ----------
-    metric : callable
-        `sklearn.metrics.accuracy_score` or `sklearn.metrics.r2_score`.
-    blocks : iterable of (y, predicted, weight)
-        Arrays of as many rows; the weight may be None, and is of at least 0, somewhere above it.
-
-    Returns
-    -------
-    score : float
-        What the metric gives of all rows, to rounding.
+    """Compute accuracy or R2 of blocks ``(y, predicted, weight)``, as of all rows, to rounding.
 
     Examples
     --------
@@ -91,10 +79,10 @@ def score_blocks(metric, blocks):
 
 
 class ScoringMixin:
-    """Computes a metric of what an estimator predicts."""
+    """Computes a metric of an estimator's predictions."""
 
     def _score(self, metric, X, y, sample_weight):
-        """Compute a metric of what is predicted for X; for several outputs, the mean of theirs."""
+        """Compute a metric of the predictions for X; for several outputs, the mean over them."""
         if isinstance(y, LazyArray):
             y = y.finite("y")
             if isinstance(X, LazyArray) and y.nbytes > WHOLE_BYTES:
@@ -110,12 +98,12 @@ class ScoringMixin:
         return float(np.mean(scores))
 
     def _predicted_blocks(self, X, y, sample_weight):
-        """Predict lazy rows, some after the others as they are stored, next to what is true."""
+        """Yield targets, predictions and weights of lazy rows, block by block in storage order."""
         check_is_fitted(self)
         check_consistent_length(X, y)
         weights, order = training_weights(sample_weight, X), X.storage_order()
         row_bytes = 8 * int(np.prod(self._facts.output_shape, dtype=int))
-        for rows in spans(len(X), 4 * row_bytes):  # predictions and what is made of them
+        for rows in spans(len(X), 4 * row_bytes):  # predictions, and arrays computed from them
             rows = rows if order is None else order[rows]
             weight = None if weights is None else np.asarray(weights[rows])
             yield np.asarray(y[rows]), self.predict(X[rows]), weight

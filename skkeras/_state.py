@@ -9,7 +9,7 @@ from skkeras._keras_objects.copying import check_same, is_picklable, pack, pack_
 from skkeras._keras_objects.seeding import build_optimizer, make_seeded
 from skkeras._params import changed_names
 
-# What a fit learns before it trains.
+# Attributes that a fit sets before it trains.
 _LEARNT = {
     "_target",
     "_learned",

@@ -3,7 +3,7 @@
 `run` chooses between the two loops, `compiled_loop` and `keras_loop`, which train a `net`. A net
 owns the newest values of its variables: it pushes them to programs and pulls them from there. Its
 `lazy_model` owns the Keras model, which is made at once or by one of the `blueprints`, when
-somebody looks at it. Its `compiled_functions` own its programs, or borrow those that nets of one
+somebody inspects it. Its `compiled_functions` own its programs, or borrow the ones that nets of one
 architecture share from the `cache`, and notice that the user has changed the model. A `program`
 owns its worker. `rows`, `epochs` and `streaming` supply batches, and `augmentation` changes their
 inputs.

@@ -34,23 +34,12 @@ def check_augment(augment):
 
 
 def make_augmentation(augment):
-    """Make what changes the inputs of a step, the same for the same seed.
+    """Return ``augmentation(x, seed)``, the same change for the same seed; or None.
 
-    Parameters
-    ----------
-    augment : callable, keras.Layer or None
-        ``augment(x, rng)`` or ``augment(x)``; or a layer, of which this makes a copy, so that
-        fits in other threads don't disturb its random numbers. The generator goes to the parameter
-        called ``rng``, ``generator`` or ``random_state``, or else to the second one, unless that
-        has a default.
-
-    Returns
-    -------
-    augmentation : callable or None
-        ``augmentation(x, seed)`` gets an array or structure of arrays, and returns a like one,
-        or raises ValueError if what the function returned has other names or shapes.
-        Where ``x`` is of integers, results are rounded and clipped to the range of their dtype, as
-        people who work with images expect: `keras.ops.image.resize` does so, and OpenCV.
+    The generator goes to the parameter called ``rng``, ``generator`` or ``random_state``, or else
+    to the second one, unless that has a default. A layer is copied, so that fits in other threads
+    don't disturb its random numbers. Integers are rounded and clipped to the range of their dtype,
+    as `keras.ops.image.resize` and OpenCV do.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """Batches: a source of data that comes in batches of its own, and can't be indexed.
 
-The steps are those that the batches make. As many as a call should take are joined and run inside
+Each batch is a step. As many steps as a call should take are joined and run inside
 one compiled program; a model that programs can't run is trained by Keras's own loop.
 """
 
@@ -14,23 +14,16 @@ from skkeras.data._batches import joined, n_rows
 
 
 class Batches:
-    """The batches of a stream, checked and encoded as they are read.
+    """Batches of a stream, checked and encoded as they are read.
 
-    Parameters
-    ----------
-    stream : skkeras.data._streams.Stream
-        Where batches come from.
-    encode : callable
-        ``encode(x, y, weight)`` checks and encodes a batch, and returns `Rows`.
-    n_steps : int or None, default=None
-        Batches in an epoch of training, all of them with rows; None for as many as there are.
+    ``encode(x, y, weight)`` returns `Rows`; an epoch has ``n_steps`` batches with rows, None for
+    all.
     """
 
     takes_long = True
-    known_arguments = frozenset(
-        {"steps_per_epoch"}
-    )  # of `keras.Model.fit`, besides those of `Schedule`
-    wants_small_buffers = False  # what was read is in memory anyway
+    # Arguments of `keras.Model.fit` that a source knows, besides the ones of `Schedule`.
+    known_arguments = frozenset({"steps_per_epoch"})
+    wants_small_buffers = False  # batches are in memory anyway
 
     def __init__(self, stream, encode, n_steps=None):
         self.stream = stream
@@ -89,23 +82,10 @@ class Batches:
         return self._dataset(self.stream.batches, None, errors, self._count())
 
     def encoded(self, batches, schedule, seed, first_step):
-        """Join batches, check and encode them, and augment each.
+        """Join batches of an epoch, encode them, and augment each unless ``seed`` is None.
 
-        Parameters
-        ----------
-        batches : list of tuple
-            Some batches of an epoch.
-        schedule : Schedule or None
-            Augments the batches if ``seed`` isn't None.
-        seed : int or None
-            Of this epoch's augmentation.
-        first_step : int
-            Which of the epoch's batches the first is.
-
-        Returns
-        -------
-        batch : tuple
-            As `Rows.take` returns it.
+        Returns a batch as `Rows.take` does; ``first_step`` numbers the first of the batches in its
+        epoch.
         """
         x, *rest = self._encode(*joined(batches)).take(slice(None))
         if seed is None:

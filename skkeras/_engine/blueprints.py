@@ -86,16 +86,7 @@ def _key(recipe, seed):
 class Blueprint:
     """Starting values, fingerprint and facts of a net that was made before.
 
-    Parameters
-    ----------
-    make : callable
-        Makes such a net.
-    start : list of tensors
-        The values of its variables, then those that its optimizer has from the start.
-    fingerprint : str
-        Key of the programs that train it.
-    facts : object
-        From its inspection.
+    ``start`` are the values of its variables, then the optimizer's initial ones.
     """
 
     make: Any
@@ -105,19 +96,9 @@ class Blueprint:
 
 
 def make_net(recipe, seed):
-    """Make the net of a recipe and a seed, or one that is made when somebody looks at it.
+    """Return the net and `NetFacts` of a recipe and a seed.
 
-    Parameters
-    ----------
-    recipe : Recipe
-        Its ``key`` tells what it depends on, if that is known.
-    seed : int
-        Of everything random about the net.
-
-    Returns
-    -------
-    net : Net
-    facts : NetFacts
+    Where the recipe's key is known from an earlier net, the model is made when it is needed.
     """
     import tensorflow as tf
 

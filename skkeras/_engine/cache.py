@@ -15,12 +15,7 @@ MAX_BYTES = 512 * 2**20
 class Pool:
     """Idle programs by key; a borrowed one is in nobody else's reach.
 
-    Parameters
-    ----------
-    max_entries : int
-        How many are kept.
-    max_bytes : int
-        How large they may be together, by their ``n_bytes``.
+    ``max_bytes`` bounds the sum of their ``n_bytes``.
     """
 
     def __init__(self, max_entries, max_bytes):
@@ -74,13 +69,7 @@ class Pool:
 
 
 class Table:
-    """Objects by key that any number of threads may use at once, the least recently used leaving.
-
-    Parameters
-    ----------
-    max_entries : int
-        How many are kept.
-    """
+    """Objects by key for any number of threads at once; the least recently used leave."""
 
     def __init__(self, max_entries):
         self.max_entries = max_entries

@@ -29,18 +29,10 @@ _PREDICT_BYTES = 32 * 2**20
 class CompiledFunctions:
     """Programs and predictors of one net, shared with all nets of the same fingerprint or its own.
 
-    A small net shares them from the start if a recipe can make its model again, for the worker.
-    It has its own, for good, once the recipe has made another model the second time, or once its
-    user has changed the model. Changes are looked for from `watch` on.
-
-    Parameters
-    ----------
-    lazy : LazyModel
-        The net's model.
-    recipe, settings : callable or None, object
-        As ``make`` and ``settings`` of `skkeras._engine.net.Net`.
-    known : str or None
-        The fingerprint, where it is known without the model.
+    A small net shares them from the start if a recipe can make its model again, for the worker. It
+    has its own, for good, once the recipe has made another model the second time, or once its user
+    has changed the model. Changes are looked for from `watch` on. ``known`` is the fingerprint,
+    where it is known without the model; ``recipe`` is the ``make`` of `skkeras._engine.net.Net`.
     """
 
     def __init__(self, lazy, recipe, settings, known=None):
@@ -82,20 +74,9 @@ class CompiledFunctions:
         return contextlib.nullcontext(self._own["train", specs])
 
     def predict(self, values, rows, batch_size=None):
-        """Return the outputs for rows of a net with these values of its variables.
+        """Return the outputs for rows, with these values of the net's variables.
 
-        Parameters
-        ----------
-        values : list of tensors or variables
-            Of the net's variables, and perhaps of its optimizer's after them.
-        rows : Rows
-            Only its inputs are read.
-        batch_size : int or None, default=None
-            Rows that go through the net at once; None chooses.
-
-        Returns
-        -------
-        outputs : ndarray or structure of ndarrays
+        ``batch_size`` rows go through the net at once; None chooses.
         """
         import keras
 

@@ -32,22 +32,10 @@ _SECONDS_BETWEEN_LOOKS = 0.2
 
 @dataclasses.dataclass
 class Schedule:
-    """How long and in which order to train.
+    """Length and order of a training.
 
-    Parameters
-    ----------
-    epochs : int
-        The epoch to stop before.
-    batch_size : int
-        Rows in a step; the last step of an epoch takes what is left.
-    shuffle : bool, default=True
-        Whether every epoch has a new order.
-    generator : numpy.random.Generator
-        Where the orders come from.
-    initial_epoch : int, default=0
-        The number of the first epoch.
-    augment : callable or None, default=None
-        Changes the inputs of every step, see `skkeras._engine.augmentation`.
+    Training stops before the epoch ``epochs``; the last step of an epoch takes the rows left;
+    ``generator`` draws the orders; ``augment`` is as `skkeras._engine.augmentation` makes it.
     """
 
     epochs: int
@@ -58,7 +46,7 @@ class Schedule:
     augment: Any = None
 
     def begin_epoch(self, rows):
-        """Draw what is random about the next epoch of `Rows`."""
+        """Draw the order and the seed of the next epoch of `Rows`."""
         epoch = begin_epoch(rows, self.generator if self.shuffle else None)
         if (seed := self.augmentation_seed()) is not None:
             epoch.augment_by(self.augment, seed, self.batch_size)
@@ -82,30 +70,10 @@ def train(
 ):
     """Train a net in compiled programs.
 
-    Parameters
-    ----------
-    net : Net
-        It is changed: its values are those after training.
-    rows : Rows or Batches
-        Training data.
-    schedule : Schedule
-        Epochs, batch size, order.
-    history : dict of list of float
-        It gets a value per epoch for every log, also if training is interrupted.
-    validation : Rows, Batches or None, default=None
-        Evaluated after every epoch; its logs are prefixed with ``val_``.
-    callbacks : sequence of keras.callbacks.Callback, default=()
-        They see ``net.model``, with the newest values, as in `keras.Model.fit`; their hooks for
-        single batches are not called.
-    verbose : int, default=0
-        As in `keras.Model.fit`.
-    on_divergence : {"raise", "warn"}, default="raise"
-        What to do when the weights or the loss stop being finite.
-
-    Raises
-    ------
-    DivergenceError
-        If training diverges and ``on_divergence="raise"``.
+    ``history`` gets a value per epoch for every log, also if training is interrupted. Callbacks see
+    ``net.model`` with the newest values; their hooks for single batches are not called. Logs of
+    ``validation`` are prefixed with ``val_``. ``on_divergence`` is about weights or loss not
+    finite.
     """
     with _program(net, rows, validation) as program:
         run = _Run(net, program, rows, schedule, validation, on_divergence)
@@ -124,7 +92,7 @@ def train(
 
 @contextlib.contextmanager
 def _program(net, rows, validation):
-    """Lend a program in which nothing is left to trace: errors come before anything is trained."""
+    """Borrow a fully traced program, so that errors come before anything is trained."""
     with net.training_program(rows.example) as program:
         if validation is not None:
             program.trace_test(validation.example)
@@ -173,7 +141,7 @@ class _Run:
         self._pace = _Pace(program, "train", rows, schedule.batch_size, takes_long=takes_long)
 
     def alone(self, history):
-        """Train with nobody looking: a call may span epochs."""
+        """Train without callbacks: a call may span epochs."""
         first, last = self.schedule.initial_epoch, self.schedule.epochs
         stride = 1 if self.validation is not None else last - first
         with self._kept_if_interrupted():
@@ -257,18 +225,7 @@ class _Run:
 def evaluate(program, rows, batch_size):
     """Return a program's loss and metrics over rows, as `keras.Model.evaluate` does.
 
-    Parameters
-    ----------
-    program : Program
-        The net's values are loaded.
-    rows : Rows
-        The data.
-    batch_size : int
-        Rows in a step.
-
-    Returns
-    -------
-    logs : dict of float
+    The net's values are loaded.
     """
     pace, logs = _Pace(program, "test", rows, batch_size, takes_long=rows.takes_long), None
     with pace.calls(rows.evaluation_reader(batch_size)) as calls:
@@ -279,20 +236,9 @@ def evaluate(program, rows, batch_size):
 
 
 class _Pace:
-    """How many steps a call should take, as told by how long steps took to read and to run.
+    """Steps for a call to take, from the time that steps took to read and to run.
 
-    Parameters
-    ----------
-    program : Program
-        It keeps the times of steps, for later fits, too.
-    kind : {"train", "test"}
-        What runs.
-    rows : Rows or Batches
-        The source.
-    batch_size : int
-        Rows in a step, where the source has no batches of its own.
-    takes_long : bool
-        Whether to read ahead, in a thread.
+    The program keeps those times, for later fits too. ``kind`` is "train" or "test".
     """
 
     def __init__(self, program, kind, rows, batch_size, *, takes_long):
@@ -304,7 +250,7 @@ class _Pace:
         self._seconds_to_read = None
 
     def budget(self):
-        """Tell how many steps take about as long, and as much memory, as is meant."""
+        """Return the number of steps that fill the time and the memory of a call."""
         paces = [self._times.get(self._key)]
         if self._takes_long:
             paces.append(self._seconds_to_read)
@@ -315,7 +261,7 @@ class _Pace:
 
     @contextlib.contextmanager
     def measured(self, n_steps):
-        """Note how long a step takes to run."""
+        """Measure the run time of a step."""
         begin = time.perf_counter()
         yield
         self._times[self._key] = (time.perf_counter() - begin) / n_steps
@@ -333,7 +279,7 @@ class _Pace:
             yield (call for call in calls if call is not None)
 
     def _timed(self, take):
-        """Let ``take`` note how long a step takes to read: Ctrl-C waits for a whole call's rows."""
+        """Measure the reading time of a step, too: Ctrl-C waits for a whole call's rows."""
 
         def timed(budget):
             begin = time.perf_counter()
@@ -385,22 +331,10 @@ def _prefixed(logs):
 
 @contextlib.contextmanager
 def read_ahead(take, budgets, *, in_thread):
-    """Take the rows of one call after the other; in a thread, those of the next call meanwhile.
+    """Yield an iterator of ``take(budget)``; in a thread, the next call is read during this one.
 
-    Parameters
-    ----------
-    take : callable
-        Gets a number of steps, and returns their rows.
-    budgets : iterator of int
-        How many steps each call takes; asked when the call before the one before is done.
-    in_thread : bool
-        Whether to read ahead.
-
-    Yields
-    ------
-    calls : iterator
-        What ``take`` returns. An error in the thread comes out of it. When the context ends so does
-        the thread, after the block of rows that it is reading.
+    A budget is asked for when the call before the one before is done. Errors in the thread come out
+    of the iterator. When the context ends so does the thread, after the block that it is reading.
     """
     if not in_thread:
         yield map(take, budgets)

@@ -8,18 +8,11 @@ from skkeras._keras_objects.seeding import build_optimizer, one_at_a_time
 
 
 class LazyModel:
-    """A compiled Keras model that may not be made yet.
+    """Compiled Keras model that may not be made yet.
 
     It is there from the start, or a blueprint makes it when it is first needed. A model that its
     blueprint can make again may be released, to become the worker of a program, and is made again
     when needed; from when somebody sees or trains it, it is pinned: the same object for good.
-
-    Parameters
-    ----------
-    model : keras.Model or None
-        Built and compiled. None if the blueprint makes it.
-    blueprint : skkeras._engine.blueprints.Blueprint or None
-        Makes such a model.
     """
 
     def __init__(self, model, blueprint=None):

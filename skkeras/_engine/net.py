@@ -7,22 +7,15 @@ from skkeras._engine.lazy_model import LazyModel, state_variables
 
 
 class Net:
-    """A compiled Keras model with the newest values of its variables.
+    """Compiled Keras model with the newest values of its variables.
 
     Training in a program leaves the values beside the model (`pull`), and they reach its variables
     when somebody asks for the `model`; at once, from `expose` on. Any number of threads may predict
-    or look at the model, also while one trains it.
+    or inspect the model, also while one trains it.
 
-    Parameters
-    ----------
-    model : keras.Model or None
-        Built and compiled. None if a blueprint makes it.
-    make : callable or None, default=None
-        Makes such a model again, for a worker. None: the model has its own programs.
-    settings : object, default=None
-        What decides the compiled functions besides the model and its optimizer: loss and metrics.
-    blueprint : skkeras._engine.blueprints.Blueprint or None, default=None
-        Makes the model when it is needed, if it isn't there.
+    ``make`` makes such a model again, for a worker; without it the model has its own programs.
+    ``settings`` (loss, metrics) decide the compiled functions besides the model and its optimizer.
+    ``blueprint`` makes the model when it is needed, if it isn't there.
     """
 
     def __init__(self, model, make=None, settings=None, blueprint=None):
@@ -39,7 +32,7 @@ class Net:
 
     @property
     def structure(self):
-        """The model to look at what doesn't change: its values may be old ones."""
+        """The model, to inspect its structure: its values may be old ones."""
         return self._lazy.get()
 
     @property

@@ -51,14 +51,10 @@ def batch_specs(batch):
 
 
 class Program:
-    """The compiled training functions of one architecture, and the net they run on.
+    """Compiled training functions of one architecture, and the model they run on.
 
-    Parameters
-    ----------
-    worker : keras.Model
-        Built and compiled, with a built optimizer. It belongs to the program from here on.
-    example : tuple
-        A batch ``(x,)``, ``(x, y)`` or ``(x, y, weight)``; only shapes and dtypes matter.
+    It owns ``worker``, which is compiled and has a built optimizer. ``example`` is a batch
+    ``(x,)``, ``(x, y)`` or ``(x, y, weight)``; only shapes and dtypes matter.
     """
 
     def __init__(self, worker, example):
@@ -102,25 +98,10 @@ class Program:
         return [variable.value.value() for variable in self.variables]
 
     def train(self, batch, batch_rows, segment_steps, starts_epoch):
-        """Run steps over rows which lie in training order.
+        """Run steps over rows in training order; return logs and finiteness of each segment.
 
-        Parameters
-        ----------
-        batch : tuple of arrays
-            The rows of all the steps, in order.
-        batch_rows : int array of shape (n_steps,)
-            How many rows each step takes.
-        segment_steps : int array of shape (n_segments,)
-            How many steps each segment has; a segment is an epoch or a part of one.
-        starts_epoch : bool array of shape (n_segments,)
-            Where metrics start from zero.
-
-        Returns
-        -------
-        logs : list of dict
-            The metrics at the end of every segment.
-        finite : bool array of shape (n_segments,)
-            Whether all weights and logs were finite there.
+        ``batch_rows`` (n_steps,) are the rows of each step. A segment is an epoch or a part of one,
+        of ``segment_steps`` steps; metrics start from zero where ``starts_epoch``.
         """
         import tensorflow as tf
 
@@ -245,16 +226,10 @@ class Program:
 
 
 class Predictor:
-    """A compiled forward pass that takes the weights as an argument.
+    """Compiled forward pass that takes the weights as an argument.
 
-    It changes nothing, so any number of threads may use it, for any net of its architecture.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Built; only its structure matters.
-    x : array or structure of arrays
-        Rows as they will come; only shapes and dtypes matter.
+    It changes nothing, so any number of threads may use it, for any net of its architecture. Of
+    ``x`` only shapes and dtypes matter, of the model its structure.
     """
 
     def __init__(self, model, x):
@@ -273,19 +248,7 @@ class Predictor:
         self._forward = _compiled(forward, value_specs, batch_specs(x))
 
     def predict(self, values, x):
-        """Return the net's outputs for rows.
-
-        Parameters
-        ----------
-        values : list of tensors or variables
-            The net's variables; further ones, its optimizer's, are left out.
-        x : array or structure of arrays
-            The rows, cast to the net's input dtypes.
-
-        Returns
-        -------
-        outputs : ndarray or structure of ndarrays
-        """
+        """Return the outputs for rows of the input dtypes; an optimizer's values are ignored."""
         import tensorflow as tf
 
         values = [tf.convert_to_tensor(value) for value in values[: self._n_values]]

@@ -1,7 +1,7 @@
 """Rows: a source of data that can be picked by number, in memory or in files.
 
-Nothing is converted as a whole: what is read, cast, densified or copied is what one call to a
-compiled function needs.
+Nothing is converted as a whole: only the rows of one call to a compiled function are read, cast,
+densified or copied.
 """
 
 import dataclasses
@@ -23,25 +23,11 @@ from skkeras.data._shuffling import block_order
 class Rows:
     """Inputs, targets and weights, cast (and read, where inputs are lazy) as they are taken.
 
-    Parameters
-    ----------
-    x : array, sparse matrix, LazyArray, or (nested) dict or list of them
-        The inputs; every leaf has the samples along its first axis.
-    y : array, Encoded or LazyArray, or dict or list of them, or None
-        The targets as the loss wants them; lazy only if inputs are.
-    weight : array, Encoded or LazyArray of shape (n_samples,), or dict or list like ``y``, or None
-        Sample weights.
-    x_dtypes : str or structure like ``x``
-        The dtypes of the net's inputs; ``"string"`` for text.
-    y_dtypes : str or structure like ``y``, default="float32"
-        The dtypes the targets are cast to.
-    weight_dtype : str, default="float32"
-        The dtype the weights are cast to.
-    subset : int array or None, default=None
-        Which of the samples count, and in which order; None for all.
-    are_gathered : bool, default=False
-        Whether the inputs are gathered from a far smaller array, as overlapping windows are: a
-        large buffer of them would be most of the memory of a fit, and no faster.
+    ``x``, ``y`` and ``weight`` are arrays with samples first, or (nested) dicts or lists of them; y
+    and weights may be `Encoded`, and lazy only if inputs are. Their dtypes are structures alike,
+    "string" for text. ``subset`` tells which samples count, in which order; None is all.
+    ``are_gathered`` is for inputs from a far smaller array, as overlapping windows are: a large
+    buffer of them would be most of the memory of a fit, and no faster.
     """
 
     x: Any
@@ -151,11 +137,8 @@ class Rows:
     def take(self, indices):
         """Return the rows at ``indices`` (an int array or a slice), in that order.
 
-        Returns
-        -------
-        batch : tuple
-            ``(x, y, weight)``, ``(x, y)`` without weights, ``(x,)`` without targets: what
-            Keras's ``train_step`` gets.
+        ``(x, y, weight)``, ``(x, y)`` without weights, ``(x,)`` without targets: the batch of
+        `train_step`.
         """
         if self.lazy is not None:
             return self.loaded(indices).take(slice(None))
@@ -180,22 +163,10 @@ class Rows:
         return RowsReader(rows, Epoch, batch_size, 0, 1)
 
     def keras_training(self, schedule, errors, *, by_pass=False):
-        """Wrap the rows for `keras.Model.fit`.
+        """Return a `keras.utils.PyDataset` of the rows, and a function to begin an epoch.
 
-        Parameters
-        ----------
-        schedule : Schedule
-            Batch size and orders.
-        errors : list
-            Gets what goes wrong while rows are read, of which Keras tells less.
-        by_pass : bool, default=False
-            Whether an order is drawn for every pass, because epochs end within one.
-
-        Returns
-        -------
-        batches : keras.utils.PyDataset
-        begin_epoch : callable
-            To be called when an epoch begins.
+        ``errors`` gets those of reading rows, of which Keras tells less. ``by_pass`` draws an order
+        for every pass, because epochs end within one.
         """
         batches = _keras_batches(
             self, schedule.batch_size, errors, schedule.begin_epoch if by_pass else None
@@ -213,19 +184,7 @@ class Rows:
 
 
 def begin_epoch(rows, generator):
-    """Draw the order of an epoch.
-
-    Parameters
-    ----------
-    rows : Rows
-        Training data.
-    generator : numpy.random.Generator or None
-        Where the order comes from; None keeps the rows in theirs.
-
-    Returns
-    -------
-    epoch : Epoch
-    """
+    """Draw the order of an epoch; without a generator, rows keep theirs."""
     if rows.lazy is None:
         n_rows = rows.n_rows
         return Epoch(
@@ -243,15 +202,7 @@ def begin_epoch(rows, generator):
 
 
 class Epoch:
-    """One pass over rows.
-
-    Parameters
-    ----------
-    rows : Rows
-        All of them.
-    order : int array of shape (n_rows,) or None, default=None
-        Their indices; None for those of the rows.
-    """
+    """One pass over rows, at the indices ``order``; None for the rows' own order."""
 
     def __init__(self, rows, order=None):
         self.rows = rows
@@ -286,12 +237,7 @@ class Epoch:
 class BlockwiseEpoch(Epoch):
     """One pass over rows that are read group by group; spans are taken from front to back.
 
-    Parameters
-    ----------
-    rows : Rows
-        All of them, in storage order if they are shuffled.
-    order : BlockOrder
-        Their groups.
+    ``order`` is a `BlockOrder`; shuffled rows are in storage order.
     """
 
     def __init__(self, rows, order):
@@ -325,20 +271,10 @@ def take_spans(spans):
 
 
 class RowsReader:
-    """Reads the rows of epochs, as many steps as a compiled call should take.
+    """Reads the rows of epochs from ``first`` to before ``last``, the steps of a call at a time.
 
-    Parameters
-    ----------
-    rows : Rows
-        The source.
-    begin : callable
-        ``begin(rows)`` begins an epoch.
-    batch_size : int
-        Rows in a step; the last step of an epoch takes what is left.
-    first, last : int
-        Numbers of the epochs.
-    max_steps : int or None, default=None
-        Of each epoch only so many steps are wanted; None for all.
+    ``begin(rows)`` begins an epoch, whose last step takes the rows left; of each epoch only
+    ``max_steps`` are wanted, None for all.
     """
 
     def __init__(self, rows, begin, batch_size, first, last, max_steps=None):
@@ -353,19 +289,10 @@ class RowsReader:
         return self._number >= self._last
 
     def take(self, budget):
-        """Read the next steps.
+        """Read ``budget`` steps at most; None if nothing is left.
 
-        Parameters
-        ----------
-        budget : int
-            How many at most.
-
-        Returns
-        -------
-        call : tuple or None
-            The rows of all steps as `Rows.take` returns them; a segment for each epoch or part of
-            one, ``(n_steps, starts_epoch, ends_epoch, epoch)``; and the number of rows of each
-            step. None if nothing is left.
+        Returns the rows as `Rows.take` does, a segment ``(n_steps, starts_epoch, ends_epoch,
+        epoch)`` for each epoch or part of one, and the number of rows of each step.
         """
         if self.is_done:
             return None
@@ -424,28 +351,9 @@ def _text_as_tensor(array):
 
 
 def take_rows(array, indices, dtype):
-    """Take rows of an array, dense and cast.
+    """Take rows of an array, dense and cast to a NumPy dtype's name or ``"string"``.
 
-    Parameters
-    ----------
-    array : ndarray, sparse matrix, or anything indexable by an int array or a slice
-        The samples along the first axis.
-    indices : int array or slice
-        Which rows.
-    dtype : str
-        A NumPy dtype's name, ``"bfloat16"`` (left as float32 for the net to cast), or
-        ``"string"``.
-
-    Returns
-    -------
-    rows : ndarray
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skkeras._engine.rows import take_rows
-    >>> take_rows(np.arange(4.0), np.array([3, 0]), "float32")
-    array([3., 0.], dtype=float32)
+    ``"bfloat16"`` is left as float32 for the net to cast.
     """
     rows = array[indices]
     if hasattr(rows, "toarray"):

@@ -14,22 +14,8 @@ from skkeras._tree import map_leaves
 def train(net, rows, schedule, history, *, compiled, fit_arguments=None, **options):
     """Train a net; see `skkeras._engine.compiled_loop.train` for ``options``.
 
-    Parameters
-    ----------
-    net : Net
-        It is changed.
-    rows : Rows or Batches
-        Training data.
-    schedule : Schedule
-        Epochs, batch size and order.
-    history : dict of list of float
-        It gets a value per epoch for every log.
-    compiled : bool
-        Whether programs may be used: not if a callback wants every batch.
-    fit_arguments : dict or None, default=None
-        Further arguments for `keras.Model.fit`, which runs then.
-    **options : dict
-        Validation data, callbacks, verbosity and what to do on divergence.
+    ``compiled`` says whether programs may be used: not if a callback wants every batch. With
+    ``fit_arguments``, `keras.Model.fit` runs.
     """
     if compiled and not fit_arguments and not net.wants_keras:
         try:

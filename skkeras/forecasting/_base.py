@@ -20,11 +20,11 @@ from skkeras.forecasting._target import HorizonTarget
 from skkeras.forecasting._time_index import index_of
 
 _WINDOW_NORMS = (None, "last", "revin")
-# They decide what the net sees and says, so that they can't change under it.
+# They decide the net's inputs and outputs, and can't change once it is made.
 _WINDOW_PARAMETERS = ("look_back", "horizon", "target", "known_future", "normalize", "window_norm")
 
 
-# What rows that come in for a purpose are, see `Rollout.contexts`.
+# Where the rows of each call stand in the series, see `Rollout.contexts`.
 _FOLLOWS = {
     "fit": "nothing",
     "initialize": "nothing",
@@ -109,7 +109,7 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
         return examples.split(self._split(), "", self._target, groups, self._split_seed)
 
     def _split(self):
-        """Return what decides which rows are held out; None if none are."""
+        """Return the fraction, number or splitter that holds rows out; None if none are."""
         if self.validation_split is None and self.early_stopping:
             return DEFAULT_FRACTION
         return self.validation_split

@@ -1,4 +1,4 @@
-"""History: what a forecaster keeps of the series it was trained on, and which rows go before X."""
+"""History: the ends of the training series, and the rows that precede X."""
 
 import dataclasses
 import math
@@ -18,18 +18,10 @@ _SAME_SPREAD, _SAME_LEVEL = 1e-6, 1e-9
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Past:
-    """The ends of a series that was trained on.
+    """First and last rows of a training series, ``look_back`` of them at most, and its index.
 
-    Parameters
-    ----------
-    head, tail : arrays of shape (n_rows, n_columns)
-        Its first and last rows, ``look_back`` of them at most.
-    n_rows : int
-        How long it was, with what `update` has added.
-    timeline : Timeline or None, default=None
-        Its index; None if the rows are only counted.
-    has_moved : bool, default=False
-        Whether rows have followed those of training.
+    ``n_rows`` counts those of `update`, too; ``has_moved`` is True once rows have followed those of
+    training; ``timeline`` is None if rows are only counted.
     """
 
     head: np.ndarray
@@ -39,19 +31,7 @@ class Past:
     has_moved: bool = False
 
     def with_rows(self, before, X, index, look_back):
-        """Return what is kept once rows have followed.
-
-        Parameters
-        ----------
-        before : array of shape (n_before, n_columns)
-            What goes before the rows: the tail, and what fills a gap.
-        X : array of shape (n_rows, n_columns)
-            The rows.
-        index : pandas.Index or None
-            Theirs.
-        look_back : int
-            Rows to keep.
-        """
+        """Return the past after rows X; ``before`` is the tail, with rows that fill a gap."""
         timeline, n_rows = self.timeline, self.n_rows + len(X)
         if timeline is not None:
             timeline = timeline.moved(len(X), index if tells(index) else None)
@@ -100,35 +80,13 @@ class Past:
 
 
 def keep(X, look_back, index=None, name="X"):
-    """Keep what a forecaster needs of a series, which messages call by its name.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skkeras.forecasting._context import keep
-    >>> past = keep(np.arange(9.0)[:, np.newaxis], look_back=2)
-    >>> past.head[:, 0], past.tail[:, 0]
-    (array([0., 1.]), array([7., 8.]))
-    """
+    """Return the past of a series, which error messages call ``name``."""
     timeline = read_timeline(index, name)
     return Past(X[:look_back].copy(), X[-look_back:].copy(), len(X), timeline)
 
 
 def rows_in_common(head, X, scale):
-    """Count the rows with which both begin, as far as ``head`` goes.
-
-    Parameters
-    ----------
-    head : array of shape (n_head, n_columns)
-        First rows of the training data.
-    X : array of shape (n_rows, n_columns)
-        Other rows.
-    scale : array of shape (n_columns,)
-        Spread of the columns, to tell what is close.
-
-    Returns
-    -------
-    n_rows : int
+    """Count the rows with which both begin, as far as ``head`` goes, to rounding.
 
     Examples
     --------
@@ -146,15 +104,10 @@ def rows_in_common(head, X, scale):
 
 
 class Beginning(NamedTuple):
-    """What goes before the first rows of X.
+    """History of the first rows of X.
 
-    Parameters
-    ----------
-    n_warm_up : int
-        Of so many rows, at most ``look_back``, the history is made of training statistics: they
-        are where training began.
-    gap : int
-        Rows that are missing between the training data and X.
+    For ``n_warm_up`` rows, at most ``look_back``, it is made of training statistics: they are where
+    training began. ``gap`` rows are missing between the training data and X.
     """
 
     n_warm_up: int
@@ -162,35 +115,13 @@ class Beginning(NamedTuple):
 
 
 def beginning(past, X, index, *, look_back, gap, scale):
-    """Find out how X follows the training data.
+    """Find out how X follows the training data: a `Beginning`.
 
     An index decides where there is one. Without, a row is where training began if the rows before
     it are those of training. Whether that is so doesn't depend on the row itself or on
     later ones; only the first, which has none before it, has to speak for itself.
 
-    Parameters
-    ----------
-    past : Past
-        What was kept.
-    X : array of shape (n_rows, n_columns)
-        The rows.
-    index : pandas.Index or None
-        Theirs.
-    look_back : int
-        Rows in a window.
-    gap : int
-        Rows that are missing after those of training, where no index tells.
-    scale : array of shape (n_columns,)
-        Spread of the columns.
-
-    Returns
-    -------
-    beginning : Beginning
-
-    Raises
-    ------
-    ValueError
-        If the index doesn't go with that of training.
+    ``gap`` rows are missing after training where no index tells; ``scale`` is the columns' spread.
     """
     gap = 0 if past.has_moved else gap
     missing = past.missing(index)
@@ -203,26 +134,9 @@ def beginning(past, X, index, *, look_back, gap, scale):
 
 
 def hold_out(split, n_rows, groups):
-    """Mark the rows to train on and those to validate on.
+    """Return masks (n_rows,) of the rows to train on and of those to validate on.
 
-    Parameters
-    ----------
-    split : float, int or splitter
-        The fraction or number of rows to hold out at the end of each series; or a scikit-learn
-        splitter, whose first split counts.
-    n_rows : int
-        Number of rows.
-    groups : array-like of shape (n_rows,) or None
-        Which series each row is of.
-
-    Returns
-    -------
-    is_train, is_held_out : bool arrays of shape (n_rows,)
-
-    Raises
-    ------
-    ValueError
-        If the fraction isn't between 0 and 1, or the number not at least 1.
+    A number or fraction is held out at the end of each series; a splitter's first split counts.
 
     Examples
     --------
@@ -232,11 +146,11 @@ def hold_out(split, n_rows, groups):
     array([False, False, False,  True])
     """
     if hasattr(split, "split"):
-        marks = [
+        masks = [
             np.isin(np.arange(n_rows), part)
             for part in split_rows(split, n_rows, None, groups, None)
         ]
-        return marks[0], marks[1]
+        return tuple(masks)
     is_count = isinstance(split, Integral)
     if split <= 0 or (split >= 1 and not is_count):
         raise ValueError(

@@ -12,14 +12,8 @@ from skkeras.forecasting._windows import outcomes, split_origins
 class WindowExamples(Table):
     """Windows of series, as the third kind of examples; ``X`` is `Inputs`, ``y`` is `Windows`.
 
-    Parameters
-    ----------
-    layout : Layout or None, default=None
-        The rows that the windows are cut from.
-    masks : tuple of bool array or None, default=None
-        Which rows to train on and which to hold out; None if none are held out.
-    horizon : int, default=1
-        Rows that a window forecasts.
+    The windows are cut from the rows of ``layout``; ``masks`` tell which rows to train on and which
+    to hold out (None: none), and a window forecasts ``horizon`` rows.
     """
 
     layout: Any = None

@@ -1,4 +1,4 @@
-"""Intervals: how far forecasts are off, by the windows that a net hasn't been trained on.
+"""Forecast intervals, from the errors on held-out windows.
 
 Split-conformal prediction after Lei et al. (2018), "Distribution-free predictive inference for
 regression", for each step and target by itself.
@@ -12,24 +12,11 @@ from sklearn.utils.validation import check_scalar
 
 
 def interval_widths(errors, coverage):
-    """Return how far to go to both sides of a forecast, to cover a share of the truth.
+    """Return half-widths (horizon, n_targets) of intervals that cover a share of the truth.
 
-    Parameters
-    ----------
-    errors : array of shape (n_windows, horizon, n_targets)
-        Absolute errors of forecasts for windows that weren't trained on.
-    coverage : float
-        The share, above 0 and below 1. It is reached, on average and at least, if windows to come
-        are exchangeable with these; where a series drifts, or windows overlap, it is approximate.
-
-    Returns
-    -------
-    widths : array of shape (horizon, n_targets)
-
-    Raises
-    ------
-    ValueError
-        If there are too few windows for such a share.
+    ``errors`` (n_windows, horizon, n_targets) are absolute, of windows that weren't trained on. The
+    coverage is reached, on average and at least, if windows to come are exchangeable with these;
+    where a series drifts, or windows overlap, it is approximate.
 
     Examples
     --------

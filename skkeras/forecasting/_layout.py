@@ -9,18 +9,10 @@ import numpy as np
 class Layout:
     """Rows with their history before them, ready for windows.
 
-    Parameters
-    ----------
-    series : array of shape (n_laid_out, n_columns)
-        History, rows, and ``horizon`` rows more for windows that look beyond the end.
-    positions : int array of shape (n_rows,)
-        Where each row is among them.
-    origins : int array of shape (n_rows,)
-        Where the row is with the history to forecast it from.
-    is_real : bool array of shape (n_rows,)
-        Whether a row's window holds nothing that was made up.
-    n_ahead : int array of shape (n_rows,)
-        How many rows there are from each on, itself included, and so how many true steps.
+    ``series`` (n_laid_out, n_columns) has history, rows, and ``horizon`` rows more for windows that
+    look beyond the end. For each row, ``positions`` is its place there, ``origins`` its place with
+    the history to forecast it from, ``is_real`` True where the look-back window contains no
+    padding, and ``n_ahead`` the number of rows from it on, itself included: of true steps.
     """
 
     series: np.ndarray
@@ -36,19 +28,10 @@ class Layout:
         return spread
 
     def scored(self, horizon, *, are_whole=False):
-        """List the forecasts whose truth is known, and whose history is real.
+        """List the forecasts with known truth and real history: arrays ``rows, steps, outcomes``.
 
-        Parameters
-        ----------
-        horizon : int
-            Steps that are forecast.
-        are_whole : bool, default=False
-            Whether to leave out windows whose horizon goes beyond the rows.
-
-        Returns
-        -------
-        rows, steps, outcomes : int arrays of shape (n_scored,)
-            The forecast of row ``rows[i]``, ``steps[i]`` ahead, is one for row ``outcomes[i]``.
+        The forecast of row ``rows[i]``, ``steps[i]`` ahead, is one for row ``outcomes[i]``.
+        ``are_whole`` leaves out windows whose horizon goes beyond the rows.
         """
         counts = self.is_real & (self.n_ahead >= (horizon if are_whole else 1))
         is_known = np.arange(horizon) < self.n_ahead[:, np.newaxis]
@@ -58,24 +41,9 @@ class Layout:
 
 
 def lay_out(X, before, n_warm_up, *, look_back, horizon, fill):
-    """Put history before the rows of one series.
+    """Put history before the rows of one series: the rows ``before``, and ``fill`` where they lack.
 
-    Parameters
-    ----------
-    X : array of shape (n_rows, n_columns)
-        The rows.
-    before : array of shape (n_before, n_columns)
-        What came before them.
-    n_warm_up : int
-        So many of the first rows get a history that is made of ``fill``.
-    look_back, horizon : int
-        Rows in, and steps out.
-    fill : array of shape (n_columns,)
-        Stands where history is missing.
-
-    Returns
-    -------
-    layout : Layout
+    The first ``n_warm_up`` rows get a history that is made of ``fill`` alone.
 
     Examples
     --------
@@ -101,15 +69,7 @@ def lay_out(X, before, n_warm_up, *, look_back, horizon, fill):
 
 
 def padded(rows, length, fill):
-    """Return the last rows of some, with ``fill`` in front of them where they are too few.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skkeras.forecasting._layout import padded
-    >>> padded(np.array([[1.0], [2.0]]), 3, np.array([-1.0]))[:, 0]
-    array([-1.,  1.,  2.])
-    """
+    """Return the last ``length`` rows, with ``fill`` in front where they are too few."""
     rows = rows[-length:]
     return np.concatenate([np.tile(fill, (length - len(rows), 1)), rows])
 
@@ -129,34 +89,20 @@ def too_few(n_rows, n_before, look_back, horizon):
 
 
 def join(layouts, rows):
-    """Put the layouts of several series after each other.
-
-    Parameters
-    ----------
-    layouts : list of Layout
-        One of each series.
-    rows : list of int array
-        Which rows of the whole each series has.
-
-    Returns
-    -------
-    layout : Layout
-        Its rows are in the order of the whole.
-    """
+    """Concatenate the layouts of several series; ``rows`` are the numbers of each one's rows."""
     if len(layouts) == 1:
         return layouts[0]
     order = np.argsort(np.concatenate(rows), kind="stable")
     starts = np.cumsum([0, *(len(layout.series) for layout in layouts)])[:-1]
+    shifts = np.repeat(starts, [len(layout.positions) for layout in layouts])[order]
 
-    def together(name, starts):
-        parts = [getattr(layout, name) for layout in layouts]
-        return np.concatenate([part + start for part, start in zip(parts, starts, strict=True)])
+    def joined(name):
+        return np.concatenate([getattr(layout, name) for layout in layouts])[order]
 
-    none = np.zeros(len(layouts), int)
     return Layout(
         np.concatenate([layout.series for layout in layouts]),
-        together("positions", starts)[order],
-        together("origins", starts)[order],
-        together("is_real", none)[order].astype(bool),
-        together("n_ahead", none)[order],
+        joined("positions") + shifts,
+        joined("origins") + shifts,
+        joined("is_real"),
+        joined("n_ahead"),
     )

@@ -1,4 +1,4 @@
-"""Series: what a forecaster learns of its training data besides weights."""
+"""Columns, units and history that a forecaster learns besides weights."""
 
 import dataclasses
 import warnings
@@ -23,28 +23,12 @@ from skkeras.forecasting._time_index import index_of
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LearnedSeries:
-    """What was learnt of one or several series.
+    """Facts learnt of one or several series.
 
-    Parameters
-    ----------
-    target : list of int or None
-        The columns to forecast, and what y is if it isn't given.
-    known_future : list of int
-        The columns that are known in advance.
-    y_shape : tuple
-        () or (n_targets,).
-    scaling : Scaling
-        The net's, and the way there and back.
-    means, spreads : arrays of shape (n_columns,)
-        Means and standard deviations of the columns.
-    kind : {"pandas", "polars"} or None
-        Whose frames came in.
-    names : list or None
-        What the targets are called.
-    pasts : dict of Past
-        The ends of each series, by group; the group of a single one is None.
-    held_out : pair of (Inputs, Windows), or None
-        Windows that weren't trained on, and what came after them.
+    ``target`` and ``known_future`` are column numbers, ``y_shape`` is () or (n_targets,), ``means``
+    and ``spreads`` are of the columns, ``kind`` and ``names`` those of the frames that came in.
+    ``pasts`` are by group, None for a single series. ``held_out`` are the (Inputs, Windows) not
+    trained on.
     """
 
     target: Any
@@ -59,7 +43,7 @@ class LearnedSeries:
     held_out: Any = None
 
     def truth(self, table, y):
-        """Return what is to be forecast, (n_rows, n_targets), where y may be None."""
+        """Return the targets (n_rows, n_targets): y, or columns of X if it is None."""
         if y is not None:
             y = check_truth(y, table)
             if y.shape[1:] != self.y_shape and {y.shape[1:], self.y_shape} != {(), (1,)}:
@@ -92,17 +76,7 @@ class LearnedSeries:
         return dataclasses.replace(self, pasts=pasts, held_out=None)
 
     def extended(self, parts, contexts, look_back):
-        """Return these facts with the ends moved on by rows that follow.
-
-        Parameters
-        ----------
-        parts : dict of Part
-            The rows of each series.
-        contexts : dict of (array, int)
-            What goes before them, with what fills a gap.
-        look_back : int
-            Rows to keep.
-        """
+        """Return these facts with the ends moved on by rows that follow their contexts."""
         pasts = dict(self.pasts)
         for group, (_, X, index) in parts.items():
             if group in pasts:
@@ -157,19 +131,7 @@ class LearnedSeries:
         return self.pasts[group]
 
     def past_of_history(self, X, index, group, look_back):
-        """Return the ends of a series of which some rows are given; it goes on as in training.
-
-        Parameters
-        ----------
-        X : array of shape (n_rows, n_columns)
-            The rows, at least ``look_back``.
-        index : pandas.Index or None
-            Theirs.
-        group : object
-            Which series, if the net was trained on several.
-        look_back : int
-            Rows in a window.
-        """
+        """Return the past of a series that a history ends; its index goes on as in training."""
         if len(X) < look_back:
             raise ValueError(
                 f"history has {len(X)} rows; expected at least look_back={look_back}, the rows "
@@ -197,29 +159,9 @@ class LearnedSeries:
 
 
 def learn_series(X, table, y, names, *, is_seen, target, known_future, normalize, window_norm):
-    """Learn which columns are what, and their units.
+    """Learn which columns are what, and their units from the rows that ``is_seen``.
 
-    Parameters
-    ----------
-    X, y : as given to fit
-        Their types and names count.
-    table : array of shape (n_rows, n_columns)
-        X, checked.
-    names : sequence of str or None
-        Of its columns.
-    is_seen : bool array of shape (n_rows,)
-        The rows that aren't held out: units are learnt from them.
-    target, known_future, normalize, window_norm : object
-        Parameters of `KerasForecaster`.
-
-    Returns
-    -------
-    series : LearnedSeries
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a parameter names a column that isn't there, or one twice.
+    X and y, as given to fit, count for their types and names; ``table`` is X, checked.
     """
     n_columns = table.shape[1]
     known, own = (
@@ -266,32 +208,10 @@ def learn_series(X, table, y, names, *, is_seen, target, known_future, normalize
 
 
 def known_rows(X_future, known_future, steps, index, *, n_columns, names=None):
-    """Check the rows to come, and return what is known of them in advance.
+    """Check the rows to come; return their known-future columns (n_rows, n_known), or None.
 
-    Parameters
-    ----------
-    X_future : array-like or DataFrame, or None
-        All columns of X, or those that are known in advance alone. Others may be missing.
-    known_future : list of int
-        Those.
-    steps : int
-        How many rows are needed.
-    index : pandas.Index or None
-        The index that they should have, if they have one.
-    n_columns : int
-        How many X has.
-    names : sequence of str or None, default=None
-        What X's columns are called.
-
-    Returns
-    -------
-    known : array of shape (n_rows, n_known) or None
-        None if nothing has to be known.
-
-    Raises
-    ------
-    ValueError
-        If rows or columns are missing, or the index is another.
+    X_future has all columns of X, some of them, or the known ones alone; ``index`` is the expected
+    one.
     """
     if not known_future:
         return None

@@ -8,19 +8,7 @@ from skkeras.forecasting._time_index import tells
 
 
 def rows_by_group(groups, n_rows):
-    """List the rows of each series.
-
-    Parameters
-    ----------
-    groups : array-like of shape (n_rows,) or None
-        Which series each row is of; None for one series.
-    n_rows : int
-        Number of rows.
-
-    Returns
-    -------
-    rows : dict of int array
-        By group, in the order of the rows; the group of a single series is None.
+    """Return the row numbers of each series by group; the group of a single series is None.
 
     Examples
     --------
@@ -64,17 +52,7 @@ def _labels(groups):
 
 
 class Part(NamedTuple):
-    """The rows of one series, among those of several.
-
-    Parameters
-    ----------
-    at : int array of shape (n_rows,)
-        Their numbers.
-    X : array of shape (n_rows, n_columns)
-        The rows.
-    index : pandas.Index or None
-        Theirs.
-    """
+    """Rows of one series, ``at`` these numbers among those of several."""
 
     at: np.ndarray
     X: np.ndarray
@@ -82,21 +60,9 @@ class Part(NamedTuple):
 
 
 def parts_of(X, index, groups):
-    """Cut rows into series.
+    """Cut rows into series, by group.
 
-    Parameters
-    ----------
-    X : array of shape (n_rows, n_columns)
-        The rows.
-    index : pandas.Index or None
-        Theirs. One that only counts all rows says nothing of those of one series.
-    groups : array-like of shape (n_rows,) or None
-        Which series each row is of; None for one series.
-
-    Returns
-    -------
-    parts : dict of Part
-        By group.
+    An index that only counts all rows tells nothing of one series.
     """
     rows = rows_by_group(groups, len(X))
     if groups is None:

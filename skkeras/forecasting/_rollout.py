@@ -16,18 +16,8 @@ from skkeras.forecasting._windows import columns_of, inputs, outcomes, window_no
 class Rollout:
     """Windows of series and forecasts for them, in the series' units.
 
-    Parameters
-    ----------
-    learned : LearnedSeries
-        Scaling, columns and the ends of the series of training.
-    look_back, horizon, gap : int
-        Rows in, steps out, and rows missing after those of training where no index tells.
-    window_norm : {"last", "revin"} or None
-        What is taken out of each window.
-    target : HorizonTarget
-        Gives the net's outputs an axis of steps.
-    outputs : callable
-        ``outputs(examples)`` returns the net's outputs.
+    ``gap`` rows are missing after training where no index tells; ``target``, a `HorizonTarget`,
+    gives outputs an axis of steps; ``outputs(examples)`` returns the net's outputs.
     """
 
     learned: Any
@@ -64,13 +54,10 @@ class Rollout:
         return self.learned.scaling.forecasts(forecasts)
 
     def ahead(self, context, steps, known=None):
-        """Forecast on from some rows, a horizon at a time.
+        """Forecast on from the context, a horizon at a time: (steps, n_targets).
 
-        Returns
-        -------
-        forecasts : array of shape (steps, n_targets)
-        rows : array of shape (n_context + steps, n_columns)
-            With the rows that the forecasts make; what isn't forecast keeps its last value.
+        Also returns the context's rows, followed by the forecast ones; columns that aren't
+        forecast keep their last value.
         """
         learned, rows, forecasts = self.learned, context, []
         for step in range(0, steps, self.horizon):
@@ -87,15 +74,10 @@ class Rollout:
         return np.concatenate(forecasts)[:steps], rows[: len(context) + steps]
 
     def contexts(self, parts, follows):
-        """Return the rows before those of each series, and how many of its rows have none.
+        """Return the rows before each series' rows, and how many of its rows have none.
 
-        Parameters
-        ----------
-        parts : dict of Part
-            The rows of each series.
-        follows : {"nothing", "training", "validates", "unknown"}
-            What the rows are: the first ones, those after the training data, validation data after
-            it, or to be found out.
+        ``follows`` says what the rows are: "nothing" (the first ones), after "training", validation
+        data after it ("validates"), or "unknown", to be found out.
         """
         return {
             group: self._context(part.X, part.index, group, follows)

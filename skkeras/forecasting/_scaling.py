@@ -12,19 +12,12 @@ _SAME_SERIES = 1e-4
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scaling:
-    """The units a net works in, and the way there and back.
+    """Units that a net works in.
 
-    A target that stands among the inputs has its column's units, so that the net can add a
-    forecast change to the last value; one that does not has its own.
-
-    Parameters
-    ----------
-    center, scale : arrays of shape (n_columns,)
-        An input's value is ``scale`` times what the net sees, plus ``center``.
-    offset, slope : arrays of shape (n_targets,)
-        A target's value is ``slope`` times what the net forecasts, plus ``offset``.
-    own : list of int
-        The input column of each target; empty if a target has none.
+    A target that stands among the inputs has its column's units, so that the net can add a forecast
+    change to the last value; one that does not has its own. A column's value is ``scale`` times the
+    net's input plus ``center``, a target's ``slope`` times the net's forecast plus ``offset``.
+    ``own`` are the input columns of the targets; empty if a target has none.
     """
 
     center: np.ndarray
@@ -52,29 +45,9 @@ class Scaling:
 
 
 def learn_scaling(X, y, own, *, normalize, known_future=()):
-    """Learn the units from the training rows.
+    """Learn the units from training rows; ``own`` None finds out the input column of each target.
 
-    Parameters
-    ----------
-    X : array of shape (n_rows, n_columns)
-        Inputs.
-    y : array of shape (n_rows, n_targets)
-        Targets.
-    own : list of int or None
-        The input column of each target if it is known; None finds out.
-    normalize : bool
-        Whether the net sees standardised values.
-    known_future : sequence of int, default=()
-        Columns that are known in advance, and so aren't those of a target.
-
-    Returns
-    -------
-    units : Scaling
-
-    Raises
-    ------
-    ValueError
-        If a target isn't its own column, whatever the units.
+    Columns of ``known_future`` are never a target's own.
 
     Examples
     --------
@@ -98,7 +71,7 @@ def learn_scaling(X, y, own, *, normalize, known_future=()):
 
 
 def _standard(values):
-    """Return means and scales; scikit-learn knows what is constant but for rounding."""
+    """Return means and scales; columns constant but for rounding get the scale 1."""
     scaler = StandardScaler().fit(values)
     return scaler.mean_, scaler.scale_
 

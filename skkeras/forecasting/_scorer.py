@@ -112,7 +112,7 @@ class _ForecastScorer:
         return self
 
     def get_metadata_routing(self):
-        """Return what is asked for, a `sklearn.utils.metadata_routing.MetadataRequest`."""
+        """Return the request, a `sklearn.utils.metadata_routing.MetadataRequest`."""
         routing = MetadataRequest(owner=repr(self))
         for name, to in self.requests.items():
             routing.score.add_request(param=name, alias=to)

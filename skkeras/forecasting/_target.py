@@ -6,21 +6,7 @@ from skkeras._regression_target import RegressionTarget
 
 
 class HorizonTarget(RegressionTarget):
-    """Forecasts of shape (horizon, n_targets), flat for the net unless it ends in that shape.
-
-    Parameters
-    ----------
-    horizon : int
-        Steps.
-    n_targets : int
-        Series that are forecast.
-
-    Examples
-    --------
-    >>> from skkeras.forecasting._target import HorizonTarget
-    >>> HorizonTarget(24, 7).n_outputs
-    168
-    """
+    """Forecasts of shape (horizon, n_targets), flat for the net unless it ends in that shape."""
 
     def __init__(self, horizon, n_targets):
         self.shape = (horizon * n_targets,)

@@ -9,17 +9,10 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Timeline:
-    """The ends of an index, and how it goes on.
+    """First and last entry of an index, and its step.
 
-    Parameters
-    ----------
-    first : timestamp, period, number or any other label
-        The first entry.
-    last : timestamp, period, number or any other label
-        The last entry.
-    step : str, offset, int or None
-        A pandas frequency, or the difference of two integers or of the ordinals of two periods;
-        None if nobody knows.
+    The step is a pandas frequency, or the difference of two integers or of the ordinals of two
+    periods; None if it isn't known.
     """
 
     first: Any
@@ -27,24 +20,9 @@ class Timeline:
     step: Any
 
     def after(self, steps):
-        """Return the index of the steps after the last.
-
-        Parameters
-        ----------
-        steps : int
-            How many.
-
-        Returns
-        -------
-        index : pandas.Index
-
-        Raises
-        ------
-        ValueError
-            If nobody knows how it goes on.
-        """
+        """Return the pandas index of the steps after the last; raise if the step isn't known."""
         if self.step is not None:
-            return _stretch(self.last, steps + 1, self.step)[1:]
+            return _regular_index(self.last, steps + 1, self.step)[1:]
         if _kind(_single(self.last)) == "labels":
             raise ValueError(
                 f"X's index ends with {self.last!r}, and nobody knows how labels go on; expected "
@@ -58,25 +36,10 @@ class Timeline:
         )
 
     def missing(self, index, name="X"):
-        """Count the entries that are missing between the last one and another index.
+        """Count the entries missing between the last one and an index, called ``name`` in errors.
 
-        Parameters
-        ----------
-        index : pandas.Index
-            Of other rows.
-        name : str, default="X"
-            What they are called, for messages.
-
-        Returns
-        -------
-        n_missing : int or None
-            Negative if it doesn't begin after the last; 0 if it does, and the spacing isn't known.
-            None if labels have no order.
-
-        Raises
-        ------
-        ValueError
-            If the index isn't of this kind and step, not on its grid, or has an entry twice.
+        Negative if it doesn't begin after the last; 0 if it does, and the step isn't known; None if
+        labels have no order. An index of another kind, step or grid raises ValueError.
         """
         apart = "" if self.step is None else f"entries {self._words()} apart, "
         expected = f"expected {apart}on from {self.last}, as in training"
@@ -96,7 +59,7 @@ class Timeline:
         distance = _distance(self.last, index[0], self.step)
         if distance is None:
             raise ValueError(f"{name} has an index that begins at {index[0]}; {expected}. {remedy}")
-        if not index.equals(_stretch(index[0], len(index), self.step)):
+        if not index.equals(_regular_index(index[0], len(index), self.step)):
             raise ValueError(
                 f"{name} has an index from {index[0]} to {index[-1]} with {len(index)} rows in "
                 f"another frequency, or with gaps; {expected}. {remedy}"
@@ -104,19 +67,7 @@ class Timeline:
         return distance - 1
 
     def moved(self, n_rows, index=None):
-        """Return the timeline that ends after some rows more.
-
-        Parameters
-        ----------
-        n_rows : int
-            How many.
-        index : pandas.Index or None, default=None
-            Theirs, if it tells.
-
-        Returns
-        -------
-        timeline : Timeline
-        """
+        """Return the timeline that ends ``n_rows`` later, with ``index`` if that tells."""
         if index is not None:
             return dataclasses.replace(self, last=self._in_zone(index)[-1])
         return self if self.step is None else dataclasses.replace(self, last=self.after(n_rows)[-1])
@@ -132,20 +83,7 @@ class Timeline:
 
 
 def index_of(X, name="X"):
-    """Return the pandas index of X; None if it has none.
-
-    Parameters
-    ----------
-    X : array-like, DataFrame or Series
-        Rows.
-    name : str, default="X"
-        What they are called, for messages.
-
-    Raises
-    ------
-    ValueError
-        If the index has several levels.
-    """
+    """Return the pandas index of X, which messages call ``name``; None if it has none."""
     index = getattr(X, "index", None) if hasattr(X, "iloc") else None
     if getattr(index, "nlevels", 1) > 1:
         raise ValueError(
@@ -157,15 +95,7 @@ def index_of(X, name="X"):
 
 
 def is_default(index):
-    """Tell whether an index counts the rows from 0, as pandas does where there is none.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> from skkeras.forecasting._time_index import is_default
-    >>> is_default(pd.RangeIndex(9)), is_default(pd.RangeIndex(9)[5:])
-    (True, False)
-    """
+    """Tell whether an index counts the rows from 0, as pandas does where there is none."""
     return _kind(index) == "integers" and np.array_equal(index, np.arange(len(index)))
 
 
@@ -175,43 +105,14 @@ def tells(index):
 
 
 def counted(n_rows, steps):
-    """Return the index of the steps after rows that have none.
-
-    Parameters
-    ----------
-    n_rows : int
-        How many rows came before.
-    steps : int
-        How many follow.
-
-    Returns
-    -------
-    index : pandas.RangeIndex
-    """
+    """Return the pandas index of the steps after ``n_rows`` rows that have none."""
     import pandas as pd
 
     return pd.RangeIndex(n_rows, n_rows + steps)
 
 
 def read_timeline(index, name="X"):
-    """Read an index of the training data, or of a history.
-
-    Parameters
-    ----------
-    index : pandas.Index or None
-        Timestamps, periods, integers or labels.
-    name : str, default="X"
-        What the rows are called, for messages.
-
-    Returns
-    -------
-    timeline : Timeline or None
-        None for None.
-
-    Raises
-    ------
-    ValueError
-        If it isn't in order, or has an entry twice.
+    """Read an index (or None), which has to be in order and without duplicates.
 
     Examples
     --------
@@ -227,7 +128,7 @@ def read_timeline(index, name="X"):
         return None
     _check_order(index, name)
     step = _step(index)
-    is_even = step is not None and index.equals(_stretch(index[0], len(index), step))
+    is_even = step is not None and index.equals(_regular_index(index[0], len(index), step))
     return Timeline(index[0], index[-1], step if is_even else None)
 
 
@@ -298,7 +199,7 @@ def _calendar_step(index):
         return pd.infer_freq(index) if len(index) > 2 else None
 
 
-def _stretch(first, length, step):
+def _regular_index(first, length, step):
     import pandas as pd
 
     if isinstance(first, pd.Period):

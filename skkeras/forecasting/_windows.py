@@ -1,7 +1,7 @@
-"""Windows: the sliding_windows of a series that a forecaster learns from, gathered on demand.
+"""Sliding windows of a series, gathered on demand.
 
-Windows overlap, so an array of them holds every row ``look_back`` times. What stands here looks
-like that array to the engine (`shape`, `dtype`, indexing), and holds the series alone.
+Windows overlap, so an array of them holds every row ``look_back`` times. These classes
+look like that array to the engine (`shape`, `dtype`, indexing), and hold the series alone.
 
 An *origin* is the row that a forecast is made for first: its window ends just before it.
 """
@@ -17,20 +17,10 @@ _SMALLEST_SCALE = 1e-3
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Windows:
-    """Equally long sliding_windows of a series, like an array (n_windows, length, n_columns).
+    """Equally long windows of a series, like an array (n_windows, length, n_columns).
 
-    Parameters
-    ----------
-    series : array of shape (n_rows, n_columns)
-        The rows, in order.
-    starts : int array of shape (n_windows,)
-        The first row of each window.
-    length : int
-        Rows in a window.
-    level, scale : array of shape (n_windows, n_columns) or None, default=None
-        What is subtracted from a window and what it is divided by, column by column.
-    row_shape : tuple of int or None, default=None
-        The shape to give each window; None is (length, n_columns).
+    ``starts`` are the windows' first rows. ``level`` is subtracted and ``scale`` divided by, both
+    (n_windows, n_columns) or None; ``row_shape`` is the shape of one window, None for its own.
 
     Examples
     --------
@@ -97,15 +87,7 @@ class Windows:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Inputs:
-    """What a net sees of each origin: the window before it, and what is known beyond.
-
-    Parameters
-    ----------
-    parts : list of Windows
-        Side by side: the columns of one follow those of another.
-    origins : int array of shape (n_windows,)
-        Rows of the series.
-    """
+    """Inputs of a net for each origin: the columns of several windows, side by side."""
 
     parts: list
     origins: np.ndarray
@@ -147,7 +129,7 @@ def _some(values, subset):
 def sliding_windows(series, length):
     """View a series as all its windows of a length, (n_rows - length + 1, length, n_columns).
 
-    A stretch of a table is one piece of memory, so taking some of them is a plain copy.
+    Each window of the view is contiguous memory, so taking some of them is a plain copy.
     """
     series = np.ascontiguousarray(series)
     n_rows, n_columns = series.shape
@@ -161,27 +143,11 @@ def sliding_windows(series, length):
 
 
 def inputs(series, origins, *, look_back, horizon, known_future=(), norm=None):
-    """Describe what a net sees of each origin.
+    """Describe the inputs of a net for each origin.
 
     Past columns come first. Known-future columns follow once more, led so that their last row is
     the last one forecast; where the horizon is longer than the window they are folded into several.
-
-    Parameters
-    ----------
-    series : array of shape (n_rows, n_columns)
-        With at least ``look_back`` rows before each origin and ``horizon`` from it on.
-    origins : int array
-        Rows that forecasts are made for.
-    look_back, horizon : int
-        Rows in, and steps out.
-    known_future : sequence of int, default=()
-        Columns that are known in advance.
-    norm : (level, scale) or None, default=None
-        See `window_norms`.
-
-    Returns
-    -------
-    inputs : Inputs
+    Before each origin there are at least ``look_back`` rows, from it on ``horizon``.
 
     Examples
     --------
@@ -207,48 +173,20 @@ def inputs(series, origins, *, look_back, horizon, known_future=(), norm=None):
 
 
 def outcomes(series, origins, horizon, norm=None):
-    """Describe what came after each origin, flat: all targets of a step, then those of the next.
+    """Describe the outcomes after each origin, flat: all targets of a step, then those of the next.
 
-    Parameters
-    ----------
-    series : array of shape (n_rows, n_targets)
-        The targets.
-    origins : int array
-        Rows that forecasts are made for.
-    horizon : int
-        Steps.
-    norm : (level, scale) or None, default=None
-        Of the targets' own columns; see `window_norms`.
-
-    Returns
-    -------
-    windows : Windows
-        Of shape (n_windows, horizon * n_targets).
+    ``series`` and ``norm`` are the targets' own.
     """
     level, scale = norm or (None, None)
     return Windows(series, origins, horizon, level, scale, (horizon * series.shape[1],))
 
 
 def window_norms(series, origins, look_back, kind):
-    """Compute level and scale of the window before each origin.
+    """Return level and scale (n_windows, n_columns) of the window before each origin, or None.
 
-    Parameters
-    ----------
-    series : array of shape (n_rows, n_columns)
-        The rows.
-    origins : int array of shape (n_windows,)
-        With at least ``look_back`` rows before each.
-    look_back : int
-        Rows in a window.
-    kind : {None, "last", "revin"}
-        ``"last"`` takes the last row for the level, and leaves the scale. ``"revin"`` takes mean
-        and standard deviation, after Kim et al. (2022), "Reversible instance normalization for
-        accurate time-series forecasting against distribution shift", without learnt factors.
-
-    Returns
-    -------
-    level, scale : arrays of shape (n_windows, n_columns), or None
-        The scale is None for ``"last"``; for None, all is None.
+    ``"last"`` takes the last row for the level, and no scale. ``"revin"`` takes mean
+    and standard deviation, after Kim et al. (2022), "Reversible instance normalization for
+    accurate time-series forecasting against distribution shift", without learnt factors.
 
     Examples
     --------
@@ -278,22 +216,9 @@ def columns_of(norm, columns):
 
 
 def split_origins(origins, horizon, is_train, is_held_out):
-    """Choose the windows to train on and those to validate on, by the rows that they forecast.
+    """Split window numbers into training and held-out ones, by the rows that they forecast.
 
-    Parameters
-    ----------
-    origins : int array of shape (n_windows,)
-        Rows that forecasts are made for.
-    horizon : int
-        Steps.
-    is_train, is_held_out : bool arrays of shape (n_rows,)
-        What each row is for.
-
-    Returns
-    -------
-    train, held_out : int arrays
-        Numbers of the windows all of whose forecast rows are of that kind. One that has some of
-        both is in neither.
+    All of a window's rows have to be in the mask; one with rows of both is in neither.
 
     Examples
     --------

@@ -152,7 +152,7 @@ random_state, verbose, on_divergence, engine, **routed
         y : array-like of shape (n_rows,) or (n_rows, n_targets), default=None
             What to forecast; None is ``X[:, target]``.
         sample_weight : array-like of shape (n_rows,), default=None
-            How much each row counts, relative to the others, where it is what is forecast.
+            How much each row counts, relative to the others, where it is forecast.
         X_val, y_val : array-likes, default=None
             Validation data, the rows that follow X. After a gap in the index, windows that would
             reach into it are left out. Not with groups.
@@ -196,7 +196,7 @@ random_state, verbose, on_divergence, engine, **routed
         return self._partial_fit(X, y, sample_weight, groups=groups)
 
     def initialize(self, X, y=None, *, groups=None):
-        """Make the net for X and y without training it: to look at it, or to load weights.
+        """Make the net for X and y without training it: to inspect it, or to load weights.
 
         Parameters
         ----------
@@ -231,7 +231,7 @@ random_state, verbose, on_divergence, engine, **routed
         Parameters
         ----------
         X : array-like or DataFrame of shape (n_rows, n_columns), or Series
-            The rows that follow those that are known. If their index says that some are missing in
+            The rows that follow the known ones. If their index says that some are missing in
             between, the net's own forecasts stand for them.
         groups : array-like of shape (n_rows,), default=None
             Which series each row is of.
@@ -278,7 +278,8 @@ random_state, verbose, on_divergence, engine, **routed
         UserWarning
             If X's index begins inside the training data, whose rows before X aren't kept.
         """
-        return self._learned.shaped(self._forecasts(X, history, groups, warns=True)[0])
+        forecasts, _ = self._forecasts(X, history, groups, warns=True)
+        return self._learned.shaped(forecasts)
 
     def score(self, X, y=None, sample_weight=None, *, history=None, groups=None):
         """Compute the coefficient of determination, R2, of the forecasts for X.
@@ -293,14 +294,14 @@ random_state, verbose, on_divergence, engine, **routed
         y : array-like of shape (n_rows,) or (n_rows, n_targets), default=None
             True values; None is ``X[:, target]``.
         sample_weight : array-like of shape (n_rows,), default=None
-            How much each row counts where it is what is forecast.
+            How much each row counts where it is forecast.
         history, groups
             As in `predict`.
 
         Returns
         -------
         score : float
-            At most 1; 0 for forecasting the mean. With several targets the mean of theirs.
+            At most 1; 0 for forecasting the mean. With several targets the mean over them.
         """
         truth, forecasts, outcome = self.pairs(X, y, history=history, groups=groups)
         weight = relative_weights(sample_weight, X)
@@ -402,7 +403,7 @@ random_state, verbose, on_divergence, engine, **routed
         Parameters
         ----------
         steps : int
-            How many rows to forecast, at most ``horizon``: what is held out tells no more.
+            How many rows to forecast, at most ``horizon``: errors of later steps aren't known.
         coverage : float, default=0.9
             The share of the truth that is to be within; see `predict_interval`.
         X_future, history, group
