@@ -232,8 +232,22 @@ class ArrayScaler(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
         check_is_fitted(self)
         return self._applied("inverse_transform", self._check_rank(X))
 
-    # Of tables only: `set_output` leaves arrays of higher rank as they are.
-    get_feature_names_out = available_if(_is_table)(OneToOneFeatureMixin.get_feature_names_out)
+    @available_if(_is_table)
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the columns, which are those of X.
+
+        There are none for higher ranks, which `set_output` leaves as they are.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Names, if X had none.
+
+        Returns
+        -------
+        names : ndarray of str
+        """
+        return super().get_feature_names_out(input_features)
 
     def _begin(self):
         self.scaler_ = clone(self.scaler)
