@@ -3,8 +3,8 @@
 import contextlib
 import copy
 
-from skkeras._engine.lazy_model import state_variables
 from skkeras._engine.net import Net
+from skkeras._engine.program import state_variables
 from skkeras._keras_objects.copying import check_same, is_picklable, pack, pack_model
 from skkeras._keras_objects.seeding import build_optimizer, make_seeded
 from skkeras._params import changed_names

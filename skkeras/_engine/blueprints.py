@@ -12,8 +12,8 @@ import functools
 from typing import Any
 
 from skkeras._engine.cache import blueprints
-from skkeras._engine.lazy_model import state_variables, variable_bytes
 from skkeras._engine.net import Net
+from skkeras._engine.program import state_variables, variable_bytes
 from skkeras._keras_objects.fingerprint import is_shareable
 from skkeras._keras_objects.seeding import is_in_builder, make_apart, make_seeded
 

@@ -6,8 +6,7 @@ import operator
 import numpy as np
 
 from skkeras._engine.cache import predictors, programs, workers
-from skkeras._engine.lazy_model import variable_bytes
-from skkeras._engine.program import Predictor, Program, batch_specs, tracing
+from skkeras._engine.program import Predictor, Program, batch_specs, tracing, variable_bytes
 from skkeras._keras_objects.fingerprint import fingerprint, is_shareable
 from skkeras._keras_objects.internals import compile_arguments, layer_settings, sublayers
 from skkeras._keras_objects.seeding import make_seeded

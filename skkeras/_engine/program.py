@@ -11,7 +11,8 @@ import functools
 import itertools
 import threading
 
-from skkeras._engine.lazy_model import state_variables, variable_bytes
+import numpy as np
+
 from skkeras._keras_objects.internals import sublayers
 from skkeras._tree import map_leaves
 
@@ -336,3 +337,14 @@ def _grouped(function):
 
     function()
     return tf.no_op()
+
+
+def state_variables(model):
+    """Return the variables which training starts from and changes, the optimizer's at the end."""
+    optimizer = model.optimizer
+    return [*model.variables, *(optimizer.variables if optimizer is not None else ())]
+
+
+def variable_bytes(variables):
+    """Return how much memory variables take."""
+    return sum(v.value.dtype.size * int(np.prod(v.shape)) for v in variables)

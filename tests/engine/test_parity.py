@@ -17,8 +17,8 @@ import skkeras
 from skkeras import KerasClassifier, KerasRegressor
 from skkeras._engine import compiled_loop, keras_loop
 from skkeras._engine.compiled_loop import Schedule
-from skkeras._engine.lazy_model import state_variables
 from skkeras._engine.net import Net
+from skkeras._engine.program import state_variables
 from skkeras._engine.rows import Rows
 from skkeras._keras_objects.seeding import make_seeded
 
