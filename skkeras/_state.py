@@ -1,4 +1,4 @@
-"""State of a fitted estimator: put back if a fit fails, copied, cloned and pickled."""
+"""State of a fitted estimator: restored if a fit fails, copied, cloned and pickled."""
 
 import contextlib
 import copy
@@ -9,7 +9,7 @@ from skkeras._keras_objects.copying import check_same, is_picklable, pack, pack_
 from skkeras._keras_objects.seeding import build_optimizer, make_seeded
 from skkeras._params import changed_names
 
-# What a fit learns before it trains.
+# Attributes that a fit sets: removed or restored if it fails.
 _LEARNT = {
     "_target",
     "_learned",
@@ -32,7 +32,7 @@ _LEARNT = {
 def undone_on_error(estimator, *, go_on=False):
     """Leave an estimator as it was if a fit fails: not fitted, or as it was fitted before.
 
-    A fit that is interrupted (Ctrl-C) keeps what it has trained, as Keras's does.
+    A fit that is interrupted (Ctrl-C) keeps its training so far, as Keras's does.
     """
     before = {name: value for name, value in vars(estimator).items() if name in _LEARNT}
     if go_on:  # the net and the generator are those of the earlier fit
@@ -53,10 +53,10 @@ def undone_on_error(estimator, *, go_on=False):
 
 
 class StateMixin:
-    """Pickles a net as data, and Keras objects among the parameters as faithful stand-ins."""
+    """Pickles a net as data, and Keras objects among the parameters as faithful placeholders."""
 
     def __copy__(self):
-        """Copy without pickling the net: a shallow copy shares it, as it shares all else."""
+        """Copy without pickling the net, which a shallow copy shares."""
         twin = type(self).__new__(type(self))
         vars(twin).update(vars(self))
         return twin
@@ -87,7 +87,7 @@ class StateMixin:
             self._net = Net(unpack_net(packed, self._learnt_recipe()))
 
     def _packed_parameters(self):
-        """Return the parameters with stand-ins for Keras objects, which don't copy themselves."""
+        """Parameters with placeholders for Keras objects, which don't copy themselves."""
         names = {*self.get_params(deep=False), "_routed"}
         return {name: pack(value) for name, value in vars(self).items() if name in names}
 
@@ -95,8 +95,8 @@ class StateMixin:
 def pack_net(model, recipe):
     """Turn a compiled model with a built optimizer into data for a pickle or a deep copy.
 
-    A model that Keras can't write is made again by its builder: only the values of its variables
-    are packed. Raises ValueError if it can be packed neither way.
+    Of a model that Keras can't write, only the values of its variables are packed: its builder
+    makes it again. Raises ValueError if neither way works.
     """
     try:
         stand_in, copied = pack_model(model)
@@ -112,7 +112,7 @@ def pack_net(model, recipe):
 
 
 def unpack_net(packed, recipe):
-    """Make the model again that `pack_net` was given, with the values of all its variables."""
+    """Make the model of `pack_net` again, with the values of all its variables."""
     if "model" in packed:
         model = build_optimizer(packed["model"])
         variables = _optimizer_variables(model)

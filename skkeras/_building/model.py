@@ -1,4 +1,4 @@
-"""Models that a builder returned: copied from a template, built, and checked."""
+"""Models that a builder returned, or copied from a template: built and checked."""
 
 import weakref
 
@@ -8,33 +8,19 @@ from skkeras._keras_objects.specs import symbolic_inputs
 from skkeras._signatures import describe
 from skkeras.exceptions import BuilderError, SharedVariablesError
 
-# The trainable variables, by their id, of all nets that live.
+# Trainable variables of all living nets, by their id.
 _trained: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
 
 def trained_variables():
-    """Return the trainable variables of all nets that live, by their id."""
+    """Return the trainable variables of all living nets, by their id."""
     return dict(_trained)
 
 
 def clone_template(template):
     """Copy a `keras.Model`: same architecture, same weights, same compile settings, no state.
 
-    Parameters
-    ----------
-    template : keras.Model
-        It isn't changed.
-
-    Returns
-    -------
-    model : keras.Model
-
-    Raises
-    ------
-    BuilderError
-        If it has no weights yet.
-    ValueError
-        If there is no faithful copy.
+    Raises BuilderError if it has no weights yet, ValueError if there is no faithful copy.
     """
     if not template.built:
         raise BuilderError(
@@ -105,7 +91,7 @@ def _check_inputs(inputs, x_specs):
 
 
 def _fits(shape, expected):
-    """Tell whether Keras takes rows of a shape: it adds or drops a last axis of length 1."""
+    """True if Keras takes rows of a shape: it adds or drops a last axis of length 1."""
     candidates = [shape, (*shape, 1)] + [shape[:-1]] * (shape[-1:] == (1,))
     return any(
         len(candidate) == len(expected)
@@ -119,7 +105,7 @@ def _shapes(x_specs):
 
 
 def check_agrees(compiled, asked, name):
-    """Raise if a net is compiled with something else than the estimator was given."""
+    """Raise if a net is compiled with another optimizer or loss than the estimator was given."""
     if asked is None or compiled is asked or _identity(compiled) == _identity(asked):
         return
     given = f"{name}={_say(asked)}"

@@ -1,4 +1,4 @@
-"""Content of Python objects as bytes: equal bytes mean that code given one does as with the other.
+"""Content of Python objects as bytes: functions of equal bytes do the same.
 
 `pickle` is the walk: it writes plain values and containers itself, and asks
 `Contents.reducer_override` about everything else. The bytes are hashed, never loaded. Functions are
@@ -34,7 +34,7 @@ PLAIN = (type(None), bool, int, float, str)
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 _SCALARS = (int, float, complex, str, bytes)
 _REPLACEABLE = (type, types.FunctionType)
-# What these give differs from one tracing to the next, and is a constant in the traced graph.
+# Their results differ from one tracing to the next, and are constants in the traced graph.
 _IMPURE_MODULES = {"random", "time", "secrets", "uuid", "numpy.random"}
 _IMPURE_ATTRIBUTES = {("os", "environ"), ("os", "getenv"), ("os", "urandom")}
 # Python that a program runs later acts on the objects of the fit that it was traced for.
@@ -53,29 +53,21 @@ _layouts: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 class UnreadableError(Exception):
-    """What an object does can't be told."""
+    """Raised for an object whose behaviour can't be read."""
 
 
 def part(*parts):
-    """Stand in the bytes for whatever a reader has described; it is never called."""
+    """Mark in the bytes for any object that a reader has described; it is never called."""
 
 
 class Contents(pickle.Pickler):
-    """Bytes that tell the contents of objects.
+    """Pickler whose bytes are the contents of the objects dumped.
 
-    A user's function, class or instance that is met again is told by its number. Values are
-    written each time: two equal lists and one list twice are the same.
-
-    Parameters
-    ----------
-    follows_cycles : bool, default=False
-        True lets pickle number every object it meets, which only values that contain themselves
-        need: then it also counts whether equal values are one object.
-
-    Attributes
-    ----------
-    reads_user_code : bool
-        Whether functions or classes were met that aren't a library's.
+    A user's function, class or instance that is met again is written as its number. Values are
+    written each time: two equal lists and one list twice are the same. With ``follows_cycles``,
+    pickle numbers every object it meets, which only values that contain themselves need: then it
+    also counts whether equal values are one object. ``reads_user_code`` tells whether functions or
+    classes were met that aren't a library's.
     """
 
     known_readers: ClassVar[dict] = {}  # of libraries' classes; users' may be gone tomorrow
@@ -90,11 +82,11 @@ class Contents(pickle.Pickler):
         self._alive = []  # so that no other object gets the id of a numbered one
 
     def digest(self):
-        """Condense all that was dumped."""
+        """Hash everything dumped so far."""
         return blake2b(self._stream.getbuffer(), digest_size=16).hexdigest()
 
     def strings(self):
-        """Find all text written so far, in values and in code, encoded; identifiers are no text."""
+        """All text written so far, in values and in code, encoded; identifiers aren't text."""
         data = self._stream.getvalue()
         # Maybe some bytes more that only look so: they are the same where the objects are.
         starts = [match.end() for match in re.finditer(pickle.SHORT_BINUNICODE, data[:-1])]
@@ -123,7 +115,7 @@ class Contents(pickle.Pickler):
         return Contents.instance
 
     def identity(self, obj):
-        """Tell which object it is, for as long as it lives."""
+        """Number an object, for as long as it lives."""
         key = id(obj)
         known = _identities.get(key)
         if known is None or known[0]() is not obj:
@@ -132,7 +124,7 @@ class Contents(pickle.Pickler):
         return ("Identity", known[1])
 
     def once(self, obj, describe, kind=None):
-        """Describe an object that has an identity when it is met first."""
+        """Describe an object at its first occurrence, by its number afterwards."""
         key = (id(obj), kind)
         number = self._numbers.get(key)
         if number is not None:
@@ -248,7 +240,7 @@ class Contents(pickle.Pickler):
         return found
 
     def _resolve(self, value, names):
-        """Describe what ``value.a.b`` reads, if it is a module; else the value itself."""
+        """Describe the value of ``value.a.b`` if ``value`` is a module; else the value itself."""
         if not isinstance(value, types.ModuleType):
             return (value,)
         module, first = value.__name__, names[0] if names else None
@@ -265,7 +257,7 @@ class Contents(pickle.Pickler):
         return (module, *_identifiers([first]), found)
 
     def _module(self, module, code):
-        """Describe a module of which code reads some attributes."""
+        """Describe the attributes of a module that code reads."""
         names = sorted(code.attributes & vars(module).keys())
         return [self._resolve(module, [name]) for name in names] or self._resolve(module, [])
 
@@ -279,7 +271,7 @@ class Contents(pickle.Pickler):
         return ("Method", method.__func__, method.__self__)
 
     def builtin(self, function):
-        """Describe a function that is written in C, and what it is bound to."""
+        """Describe a function written in C, and the object it is bound to."""
         name = self._named(function)
         if name is not None:
             return name
@@ -300,7 +292,7 @@ class Contents(pickle.Pickler):
     # Classes and instances
 
     def cls(self, cls, ignored=frozenset()):
-        """Describe a class, some of its methods left out if asked for."""
+        """Describe a class, without the ignored methods."""
         name = library_name(cls)
         if name is not None:
             return ("Name", ":".join(name))
@@ -351,7 +343,7 @@ def _is_impure(module):
 
 
 def _layout(cls):
-    """Tell whether instances keep state in C, and the names of their slots."""
+    """Whether instances keep state in C, and the names of their slots."""
     layout = _layouts.get(cls)
     if layout is None:
         members = [vars(base).items() for base in cls.__mro__]

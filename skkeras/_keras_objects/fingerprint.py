@@ -1,19 +1,19 @@
-"""Tell whether two nets would be compiled into the same program.
+"""Fingerprints: fits whose nets have the same one share a compiled training program.
 
-The engine compiles a training program once and lends it to every fit that agrees with it: the
-fit's values are loaded into the program's variables and taken back afterwards. So the values of
-variables are data, and everything else that reaches the traced graph has to agree: layers and how
-they are wired, options, closures, globals that functions read, constants, dtypes.
+The engine compiles a training program once and shares it with every fit of the same fingerprint:
+the fit's values are loaded into the program's variables and read back afterwards. So the values of
+variables are data, and everything else that reaches the traced graph has to agree: layers and
+their wiring, options, closures, globals that functions read, constants, dtypes.
 
-Two rules for whoever shares programs:
+Two rules for callers:
 
 - All objects that a program is traced with go into *one* call, ``fingerprint(model, optimizer,
   loss, ...)``, so that a loss that holds one of the model's layers is understood.
-- Variables of the models, optimizers and metrics among these objects are data. Any other one, such
-  as a closure's, is told by its identity: only those share it who share the variable itself.
+- Variables of the models, optimizers and metrics among these objects are data. Any other variable,
+  such as one in a closure, is told by its identity: only fits with that very variable agree.
 
-What no walk over objects sees is what code fetches at tracing time from elsewhere: from files, or
-from state that a library hides behind its functions.
+No walk over objects sees what code fetches from elsewhere at tracing time: from files, or from
+state that a library hides behind its functions.
 """
 
 import functools
@@ -38,31 +38,20 @@ from skkeras._keras_objects.internals import (
 
 _UNSHAREABLE = "unshareable-"
 
-# Once a layer is built, what these did is in its attributes.
+# Of a built layer, the attributes hold the results of these.
 _SETUP_METHODS = frozenset(
     {"__init__", "build", "get_config", "from_config", "get_build_config", "build_from_config"}
 )
 
 
 def fingerprint(*objects):
-    """Condense everything in the objects that determines a compiled program.
+    """Hash everything in the objects that determines a compiled program.
 
-    Parameters
-    ----------
-    *objects : object
-        Keras models, layers, optimizers, losses and metrics, functions, or any Python values.
-
-    Returns
-    -------
-    digest : str
-        Two calls give the same digest only if a program that is traced with the objects of one
-        can be run for those of the other. Values of the objects' own variables don't count, nor
-        do seeds, initializers, and learning rates that are numbers; of the global settings,
-        ``floatx``, ``epsilon``, ``image_data_format`` and the dtype policy count.
-
-    Notes
-    -----
-    Nothing is changed, nothing drawn from random generators, no name used up.
+    Two calls give the same digest only if a program traced with the objects of one can be run for
+    those of the other. Values of the objects' own variables don't count, nor do seeds,
+    initializers, and learning rates that are numbers; of the global settings, ``floatx``,
+    ``epsilon``, ``image_data_format`` and the dtype policy count. Nothing is changed, nothing drawn
+    from random generators, no name used up.
 
     Examples
     --------
@@ -84,35 +73,8 @@ def fingerprint(*objects):
     return f"{_UNSHAREABLE}{next(serial_numbers)}"
 
 
-def model_fingerprint(model):
-    """Condense a model's architecture; how it is compiled doesn't count.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Built, since the shapes of its variables count.
-
-    Returns
-    -------
-    digest : str
-        See `fingerprint`.
-    """
-    return fingerprint(model)
-
-
 def is_shareable(digest):
-    """Tell whether another call of `fingerprint` can give this digest.
-
-    Parameters
-    ----------
-    digest : str
-        From `fingerprint`.
-
-    Returns
-    -------
-    bool
-        False if something in the objects could not be read. Then there is no use in keeping a
-        program under this digest.
+    """False for the digest of objects that could not be read: no other call gives it again.
 
     Examples
     --------
@@ -156,7 +118,7 @@ class _Program(Contents):
     # Variables
 
     def _claim_variables(self, obj, number):
-        """Note the places of an object's variables, by which values are loaded; describe them."""
+        """Note by which place an object's variables are loaded; describe a layer's variables."""
         import keras
 
         if isinstance(obj, keras.optimizers.Optimizer):
@@ -234,7 +196,7 @@ class _Program(Contents):
         return ("Leaving",)
 
     def _of_library(self, items):
-        """Yield the attributes of a library's layer that count."""
+        """Yield the attributes of a library's layer that reach the traced graph."""
         import keras
         import tensorflow as tf
 
@@ -314,7 +276,7 @@ class _Program(Contents):
         return ("Optimizer", type(optimizer), attributes(items))
 
     def _settings(self, obj):
-        """Collect what an optimizer or metric holds besides its variables."""
+        """Collect the attributes of an optimizer or metric besides its variables."""
         skip = machinery().of_optimizers
         own = {id(variable) for variable in obj.variables} - self._layers_data
         items = [(k, v) for k, v in vars(obj).items() if k not in skip]
@@ -364,15 +326,15 @@ class _Program(Contents):
     # Names
 
     def _selected(self):
-        """Tell which of the variables those patterns select that an optimizer has."""
+        """Tell which variables are selected by the optimizers' patterns (as for weight decay)."""
         paths = self._paths() if self._selectors else []
         return [_selects(selector, path) for selector in self._selectors for path in paths]
 
     def _names_read(self):
-        """Tell what users' code may find out from names, if there is such code.
+        """Describe the names that users' code could depend on; None without such code.
 
-        Generated names differ in their numbers only; so for these it is told which texts in the
-        code, if with a digit, they contain.
+        Generated names differ in their numbers only, so each is described by the texts with a digit
+        in users' code that it contains.
         """
         if not self.reads_user_code:
             return None
@@ -397,7 +359,7 @@ class _Program(Contents):
 
 
 class _Leaving:
-    """Last part of a layer: when pickle has come to it, it has written what is inside."""
+    """Last part of a layer: when pickle comes to it, everything inside has been written."""
 
     def __init__(self, outside):
         self.outside = outside
@@ -409,7 +371,7 @@ def _describe_tensor(tensor):
 
 
 def _holds_only(ids, value):
-    """Tell whether there is nothing in a value but objects with these ids."""
+    """True if a value is made of nothing but objects with these ids, and None."""
     if isinstance(value, dict):
         value = [*value.values()]
     if isinstance(value, (list, tuple)):
@@ -418,7 +380,7 @@ def _holds_only(ids, value):
 
 
 def _without_spent_initializers(cls, items):
-    """Leave out what a user's layer does not use any more once it is built."""
+    """Leave out initializers that a built layer of the user's no longer reads."""
     import keras
 
     names = None
@@ -431,7 +393,7 @@ def _without_spent_initializers(cls, items):
 
 
 def _names_in_use(cls):
-    """Collect what the methods name that a user's layer runs after it was built."""
+    """Collect the names in methods of a user's layer that run after it was built."""
     names = set()
     for base in cls.__mro__:
         if library_name(base) is not None:
@@ -455,7 +417,7 @@ def _selects(selector, path):
 
 @functools.cache
 def _readers_of_frameworks():
-    """Pairs of a class and the method that describes its instances; the first that fits."""
+    """Pairs of a class and the method that describes its instances; the first match counts."""
     import keras
     import numpy as np
     import tensorflow as tf
