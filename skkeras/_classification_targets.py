@@ -119,8 +119,7 @@ class Labels(Target):
         outputs = np.asarray(outputs).reshape(len(outputs), -1)
         if outputs.shape[1] > 1:
             return self._labels(outputs.argmax(axis=1))
-        zero = loss.from_logits or loss.takes_margins
-        return self._labels((outputs[:, 0] > (0 if zero else 0.5)).astype(int))
+        return self._labels((outputs[:, 0] > loss.threshold).astype(int))
 
     def _labels(self, codes):
         return self.classes[codes]
@@ -230,10 +229,6 @@ class Multilabel(Target):
         """Return 0/1 columns of shape (n_samples, n_classes)."""
         return dense(y).astype("float32")
 
-    def strata(self, y):
-        """None: rows with several labels can't be stratified by one."""
-        return None
-
     def probabilities(self, outputs, loss):
         """Turn the net's outputs into the probability of each label."""
         scores = expit(outputs) if loss.from_logits else outputs
@@ -242,8 +237,7 @@ class Multilabel(Target):
 
     def predictions(self, outputs, loss):
         """Turn the net's outputs into 0/1 columns."""
-        zero = loss.from_logits or loss.takes_margins
-        return (outputs > (0 if zero else 0.5)).astype(self.dtype)
+        return (outputs > loss.threshold).astype(self.dtype)
 
 
 def classification_target(y, loss=None, classes=None):

@@ -36,7 +36,7 @@ RANGES = {
     **dict.fromkeys({"poisson", "mean_squared_logarithmic_error"}, (0, np.inf)),
 }
 
-# Names that Keras takes besides those of its functions and classes.
+# Keras's short names, besides those of its functions and classes.
 _SHORT_NAMES = {
     "bce": "binary_crossentropy",
     "ce": "crossentropy",
@@ -81,11 +81,9 @@ def loss_name(loss):
 def keras_loss_class(loss):
     """Return the class of Keras's that a loss is or derives from; None for others."""
     cls = loss if inspect.isclass(loss) else type(loss)
-    for base in cls.__mro__:
-        if base.__module__.split(".")[0] == "keras":
-            is_general = base.__name__ in ("Loss", "LossFunctionWrapper")
-            return None if is_general else base
-    return None
+    base = next(filter(is_keras, cls.__mro__), None)
+    is_general = base is None or base.__name__ in ("Loss", "LossFunctionWrapper")
+    return None if is_general else base
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +103,11 @@ class LossFacts:
     def takes_margins(self):
         """Whether the sign of an output decides."""
         return self.name in _MARGIN_LOSSES
+
+    @property
+    def threshold(self):
+        """Output above which a label is predicted."""
+        return 0 if self.from_logits or self.takes_margins else 0.5
 
     @property
     def takes_probabilities(self):
@@ -127,7 +130,7 @@ def loss_facts(loss):
     while isinstance(loss, functools.partial):
         settings, loss = {**loss.keywords, **settings}, loss.func
     if isinstance(loss, keras.losses.Loss):
-        # A user's subclass of one of Keras's losses takes what that one takes.
+        # A user's subclass of one of Keras's losses takes the same targets and outputs.
         is_builtin = keras_loss_class(loss) is not None
         settings = loss.get_config() if is_keras(type(loss)) else vars(loss)
     else:

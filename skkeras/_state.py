@@ -35,7 +35,7 @@ def undone_on_error(estimator, *, go_on=False):
     A fit that is interrupted (Ctrl-C) keeps its training so far, as Keras's does.
     """
     before = {name: value for name, value in vars(estimator).items() if name in _LEARNT}
-    if go_on:  # the net and the generator are those of the earlier fit
+    if go_on:  # the net and the generator of the earlier fit are changed in place
         before["_generator"] = copy.deepcopy(before["_generator"])
         values = before["_net"].values()
     try:
@@ -71,7 +71,7 @@ class StateMixin:
         state.pop("callbacks_", None)
         if "_net" in state:
             state["_net"] = pack_net(self._net.model, self._learnt_recipe())
-            # Of the values only what differs: the parameters are in the state already.
+            # Only changed values: the parameters themselves are in the state already.
             changed = changed_names(self._made_with, self._net_parameters())
             values = {k: pack(v) for k, v in self._made_with.items() if k in changed}
             state["_made_with"] = [*self._made_with], values
@@ -105,7 +105,7 @@ def pack_net(model, recipe):
         if not _makes_again(recipe, model):
             raise
     else:
-        # What a builder defines inside it is no obstacle if the builder is run again.
+        # Classes defined inside a builder can't be pickled; running it again avoids that.
         if is_picklable(stand_in) or not _makes_again(recipe, model):
             return {"model": stand_in, "state": _values(_optimizer_variables(model))}
     return {"state": _values(state_variables(model))}

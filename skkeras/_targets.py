@@ -27,6 +27,10 @@ class Target:
         encode = functools.partial(self.encode_rows, output_shape=output_shape, loss=loss)
         return encoded(encode, y)
 
+    def strata(self, y):
+        """Class of each sample, to stratify splits by; None where it has none or several."""
+        return None
+
 
 class MultiOutput:
     """Targets of several outputs, a dict by the outputs' names."""
@@ -53,12 +57,12 @@ class MultiOutput:
     @property
     def n_outputs(self):
         """Units of each output layer that a builder is asked for."""
-        return {name: target.n_outputs for name, target in self.targets.items()}
+        return self._each("n_outputs")
 
     @property
     def output_activation(self):
         """Activation of each output layer that a builder is asked for."""
-        return {name: target.output_activation for name, target in self.targets.items()}
+        return self._each("output_activation")
 
     def default_loss(self, output_shape):
         """Name the loss of each output."""

@@ -102,7 +102,7 @@ def make_metrics(value, routed):
     metrics = _make_structure(kind, value, routed)
     if metrics is None or (isinstance(metrics, list | dict) and not _is_serialised(value)):
         return metrics
-    # Keras takes no bare metric. In a list, values are routed to it just the same.
+    # Keras takes no bare metric.
     return [metrics]
 
 
@@ -194,9 +194,8 @@ def _named_source(kind, name):
     if name.lower() in kind.deferred:
         return Source(frozenset(), lambda values: name)
     classes = {_normalised(cls.__name__): cls for cls in _classes(kind)}
-    found = classes.get(_normalised(name)) if kind.parameter == "optimizer" else None
-    if found is None and kind.parameter != "optimizer":
-        found = _get(kind, name)
+    is_optimizer = kind.parameter == "optimizer"
+    found = classes.get(_normalised(name)) if is_optimizer else _get(kind, name)
     if found is None:
         registered = keras.saving.get_registered_object(name)
         if registered is not None:
@@ -210,7 +209,7 @@ def _named_source(kind, name):
     elif not inspect.isclass(found):
         found = type(found)
     made = _source(kind, found)
-    if kind.parameter == "optimizer":
+    if is_optimizer:
         return made
     named = {"name": name} if "name" in made.accepted else {}
     return Source(made.accepted, lambda values: made.build({**named, **values}) if values else name)
@@ -230,7 +229,7 @@ def _deserialise(kind, config):
     except (TypeError, ValueError) as error:
         made, obstacle = None, error
     else:
-        # What Keras cannot find it may hand back as a name.
+        # Keras may return the name of an object that it cannot find.
         obstacle = f"there is no {made!r}."
     if made is None or isinstance(made, str):
         raise ValueError(

@@ -4,7 +4,7 @@ import weakref
 
 from skkeras._keras_objects.copying import pack_model
 from skkeras._keras_objects.fingerprint import fingerprint
-from skkeras._keras_objects.specs import symbolic_inputs
+from skkeras._keras_objects.specs import input_shapes, symbolic_inputs
 from skkeras._signatures import describe
 from skkeras.exceptions import BuilderError, SharedVariablesError
 
@@ -65,7 +65,8 @@ def build_variables(model, x_specs):
         model(symbolic_inputs(x_specs))
     except Exception as error:
         raise BuilderError(
-            f"The net {model.name!r} can't be called on rows of shape {_shapes(x_specs)}: {error}"
+            f"The net {model.name!r} can't be called on rows of shape {input_shapes(x_specs)}: "
+            f"{error}"
         ) from error
 
 
@@ -100,10 +101,6 @@ def _fits(shape, expected):
     )
 
 
-def _shapes(x_specs):
-    return {k: v[0] for k, v in x_specs.items()} if isinstance(x_specs, dict) else x_specs[0]
-
-
 def check_agrees(compiled, asked, name):
     """Raise if a net is compiled with another optimizer or loss than the estimator was given."""
     if asked is None or compiled is asked or _identity(compiled) == _identity(asked):
@@ -126,7 +123,7 @@ def check_compiled_with(model, asked):
         try:
             compiled = model.get_compile_config().get(name.removeprefix("compile__"))
             same = compiled == keras.saving.serialize_keras_object(value)
-        except (TypeError, ValueError):  # something in them that Keras can't write
+        except (TypeError, ValueError):  # Keras can't serialise some values
             same = False
         if not same:
             raise BuilderError(

@@ -32,7 +32,7 @@ _KEEPING = {
 _CUTTING = {"cropping1d", "cropping2d", "cropping3d", "getitem"}
 # these make any number of them;
 _UNBOUNDED = {"batchnormalization", "layernormalization", "groupnormalization", "rmsnormalization"}
-# and these do so with any number among what they combine.
+# and these do so if one of their inputs may be any number.
 _COMBINING = {"add", "subtract", "multiply", "average", "concatenate", "rescaling"}
 _WRAPPERS = {"timedistributed", "spectralnormalization"}
 _SPELLINGS = {"leakyrelu": "leaky_relu"}
@@ -42,8 +42,8 @@ def ends_in_logits(model, x_specs, shape):
     """True if a built net ends without an activation that makes probabilities; by output name."""
     endings = output_endings(model, shape)
     by_name = endings if isinstance(endings, dict) else {None: endings}
-    # What a Lambda, or a layer or model of the user's own, puts out is seen when it is tried. To
-    # guess at probabilities instead would train a net on logits that are clipped.
+    # A Lambda, or a layer or model of the user's own, has to be tried. Were its logits taken for
+    # probabilities, Keras would clip them in training.
     tried = _tried_outputs(model, x_specs) if None in by_name.values() else {}
     in_logits = {
         name: ending == "linear" if ending else _are_logits(tried.get(name, ()))
@@ -119,8 +119,8 @@ def _tried_outputs(model, x_specs):
         signs = rng.choice([-1, 1], variable.shape)
         return variable.value * keras.ops.cast(signs, variable.dtype)
 
-    # Small rows, which any net takes, and large ones, at which most logits leave [0, 1]; then
-    # weights of other signs, with which any logits do.
+    # Small values, which any net takes, and large ones, at which most logits leave [0, 1]; then
+    # weights of random signs, with which all logits do.
     trials = [(4, 0, 1), (4, -50, 50)] + 6 * [(2, 0, 1)]
     tried = {}
     for i, trial in enumerate(trials):
@@ -133,7 +133,7 @@ def _tried_outputs(model, x_specs):
             with keras.StatelessScope(state_mapping=values):  # no variable changes
                 outputs = by_output_name(model, model(x, training=False))
         except Exception:
-            continue  # many nets take no rows but the right ones
+            continue  # many nets fail on any rows but their own data's
         for name, one in outputs.items() if isinstance(outputs, dict) else [(None, outputs)]:
             tried.setdefault(name, []).append(keras.ops.convert_to_numpy(one))
         if all(any(map(_leave_0_to_1, arrays)) for arrays in tried.values()):
@@ -148,7 +148,7 @@ def _are_logits(tried):
 
 
 def _leave_0_to_1(outputs):
-    # Too large weights make NaN or infinity of anything.
+    # Large weights make NaN or infinity of any activation, which proves nothing.
     is_outside = outputs.min() < -1e-3 or outputs.max() > 1 + 1e-3
     return bool(is_outside and np.isfinite(outputs).all())
 

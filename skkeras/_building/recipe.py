@@ -23,6 +23,7 @@ from skkeras._keras_objects.specs import (
     NetFacts,
     float_dtype,
     input_dtypes,
+    input_shapes,
     output_shape,
 )
 from skkeras._losses import by_output, loss_facts, only_loss
@@ -79,7 +80,7 @@ class Recipe:
         model.compile(
             optimizer=self._optimizer() if self._asks("optimizer") else "adam",
             loss=self._loss(shape, model),
-            metrics=self._metrics() if self._asks("metrics") else None,
+            metrics=self._metrics(),
             **self._routed["compile"],
         )
 
@@ -159,9 +160,9 @@ class Recipe:
         shape = {name: (n,) for name, n in n_outputs.items()} if several else (n_outputs,)
         loss = self._loss(shape)
         known = loss_facts(loss)
-        if not (several and isinstance(known, list)):  # in which order, the net will tell
+        if not (several and isinstance(known, list)):  # in the order of a net not made yet
             known = by_output(known, shape)
-        # A builder is called more than once, and may use up the lists and dicts that it gets.
+        # A builder is called more than once, and may change the lists and dicts that it gets.
         facts = {
             **self.facts,
             "meta": _fresh(self.facts["meta"]),
@@ -196,7 +197,7 @@ class Recipe:
         several = isinstance(default, dict)
         names = default.values() if several else [default]
         if not any(name.endswith("crossentropy") for name in names):
-            return default  # looking at the net would be in vain
+            return default  # logits change nothing: spare a trial of the net
 
         def taking(name, in_logits):
             if not (in_logits and name.endswith("crossentropy")):
@@ -246,16 +247,15 @@ def builder_facts(examples, target, source, seen=None):
     the numbers of the rows that are not held out. ``meta`` holds the facts once more, under
     SciKeras's names.
     """
-    X, specs = examples.X, examples.specs
-    shapes = {k: s[0] for k, s in specs.items()} if isinstance(specs, dict) else specs[0]
+    X = examples.X
     facts = {
-        "input_shape": shapes,
+        "input_shape": input_shapes(examples.specs),
         "n_outputs": target.n_outputs,
         "n_classes": target.n_classes,
         "meta": _scikeras_meta(X, examples.y, target),
     }
     if _asks_for(source, "X"):
-        # A copy is made only for who asks, and of what may be seen.
+        # Only for builders that ask: taking rows copies them.
         facts["X"] = X if seen is None else _rows_of(X, seen)
     return facts
 

@@ -7,7 +7,7 @@ their attributes, and libraries' functions and classes by name.
 """
 
 # Not cloudpickle's Pickler, which writes functions by value, too: with their line numbers, classes
-# with an id drawn for each, and modules and what they offer by name, so that a user's module may
+# with an id drawn for each, and modules and their contents by name, so that a user's module may
 # change unnoticed. All of that would have to be overridden. Nor can it be imported everywhere
 # without being a dependency: joblib before 1.6 carries it inside, later versions ask for it.
 
@@ -88,7 +88,7 @@ class Contents(pickle.Pickler):
     def strings(self):
         """All text written so far, in values and in code, encoded; identifiers aren't text."""
         data = self._stream.getvalue()
-        # Maybe some bytes more that only look so: they are the same where the objects are.
+        # Other bytes may match, too: equally for equal objects, so they do no harm.
         starts = [match.end() for match in re.finditer(pickle.SHORT_BINUNICODE, data[:-1])]
         return {data[start + 1 : start + 1 + data[start]] for start in starts}
 
@@ -101,7 +101,7 @@ class Contents(pickle.Pickler):
             if library_name(cls) is not None:
                 self.known_readers[cls] = reader
         parts = reader(self, obj)
-        # As its state, which pickle writes when it has numbered the object: there may be a cycle.
+        # As state, which pickle writes after numbering the object: there may be a cycle.
         return parts if parts is NotImplemented else (part, (), parts)
 
     def find_reader(self, cls):
@@ -182,7 +182,7 @@ class Contents(pickle.Pickler):
     def _nameless(self, obj):
         return (type(obj).__name__.title(),)
 
-    # Functions and what is called like them
+    # Functions and other callables
 
     def _function(self, function):
         if function is part:
@@ -191,7 +191,7 @@ class Contents(pickle.Pickler):
 
     def _named(self, obj):
         name = library_name(obj)
-        # With two underscores, what pickle calls to make a generator with a given state.
+        # Names with two underscores make a generator of a given state: pickle calls them.
         if name is not None and _is_impure(name[0]) and not name[1].startswith("__"):
             raise UnreadableError(f"{name} may give something else each time.")
         return name and ("Name", ":".join(name))

@@ -10,6 +10,7 @@ configuration is complete. Layers and models are constructed anew, too, get all 
 afterwards (see `layers`), and are compared with the original.
 """
 
+import contextlib
 import copy
 import inspect
 import json
@@ -59,10 +60,10 @@ class Packed:
 def pack(value, packed=None):
     """Replace Keras objects in a value by placeholders, to pickle or deep-copy it faithfully.
 
-    Without Keras objects the value itself is returned, otherwise a copy of it. What is rebuilt from
-    it has no state: metrics are at zero, and optimizers aren't built. ``packed`` holds placeholders
-    by the ``id`` of the original, for objects that occur more than once. Raises ValueError if an
-    object has no faithful copy.
+    Without Keras objects the value itself is returned, otherwise a copy of it. Objects rebuilt
+    from it have no state: metrics are at zero, and optimizers aren't built. ``packed`` holds
+    placeholders by the ``id`` of the original, for objects that occur more than once. Raises
+    ValueError if an object has no faithful copy.
 
     Examples
     --------
@@ -80,12 +81,12 @@ def pack(value, packed=None):
     finder = _Finder()
     finder.dump(value)
     for model in finder.spent:
-        # A callback's, left from a fit of the user's; the next fit replaces it.
+        # A callback keeps the model of its last fit; the next fit replaces it.
         packed[id(model)] = Packed(type(None))
     for thing in finder.found:
         if id(thing) not in packed:
             packed[id(thing)] = _pack_object(thing, packed)
-    # A deep copy takes what its memo has for an object in place of the object.
+    # deepcopy replaces every object that its memo has an entry for.
     return copy.deepcopy(value, dict(packed)) if finder.found else value
 
 
@@ -96,10 +97,8 @@ def copy_instance(value, values, parameter):
     it was given for, for the message of the ValueError if there is no faithful copy.
     """
     if not values:
-        try:
+        with contextlib.suppress(Exception):
             return copy.deepcopy(pack(value))
-        except Exception:
-            return copy.deepcopy(_pack_by_config(value, {}, parameter, {}))
     return copy.deepcopy(_pack_by_config(value, values, parameter, {}))
 
 
@@ -116,7 +115,7 @@ def pack_model(model, packed=None):
         copied = copy.deepcopy(stand_in)
         check_same(model, copied)
     except OSError:
-        raise  # no room for temporary files, perhaps: nothing that the model is to blame for
+        raise  # a full disk, perhaps: no fault of the model's
     except Exception as error:
         obstacle = textwrap.shorten(str(error), 300).rstrip(".")
         raise ValueError(
@@ -225,7 +224,7 @@ def _restore_loss(cls, attributes):
 
 
 def _pack_metric(metric, packed):
-    # What tracks the variables can't be pickled; a new one takes its place.
+    # The tracker of variables can't be pickled; a new metric brings its own.
     attributes = {k: v for k, v in vars(metric).items() if k not in metric_machinery()}
     attributes = pack(plain(attributes), packed)
     return Packed(_restore_metric, type(metric), metric.name, metric.dtype, attributes)
@@ -267,7 +266,7 @@ def _pack_by_config(value, values, parameter, packed):
 
 
 def _construct(cls, config, extra):
-    # A class that holds others has a from_config that makes them, and here they are made already.
+    # from_config of a wrapper deserialises its parts, which are objects already here.
     holds = any(hasattr(config[name], "__dict__") for name in config.keys() - {"learning_rate"})
     made = cls(**config) if holds else cls.from_config(dict(config))
     vars(made).update(extra)
@@ -284,12 +283,12 @@ def _set_afterwards(value, rebuilt):
             extra[name] = part
         elif not built:
             return {}, f"its attribute {name!r} was set after it was constructed"
-        # What `build` made is the state that a copy must not have.
+        # Attributes made by `build` are state, which a copy must not have.
     return extra, None
 
 
 def _faithful_config(value, values):
-    """Read a complete configuration and None, or None and what it leaves open."""
+    """Return a complete configuration and None, or None and the obstacle."""
     try:
         config = dict(_readable(value).get_config())
     except Exception as error:
@@ -353,7 +352,7 @@ def _restore_layer(archive, compile_arguments):
     def make():
         layer = read_archive(archive)
         if compile_arguments is not None:
-            # The optimizer was wrapped already, if its loss has to be scaled.
+            # An optimizer that scales its loss is wrapped already.
             layer.compile(**compile_arguments, auto_scale_loss=False)
         return layer
 

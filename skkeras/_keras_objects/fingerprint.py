@@ -12,8 +12,8 @@ Two rules for callers:
 - Variables of the models, optimizers and metrics among these objects are data. Any other variable,
   such as one in a closure, is told by its identity: only fits with that very variable agree.
 
-No walk over objects sees what code fetches from elsewhere at tracing time: from files, or from
-state that a library hides behind its functions.
+No walk over objects can see data that code fetches at tracing time from files, or from state that a
+library hides behind its functions.
 """
 
 import functools
@@ -67,8 +67,8 @@ def fingerprint(*objects):
         try:
             return _Program(objects, follows_cycles).digest()
         except (ValueError, RecursionError):
-            continue  # as pickle does over values that contain themselves, unless it follows them
-        except Exception:  # also of a user's property, and of what can't be pickled
+            continue  # raised over values that contain themselves
+        except Exception:  # of a user's property, or an object that can't be pickled
             break
     return f"{_UNSHAREABLE}{next(serial_numbers)}"
 
@@ -166,16 +166,13 @@ class _Program(Contents):
     # Layers and models
 
     def layer(self, layer):
-        return self.once(layer, self._layer)
-
-    def _layer(self, layer):
         import keras
 
         is_model = isinstance(layer, keras.Model)
         is_users = library_name(type(layer)) is None
         if self._names_count:
             self._layer_names.append((layer, layer.name))
-        # Nobody asks for the names of layers that a library's layer has made for itself.
+        # Names of layers inside a library's layer are never read.
         outside, self._names_count = self._names_count, is_model or is_users
         items = layer_settings(layer).items()
         items = [(k, v) for k, v in items if not isinstance(v, keras.callbacks.History)]
@@ -206,7 +203,7 @@ class _Program(Contents):
             if not isinstance(value, PLAIN):
                 if isinstance(value, keras.initializers.Initializer):
                     continue
-                if isinstance(value, tf.Variable):  # what a lookup layer has adapted to
+                if isinstance(value, tf.Variable):  # a lookup layer's adapted state
                     value = value.numpy()
                 elif isinstance(value, tf.lookup.experimental.MutableHashTable):
                     value = self.table(value)
@@ -254,9 +251,6 @@ class _Program(Contents):
         return _describe_tensor(tensor) if number is None else ("Tensor", number)
 
     def operation(self, operation):
-        return self.once(operation, self._operation)
-
-    def _operation(self, operation):
         skip = machinery().of_operations
         items = [(k, v) for k, v in vars(operation).items() if k not in skip]
         return ("Operation", type(operation), attributes(items))
@@ -264,9 +258,6 @@ class _Program(Contents):
     # Optimizers, losses and metrics
 
     def optimizer(self, optimizer):
-        return self.once(optimizer, self._optimizer)
-
-    def _optimizer(self, optimizer):
         if hasattr(optimizer, "optimizers"):
             raise UnreadableError("It picks one for each variable, by any function.")
         items = self._settings(optimizer)
@@ -283,9 +274,6 @@ class _Program(Contents):
         return [(k, v) for k, v in items if not _holds_only(own, v)]
 
     def metric(self, metric):
-        return self.once(metric, self._metric)
-
-    def _metric(self, metric):
         # The name is in the logs. Some create their variables when they see the first batch.
         return ("Metric", f".{metric.name}", type(metric), attributes(self._settings(metric)))
 
@@ -415,6 +403,10 @@ def _selects(selector, path):
         return False
 
 
+def _once(describe):
+    return lambda walk, obj: walk.once(obj, functools.partial(describe, walk))
+
+
 @functools.cache
 def _readers_of_frameworks():
     """Pairs of a class and the method that describes its instances; the first match counts."""
@@ -424,12 +416,12 @@ def _readers_of_frameworks():
 
     return (
         (keras.random.SeedGenerator, _Program.seed_generator),
-        (keras.Layer, _Program.layer),
+        (keras.Layer, _once(_Program.layer)),
         (keras.Variable, _Program.variable),
         (keras.KerasTensor, _Program.symbolic_tensor),
-        (keras.Operation, _Program.operation),
-        (keras.optimizers.Optimizer, _Program.optimizer),
-        (keras.metrics.Metric, _Program.metric),
+        (keras.Operation, _once(_Program.operation)),
+        (keras.optimizers.Optimizer, _once(_Program.optimizer)),
+        (keras.metrics.Metric, _once(_Program.metric)),
         (keras.losses.Loss, _Program.loss),
         (tf.Variable, _Program.variable),
         (tf.Tensor, _Program.tensor),

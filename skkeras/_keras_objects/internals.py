@@ -51,7 +51,7 @@ def machinery():
     """Learn the attributes of Keras's own from objects without any setting."""
     import keras
 
-    # With names, since generated ones would advance the numbers in the names of users' layers.
+    # Named, since generated names would advance the counters in names of users' layers.
     layer = keras.Layer(name="probe")
     settings = {k for k, v in vars(layer).items() if isinstance(v, PLAIN)} - _HISTORY
     settings |= {k for k, v in vars(layer).items() if v is layer.dtype_policy}
@@ -88,7 +88,7 @@ def history_of(tensor):
     """Find the operation, and the call of it, that made a symbolic tensor; None for an input."""
     for history in vars(tensor).values():
         if hasattr(history, "tensor_index") and history.operation is not None:
-            # Calls are in lists; those that use the operation's outputs are there, too.
+            # Lists of calls: also of calls that use the operation's outputs.
             for calls in vars(history.operation).values():
                 for call in calls if isinstance(calls, list) else ():
                     if any(output is tensor for output in getattr(call, "outputs", ())):
@@ -182,7 +182,7 @@ def layer_machinery():
         model.compile(optimizer=keras.optimizers.SGD(), loss="mse")
         return model, keras.Layer(), keras.Sequential()
 
-    # In a thread of their own they use up no names.
+    # In a thread of their own the probes don't advance the counters in generated names.
     return frozenset().union(*map(vars, make_seeded(make_probes, seed=0)))
 
 

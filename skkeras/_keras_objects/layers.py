@@ -26,7 +26,7 @@ def write_archive(layer):
     """Turn a layer or model, built or not, into plain data; compile settings are left out.
 
     The archive holds the configuration, custom classes and functions, variables, and for every
-    layer inside its settings and whatever it has learnt besides, such as a vocabulary.
+    layer inside its settings and its other state, such as a vocabulary.
     """
     return {
         "config": configuration(layer),
@@ -68,7 +68,7 @@ def read_archive(archive):
 def is_plain(value):
     """True for values that mean the same elsewhere: numbers, texts, arrays, containers of them."""
     if isinstance(value, dict):
-        # Not by number: Keras keys what it knows of variables by their `id`.
+        # Text keys only: Keras has dicts by the `id` of a variable, which means nothing elsewhere.
         return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
     if isinstance(value, list | tuple | set | frozenset):
         return all(map(is_plain, value))
@@ -78,7 +78,7 @@ def is_plain(value):
 
 
 def _settings(layer):
-    """Collect attributes that are values or users' functions, and what models' configs lack."""
+    """Attributes that are values or users' functions, and the two that models' configs lack."""
     settings = {name: plain(value) for name, value in _own_attributes(layer).items()}
     kept = {k: v for k, v in settings.items() if is_plain(v) or _is_users_function(v)}
     return {"trainable": layer.trainable, "dtype_policy": layer.dtype_policy, **kept}
@@ -99,13 +99,13 @@ _MISSING = object()
 
 
 def _equal(one, other):
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        return type(one) is type(other) and np.array_equal(one, other)
-    return type(one) is type(other) and one == other
+    if type(one) is not type(other):
+        return False
+    return np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other
 
 
 def _learnt(layer):
-    """Save by a layer's own methods what it has learnt outside its variables; None if nothing."""
+    """State of a layer outside its variables, saved by its own methods; None without any."""
     import keras
 
     cls = type(layer)
@@ -130,7 +130,7 @@ def _put_back(layer, learnt):
                     (pathlib.Path(folder) / name).write_bytes(content)
                 layer.load_assets(folder)
     elif layer.variables and hasattr(layer, "finalize_state"):
-        # What was adapted is in variables, and what is computed from them isn't.
+        # As in Normalization, whose constants are computed from the adapted variables.
         layer.finalize_state()
 
 

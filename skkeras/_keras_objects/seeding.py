@@ -59,7 +59,7 @@ def make_seeded(make, seed):
     """
     if not is_in_builder():
         return make_apart(make, seed)
-    with _seeded(seed):  # in the same thread: a builder may wrap it, and names have to differ
+    with _seeded(seed):  # in the same thread: nets that a builder combines need different names
         return make()
 
 
@@ -110,7 +110,7 @@ def _wait_for(done):
 def build_optimizer(model):
     """Make the variables of a model's optimizer, unless it has them; return the model.
 
-    No name is used up of those that Keras gives to the user's objects.
+    The counters by which Keras names the user's objects don't advance.
     """
     optimizer = model.optimizer
     if optimizer is not None and not optimizer.built:

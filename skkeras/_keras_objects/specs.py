@@ -15,6 +15,11 @@ def input_specs(x):
     return {k: spec(v) for k, v in x.items()} if isinstance(x, dict) else spec(x)
 
 
+def input_shapes(specs):
+    """Shape of each input without the first axis."""
+    return {k: v[0] for k, v in specs.items()} if isinstance(specs, dict) else specs[0]
+
+
 def input_dtypes(model, specs):
     """Dtype that each input is cast to: the one of the net's own input, if declared."""
     declared = {tensor.name: tensor.dtype for tensor in getattr(model, "inputs", None) or ()}
