@@ -17,13 +17,7 @@ from skkeras.data._arrays import LazyArray
 
 
 class Labels(Target):
-    """One label for each sample, of any dtype.
-
-    Parameters
-    ----------
-    y : array of shape (n_samples,)
-        The labels that were seen.
-    """
+    """One label for each sample, of any dtype."""
 
     indicator = False
 
@@ -59,7 +53,7 @@ class Labels(Target):
         return "sigmoid" if self.kind == "binary" else "softmax"
 
     def default_loss(self, output_shape):
-        """Name the loss for a net with such outputs; the first axis is left out."""
+        """Name the default loss for a net with outputs of this shape."""
         return "binary_crossentropy" if output_shape in ((), (1,)) else self._many_unit_loss
 
     _many_unit_loss = "sparse_categorical_crossentropy"
@@ -90,18 +84,10 @@ class Labels(Target):
             )
 
     def encode_rows(self, y, output_shape, loss):
-        """Turn labels into what the loss takes.
+        """Encode labels for the loss; raise ValueError for labels that weren't seen.
 
-        Returns
-        -------
-        encoded : array
-            Class numbers of shape (n_samples,), a 0/1 column of shape (n_samples, 1), or one-hot
-            rows of shape (n_samples, n_classes).
-
-        Raises
-        ------
-        ValueError
-            If there are labels that weren't seen.
+        Class numbers of shape (n_samples,), a 0/1 column of the outputs' shape, or one-hot rows of
+        shape (n_samples, n_classes).
         """
         codes = self._codes(y)
         if output_shape in ((), (1,)):
@@ -111,7 +97,7 @@ class Labels(Target):
         return np.eye(len(self.classes), dtype="float32")[codes]
 
     def strata(self, y):
-        """One value for each sample, to stratify splits by: of lazy labels, a small one."""
+        """Label of each sample, to stratify splits by; its number, of lazy labels."""
         if not isinstance(y, LazyArray):
             return np.asarray(y).ravel()
         dtype = np.min_scalar_type(len(self.classes))
@@ -133,8 +119,7 @@ class Labels(Target):
         outputs = np.asarray(outputs).reshape(len(outputs), -1)
         if outputs.shape[1] > 1:
             return self._labels(outputs.argmax(axis=1))
-        zero = loss.from_logits or loss.takes_margins
-        return self._labels((outputs[:, 0] > (0 if zero else 0.5)).astype(int))
+        return self._labels((outputs[:, 0] > loss.threshold).astype(int))
 
     def _labels(self, codes):
         return self.classes[codes]
@@ -173,7 +158,7 @@ class OneHot(Labels):
         return "softmax"
 
     def strata(self, y):
-        """The class of each sample, to stratify splits by."""
+        """Class of each sample, to stratify splits by."""
         return np.concatenate([dense(rows).argmax(axis=1) for rows in blocks(y)])
 
     def _labels(self, codes):
@@ -244,10 +229,6 @@ class Multilabel(Target):
         """Return 0/1 columns of shape (n_samples, n_classes)."""
         return dense(y).astype("float32")
 
-    def strata(self, y):
-        """None: rows with several labels can't be stratified by one."""
-        return None
-
     def probabilities(self, outputs, loss):
         """Turn the net's outputs into the probability of each label."""
         scores = expit(outputs) if loss.from_logits else outputs
@@ -256,25 +237,14 @@ class Multilabel(Target):
 
     def predictions(self, outputs, loss):
         """Turn the net's outputs into 0/1 columns."""
-        zero = loss.from_logits or loss.takes_margins
-        return (outputs > (0 if zero else 0.5)).astype(self.dtype)
+        return (outputs > loss.threshold).astype(self.dtype)
 
 
 def classification_target(y, loss=None, classes=None):
-    """Find out which kind of labels y holds.
+    """Choose the target for labels, one-hot rows or a multilabel indicator.
 
-    Parameters
-    ----------
-    y : array-like, LazyArray or sparse matrix
-        Labels, one-hot rows or a multilabel indicator.
-    loss : object, default=None
-        The loss asked for, see `loss_name`: a binary one makes one-hot rows a multilabel y.
-    classes : array or None, default=None
-        All labels, if y may lack some.
-
-    Returns
-    -------
-    target : Labels, OneHot or Multilabel
+    A binary ``loss`` makes one-hot rows a multilabel y. ``classes`` are all labels, if y may lack
+    some.
 
     Examples
     --------
@@ -326,7 +296,7 @@ def _check_probabilities(scores, loss):
 
 
 def _normalized(scores):
-    """Let rows sum to 1, as `sklearn.multiclass.OneVsRestClassifier` does; softmax's do."""
+    """Scale rows to sum 1, as `sklearn.multiclass.OneVsRestClassifier` does; softmax's do."""
     totals = scores.sum(axis=1, keepdims=True)
     if np.allclose(totals, 1, atol=1e-3):
         return scores

@@ -10,10 +10,10 @@ import numpy as np
 from skkeras._keras_objects.internals import is_keras
 from skkeras.exceptions import BuilderError
 
-# Of Keras's own losses, those that take class numbers where the net has a unit for each class.
+# Keras's losses that take class numbers where the net has a unit for each class.
 SPARSE_LOSSES = {"sparse_categorical_crossentropy", "crossentropy"}
 
-# Those which compare distributions over classes: one unit says nothing to them.
+# Losses that compare distributions over classes: a single unit has none.
 CATEGORICAL_LOSSES = {
     "sparse_categorical_crossentropy",
     "categorical_crossentropy",
@@ -23,20 +23,20 @@ CATEGORICAL_LOSSES = {
 
 BINARY_LOSSES = {"binary_crossentropy", "binary_focal_crossentropy"}
 
-# Those which look at all units of a row together: of one unit they learn no value.
+# Losses over all units of a row together: from one unit they learn no value.
 ROW_LOSSES = {"kl_divergence", "cosine_similarity", "circle"}
 
 # Losses whose decision lies at 0, not at a probability of 0.5.
 _MARGIN_LOSSES = {"hinge", "squared_hinge"}
 
-# Where the numbers must lie that a loss is defined for; Keras clips or returns NaN elsewhere.
+# Range of targets that a loss is defined for; outside, Keras clips or returns NaN.
 RANGES = {
     **dict.fromkeys(BINARY_LOSSES | {"kl_divergence"}, (0, 1)),
     **dict.fromkeys(_MARGIN_LOSSES, (-1, 1)),
     **dict.fromkeys({"poisson", "mean_squared_logarithmic_error"}, (0, np.inf)),
 }
 
-# Names that Keras takes besides those of its functions and classes.
+# Keras's short names, besides those of its functions and classes.
 _SHORT_NAMES = {
     "bce": "binary_crossentropy",
     "ce": "crossentropy",
@@ -51,16 +51,8 @@ _SHORT_NAMES = {
 def loss_name(loss):
     """Name a loss as its function in ``keras.losses`` is named, however it is given.
 
-    Parameters
-    ----------
-    loss : str, callable, class, keras.losses.Loss, dict, list or None
-        As given to an estimator.
-
-    Returns
-    -------
-    name : str or None
-        For a class of the user's the name of that class of Keras's that it derives from. None for
-        no loss, and for those of several outputs.
+    A user's class is named after the class of Keras's that it derives from. None for no loss, and
+    for several losses.
 
     Examples
     --------
@@ -87,27 +79,20 @@ def loss_name(loss):
 
 
 def keras_loss_class(loss):
-    """Return which of Keras's losses an instance or class is or derives from; None for others."""
+    """Return the class of Keras's that a loss is or derives from; None for others."""
     cls = loss if inspect.isclass(loss) else type(loss)
-    for base in cls.__mro__:
-        if base.__module__.split(".")[0] == "keras":
-            is_general = base.__name__ in ("Loss", "LossFunctionWrapper")
-            return None if is_general else base
-    return None
+    base = next(filter(is_keras, cls.__mro__), None)
+    is_general = base is None or base.__name__ in ("Loss", "LossFunctionWrapper")
+    return None if is_general else base
 
 
 @dataclasses.dataclass(frozen=True)
 class LossFacts:
-    """What targets need to know of a loss.
+    """Facts about a loss that targets need.
 
-    Parameters
-    ----------
-    name : str or None
-        As in ``keras.losses`` (``"binary_crossentropy"``); None where the net brings its own.
-    is_builtin : bool
-        Whether it is one of Keras's own.
-    from_logits : bool
-        Whether the net's outputs are logits.
+    ``name`` is as in ``keras.losses`` (``"binary_crossentropy"``), None where the net brings its
+    own loss; ``is_builtin`` tells whether it is one of Keras's, ``from_logits`` whether the net's
+    outputs are logits.
     """
 
     name: str | None = None
@@ -120,6 +105,11 @@ class LossFacts:
         return self.name in _MARGIN_LOSSES
 
     @property
+    def threshold(self):
+        """Output above which a label is predicted."""
+        return 0 if self.from_logits or self.takes_margins else 0.5
+
+    @property
     def takes_probabilities(self):
         """Whether the net's outputs have to be probabilities, or logits if so said."""
         crossentropies = BINARY_LOSSES | CATEGORICAL_LOSSES | {"crossentropy"}
@@ -127,7 +117,7 @@ class LossFacts:
 
 
 def loss_facts(loss):
-    """Tell what a compiled model's loss is, see `LossFacts`; by output name if it has several."""
+    """Facts about a compiled model's loss; a list or dict of them as it is one."""
     import keras
 
     if isinstance(loss, dict):
@@ -140,7 +130,7 @@ def loss_facts(loss):
     while isinstance(loss, functools.partial):
         settings, loss = {**loss.keywords, **settings}, loss.func
     if isinstance(loss, keras.losses.Loss):
-        # A user's subclass of one of Keras's losses takes what that one takes.
+        # A user's subclass of one of Keras's losses takes the same targets and outputs.
         is_builtin = keras_loss_class(loss) is not None
         settings = loss.get_config() if is_keras(type(loss)) else vars(loss)
     else:
@@ -151,22 +141,8 @@ def loss_facts(loss):
 def by_output(loss, output_shape):
     """Give each output its loss, as Keras does: one for all, or by their names or order.
 
-    Parameters
-    ----------
-    loss : LossFacts, or dict or list of them
-        As `loss_facts` tells.
-    output_shape : tuple of int or dict of them
-        As `output_shape` tells.
-
-    Returns
-    -------
-    loss : LossFacts or dict of LossFacts
-        A dict if the net has several outputs.
-
-    Raises
-    ------
-    BuilderError
-        If there are more or fewer losses than outputs, or for others.
+    Returns LossFacts, or a dict of them if the net has several outputs. Raises BuilderError if
+    there are more or fewer losses than outputs, or for others.
     """
     if not isinstance(output_shape, dict):
         return only_loss(loss)
@@ -192,12 +168,7 @@ def by_output(loss, output_shape):
 def only_loss(loss):
     """Take the loss of one output out of the list or dict that it may be in.
 
-    Keras takes no dict for a Sequential model.
-
-    Raises
-    ------
-    BuilderError
-        If there are several.
+    Keras takes no dict for a Sequential model. Raises BuilderError if there are several.
     """
     if not isinstance(loss, dict | list | tuple):
         return loss

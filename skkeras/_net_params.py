@@ -1,4 +1,4 @@
-"""Parameters of a net: checked, collected into its recipe, compared with those it was made with."""
+"""Parameters of a net: checked, made into its recipe, compared with those it was made with."""
 
 from numbers import Integral, Real
 
@@ -12,7 +12,7 @@ from skkeras._signatures import check_builder_names, check_keywords
 from skkeras.exceptions import ParameterNameError
 from skkeras.models import PRESETS
 
-# A net is made with these; `compile__` parameters and those routed to these belong to it, too.
+# Parameters that a net is made with, together with `compile__` and the ones routed to these.
 _NET_PARAMETERS = ("model", "loss", "optimizer", "metrics")
 _CHOICES = {
     "early_stopping": (False, True),
@@ -23,7 +23,7 @@ _CHOICES = {
 }
 
 
-# What the estimator passes to Keras's methods itself, and how users give it.
+# Arguments that the estimator itself passes to Keras's methods, and how users give them.
 _OWNED = {
     "fit__x": "X to fit",
     "fit__y": "y to fit",
@@ -42,12 +42,8 @@ _OWNED = {
 def check_source(source, routed):
     """Raise unless a net can be made from a source with these routed parameters.
 
-    Raises
-    ------
-    TypeError
-        If it is none of a builder, a preset's name and a `keras.Model`.
-    ParameterNameError
-        If the builder takes no hyperparameter of a name.
+    TypeError unless it is a builder, a preset's name or a `keras.Model`; ParameterNameError if the
+    builder lacks a hyperparameter of a name.
     """
     if not (isinstance(source, str) or callable(source)):
         raise TypeError(
@@ -66,13 +62,7 @@ def check_source(source, routed):
 
 
 def check_not_owned(routed):
-    """Raise if an argument is routed to a method of Keras's that the estimator gives it.
-
-    Raises
-    ------
-    ParameterNameError
-        It names what to use instead.
-    """
+    """Raise ParameterNameError for a routed argument that the estimator itself passes to Keras."""
     for name in routed:
         if name in _OWNED:
             raise ParameterNameError(
@@ -82,27 +72,14 @@ def check_not_owned(routed):
 
 
 def check_method_names(net, routed):
-    """Raise if a routed parameter has a name that the model's own method doesn't take.
-
-    Parameters
-    ----------
-    net : Net
-        The class of its model may have methods with other parameters.
-    routed : dict
-        Routed parameters.
-
-    Raises
-    ------
-    ParameterNameError
-        The message names the nearest one.
-    """
+    """Raise ParameterNameError for a routed name that the model's fit or predict doesn't take."""
     for prefix in ("fit", "predict"):
         if names := split_routed(routed)[prefix]:
             check_keywords(prefix, getattr(net.structure, prefix), names, _OWNED)
 
 
 class NetParamsMixin:
-    """The estimator's parameters, as the net gets them."""
+    """The estimator's parameters in the form that its net takes."""
 
     def _net_parameters(self):
         """Return the parameters that a net is made with, by name."""
@@ -174,6 +151,6 @@ class NetParamsMixin:
 
     def _check_routed_names(self):
         source = self._source(self.model)
-        # An invalid source is for fit to report, as scikit-learn asks of set_params.
+        # Other types are refused by fit only: scikit-learn's set_params does not validate.
         if split_routed(self._routed)["model"] and (isinstance(source, str) or callable(source)):
             check_source(source, self._routed)

@@ -20,21 +20,8 @@ PREFIXES = ("model", "optimizer", "loss", "metrics", "callbacks", "fit", "predic
 def check_routed_name(name, declared, model=None):
     """Raise unless a keyword has the form ``prefix__name`` with a known prefix.
 
-    Parameters
-    ----------
-    name : str
-        The keyword.
-    declared : iterable of str
-        The declared parameters of the estimator, offered as corrections.
-    model : object, default=None
-        What the estimator makes nets of.
-
-    Raises
-    ------
-    TypeError
-        If there is no ``__`` in it: it was meant to be a parameter of the constructor.
-    ParameterNameError
-        If the prefix is unknown, or nothing follows it.
+    TypeError without a ``__``, since it was meant as a parameter of the constructor: one of
+    ``declared`` or a hyperparameter of ``model`` is suggested. Otherwise ParameterNameError.
     """
     prefix, delimiter, rest = name.partition("__")
     if not delimiter:
@@ -56,17 +43,7 @@ def check_routed_name(name, declared, model=None):
 
 
 def split_routed(routed):
-    """Group routed parameters by their prefix.
-
-    Parameters
-    ----------
-    routed : dict
-        Values by ``prefix__name``.
-
-    Returns
-    -------
-    groups : dict of dict
-        For every known prefix, the values by name; empty where none was given.
+    """Group routed parameters: a dict by name for every known prefix, empty where none was given.
 
     Examples
     --------
@@ -83,23 +60,9 @@ def split_routed(routed):
 
 
 def members_of(value, is_leaf=lambda item: False, address=()):
-    """Walk through the members of a list, dict or single value.
+    """Yield the members of nested lists, tuples and dicts with their addresses (indices, keys).
 
-    Parameters
-    ----------
-    value : object
-        Lists, tuples and dicts, nested in any way, around the members.
-    is_leaf : callable, default=lambda item: False
-        Tells which lists, tuples and dicts are members themselves.
-    address : tuple of str, default=()
-        Where the value itself is.
-
-    Yields
-    ------
-    address : tuple of str
-        The indices and keys that lead to the member.
-    member : object
-        The member.
+    ``is_leaf`` tells which lists, tuples and dicts are members themselves.
 
     Examples
     --------
@@ -118,28 +81,10 @@ def assign_routed(prefix, members, routed):
     """Decide which member of a structure each routed parameter goes to.
 
     ``metrics__threshold`` goes to every metric that takes a threshold, ``metrics__0__threshold``
-    to the first of a list, ``metrics__out__threshold`` to those under a dict's key. The longer
-    address wins.
-
-    Parameters
-    ----------
-    prefix : str
-        What the parameters were routed by, for messages.
-    members : dict
-        For every member the names that it accepts, by its address: the indices and keys that
-        lead to it, as a tuple of str. A member that stands alone has the address ``()``.
-    routed : dict
-        Values by ``name`` or ``address__name``.
-
-    Returns
-    -------
-    assigned : dict of dict
-        For every address, the values by name.
-
-    Raises
-    ------
-    ParameterNameError
-        If an address or a name is unknown.
+    to the first of a list, ``metrics__out__threshold`` to the ones under a dict's key. The longer
+    address wins. ``members`` maps each member's address (see `members_of`) to the names that it
+    accepts; the returned dict maps it to its values by name.
+    Raises ParameterNameError if an address or a name is unknown.
 
     Examples
     --------
@@ -176,16 +121,7 @@ def assign_routed(prefix, members, routed):
 
 
 def changed_names(before, after):
-    """List the parameters that were set to something else, added or removed.
-
-    Parameters
-    ----------
-    before, after : dict
-        Values by name.
-
-    Returns
-    -------
-    names : list of str
+    """List the parameters that were changed, added or removed.
 
     Examples
     --------
@@ -251,7 +187,7 @@ or a routed one, such as model__units=64. Did you mean 'epochs'? Accepted: 'epoc
         self._routed = dict(routed)
 
     def _builder(self):
-        """Return what nets are made of, if that is known, for advice in messages."""
+        """Return the builder of the nets, if it is known, for advice in messages."""
         return getattr(self, "model", None)
 
     def _check_routed_names(self):

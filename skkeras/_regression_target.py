@@ -49,7 +49,7 @@ class RegressionTarget(Target):
 
     def check(self, y, loss):
         """Raise unless y has the shape of the first fit's, and numbers that the loss takes."""
-        # A column is as good as a row of numbers, whichever came first.
+        # (n,) and (n, 1) are interchangeable between fits.
         if y.shape[1:] != self.shape and {y.shape[1:], self.shape} != {(), (1,)}:
             raise ValueError(
                 f"y has shape {y.shape}; expected {shape_text(self.shape, 'n_samples')}, as in the "
@@ -72,12 +72,8 @@ class RegressionTarget(Target):
         y = y if y.dtype.kind == "f" else y.astype("float64")
         return y.reshape(len(y), *output_shape)
 
-    def strata(self, y):
-        """None: there are no classes to stratify by."""
-        return None
-
     def predictions(self, outputs, loss):
         """Return the net's outputs in the shape of y; of logits, the probabilities."""
         values = np.asarray(outputs, dtype="float64").reshape(len(outputs), *self.shape)
-        # What logits of the user's own loss mean is unknown.
+        # Logits of a user's own loss may mean anything.
         return expit(values) if loss.from_logits and loss.name in BINARY_LOSSES else values

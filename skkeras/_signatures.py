@@ -1,6 +1,7 @@
-"""Signatures: which parameters a builder, method or class takes, and calling it with those.
+"""Signatures: the parameters of a builder, method or class, and calling a builder with them.
 
-Wrong names are refused before anything is called, with the nearest right one.
+Wrong names are refused before anything is called, with the nearest right one. A builder is any
+callable: function, lambda, partial, bound method, class or callable object.
 """
 
 import functools
@@ -9,7 +10,7 @@ import inspect
 from skkeras._hints import suggestion
 from skkeras.exceptions import BuilderError, ParameterNameError
 
-# What a builder may ask for by naming it; everything else it takes is a hyperparameter.
+# Facts that a builder may ask for by naming them; all other parameters are hyperparameters.
 FACTS = (
     "input_shape",
     "n_outputs",
@@ -24,16 +25,6 @@ FACTS = (
 def describe(target):
     """Name a callable or an object for an error message.
 
-    Parameters
-    ----------
-    target : object
-        A builder, a class, or an instance.
-
-    Returns
-    -------
-    name : str
-        Its own name, or that of what it wraps, or that of its class.
-
     Examples
     --------
     >>> from functools import partial
@@ -47,24 +38,9 @@ def describe(target):
 
 
 def builder_parameters(builder):
-    """Read which parameters a builder takes.
+    """Read a builder's parameters that can be named, in order, and whether it has ``**kwargs``.
 
-    Parameters
-    ----------
-    builder : callable
-        Function, lambda, partial, bound method, class or callable object.
-
-    Returns
-    -------
-    parameters : dict of inspect.Parameter
-        Those that can be named, in order.
-    takes_any : bool
-        Whether it has ``**kwargs``.
-
-    Raises
-    ------
-    BuilderError
-        If Python cannot tell, as for some functions written in C.
+    Raises BuilderError if Python cannot tell, as for some functions written in C.
     """
     try:
         parameters = inspect.signature(builder).parameters
@@ -83,21 +59,9 @@ def builder_parameters(builder):
 
 
 def check_builder_names(builder, names, facts=FACTS):
-    """Raise if a builder does not take all hyperparameters, without calling it.
+    """Raise ParameterNameError if a builder does not take all hyperparameters, without calling it.
 
-    Parameters
-    ----------
-    builder : callable
-        Function, lambda, partial, bound method, class or callable object.
-    names : iterable of str
-        Names of hyperparameters, without the ``model__``.
-    facts : iterable of str, default=FACTS
-        Names that the estimator fills in, left out of the list of hyperparameters to choose from.
-
-    Raises
-    ------
-    ParameterNameError
-        If a name is unknown; the message names the nearest one.
+    ``facts`` are names that the estimator fills in: they aren't suggested.
     """
     parameters, takes_any = builder_parameters(builder)
     if takes_any:
@@ -111,23 +75,9 @@ def check_builder_names(builder, names, facts=FACTS):
 
 
 def check_keywords(prefix, method, names, taken=()):
-    """Raise if a method does not take all parameters that are routed to it.
+    """Raise ParameterNameError if a method does not take all parameters routed to it.
 
-    Parameters
-    ----------
-    prefix : str
-        What the parameters were routed by.
-    method : callable
-        What they go to.
-    names : collection of str
-        Their names, without the prefix.
-    taken : iterable of str, default=()
-        ``prefix__name`` of those that are not the user's to give.
-
-    Raises
-    ------
-    ParameterNameError
-        If a name is unknown; the message names the nearest one.
+    ``taken`` holds reserved names, as ``prefix__name``, which the estimator passes itself.
 
     Examples
     --------
@@ -136,7 +86,7 @@ def check_keywords(prefix, method, names, taken=()):
     Traceback (most recent call last):
     ...
     skkeras.exceptions.ParameterNameError: Got the parameter 'sort__revers', but 'sort' takes no \
-'revers'. Did you mean 'reverse'? Accepted: 'key', 'reverse'.
+    'revers'. Did you mean 'reverse'? Accepted: 'key', 'reverse'.
     """
     if not names:
         return  # reading a signature takes long, next to a short fit
@@ -153,27 +103,9 @@ def check_keywords(prefix, method, names, taken=()):
 def call_builder(builder, facts, hyperparameters):
     """Call a builder with the facts that it names and all hyperparameters.
 
-    Parameters
-    ----------
-    builder : callable
-        Function, lambda, partial, bound method, class or callable object.
-    facts : dict
-        What the estimator knows about the data; passed only where the builder names it. A value
-        that a partial has already bound stands.
-    hyperparameters : dict
-        Values by name, without the ``model__``. One with the name of a fact wins over it.
-
-    Returns
-    -------
-    model : object
-        What the builder returned.
-
-    Raises
-    ------
-    ParameterNameError
-        If the builder does not take a hyperparameter.
-    BuilderError
-        If the builder requires a parameter that is neither a fact nor a hyperparameter.
+    A value that a partial has already bound wins over a fact, and a hyperparameter over both.
+    Raises ParameterNameError if the builder does not take a hyperparameter, BuilderError if it
+    requires a parameter that is neither a fact nor a hyperparameter.
 
     Examples
     --------
@@ -182,11 +114,6 @@ def call_builder(builder, facts, hyperparameters):
     ...     return input_shape, units
     >>> call_builder(build, {"input_shape": (4,), "n_outputs": 1}, {"units": 64})
     ((4,), 64)
-    >>> call_builder(build, {"input_shape": (4,), "n_outputs": 1}, {"unitz": 64})
-    Traceback (most recent call last):
-    ...
-    skkeras.exceptions.ParameterNameError: Got the parameter 'model__unitz', but the builder \
-'build' takes no 'unitz'. Did you mean 'units'? Accepted: 'units'.
     """
     check_builder_names(builder, hyperparameters, facts)
     parameters, _ = builder_parameters(builder)
@@ -221,20 +148,10 @@ def _check_required(builder, parameters, arguments, facts):
 
 
 def declared_signature(cls):
-    """Read the declared parameters of a class's constructor, inherited ones included.
+    """Signature of a class's constructor: inherited parameters too, no ``self``, no ``**kwargs``.
 
-    A subclass whose ``__init__`` hands its ``**kwargs`` on to its parent's has the parent's
-    parameters too.
-
-    Parameters
-    ----------
-    cls : type
-        The class, of an estimator or of anything else that is constructed with keywords.
-
-    Returns
-    -------
-    signature : inspect.Signature
-        Without ``self`` and without any ``**kwargs``.
+    A subclass whose ``__init__`` passes its ``**kwargs`` to its parent's has the parent's
+    parameters, too, as keywords only.
     """
     declared = {}
     for klass in cls.__mro__:

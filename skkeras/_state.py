@@ -1,4 +1,4 @@
-"""State of a fitted estimator: put back if a fit fails, copied, cloned and pickled."""
+"""State of a fitted estimator: restored if a fit fails, copied, cloned and pickled."""
 
 import contextlib
 import copy
@@ -9,7 +9,7 @@ from skkeras._keras_objects.copying import check_same, is_picklable, pack, pack_
 from skkeras._keras_objects.seeding import build_optimizer, make_seeded
 from skkeras._params import changed_names
 
-# Attributes that a fit sets before it trains.
+# Attributes that a fit sets: removed or restored if it fails.
 _LEARNT = {
     "_target",
     "_learned",
@@ -32,10 +32,10 @@ _LEARNT = {
 def undone_on_error(estimator, *, go_on=False):
     """Leave an estimator as it was if a fit fails: not fitted, or as it was fitted before.
 
-    A fit that is interrupted (Ctrl-C) keeps what it has trained, as Keras's does.
+    A fit that is interrupted (Ctrl-C) keeps its training so far, as Keras's does.
     """
     before = {name: value for name, value in vars(estimator).items() if name in _LEARNT}
-    if go_on:  # the net and the generator are those of the earlier fit
+    if go_on:  # the net and the generator of the earlier fit are changed in place
         before["_generator"] = copy.deepcopy(before["_generator"])
         values = before["_net"].values()
     try:
@@ -53,10 +53,10 @@ def undone_on_error(estimator, *, go_on=False):
 
 
 class StateMixin:
-    """Pickles a net as data, and Keras objects among the parameters as faithful stand-ins."""
+    """Pickles a net as data, and Keras objects among the parameters as faithful placeholders."""
 
     def __copy__(self):
-        """Copy without pickling the net: a shallow copy shares it, as it shares all else."""
+        """Copy without pickling the net, which a shallow copy shares."""
         twin = type(self).__new__(type(self))
         vars(twin).update(vars(self))
         return twin
@@ -71,7 +71,7 @@ class StateMixin:
         state.pop("callbacks_", None)
         if "_net" in state:
             state["_net"] = pack_net(self._net.model, self._learnt_recipe())
-            # Of the values only what differs: the parameters are in the state already.
+            # Only changed values: the parameters themselves are in the state already.
             changed = changed_names(self._made_with, self._net_parameters())
             values = {k: pack(v) for k, v in self._made_with.items() if k in changed}
             state["_made_with"] = [*self._made_with], values
@@ -87,7 +87,7 @@ class StateMixin:
             self._net = Net(unpack_net(packed, self._learnt_recipe()))
 
     def _packed_parameters(self):
-        """Return the parameters with stand-ins for Keras objects, which don't copy themselves."""
+        """Parameters with placeholders for Keras objects, which don't copy themselves."""
         names = {*self.get_params(deep=False), "_routed"}
         return {name: pack(value) for name, value in vars(self).items() if name in names}
 
@@ -95,8 +95,8 @@ class StateMixin:
 def pack_net(model, recipe):
     """Turn a compiled model with a built optimizer into data for a pickle or a deep copy.
 
-    A model that Keras can't write is made again by its builder: only the values of its variables
-    are packed. Raises ValueError if it can be packed neither way.
+    Of a model that Keras can't write, only the values of its variables are packed: its builder
+    makes it again. Raises ValueError if neither way works.
     """
     try:
         stand_in, copied = pack_model(model)
@@ -105,14 +105,14 @@ def pack_net(model, recipe):
         if not _makes_again(recipe, model):
             raise
     else:
-        # What a builder defines inside it is no obstacle if the builder is run again.
+        # Classes defined inside a builder can't be pickled; running it again avoids that.
         if is_picklable(stand_in) or not _makes_again(recipe, model):
             return {"model": stand_in, "state": _values(_optimizer_variables(model))}
     return {"state": _values(state_variables(model))}
 
 
 def unpack_net(packed, recipe):
-    """Make the model again that `pack_net` was given, with the values of all its variables."""
+    """Make the model of `pack_net` again, with the values of all its variables."""
     if "model" in packed:
         model = build_optimizer(packed["model"])
         variables = _optimizer_variables(model)

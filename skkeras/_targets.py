@@ -1,7 +1,8 @@
-"""Targets: what y is, which loss and output layer it asks for, and the way back to predictions.
+"""Targets: the kind of y, the loss and output layer that suit it, and decoding of predictions.
 
 A target learns from y once, encodes any y of its kind for Keras, and decodes the net's outputs
-into what scikit-learn expects. The kinds for one output each have a file of their own.
+into predictions as scikit-learn expects. Each kind for one output has a file of its own. Output
+shapes are without the first axis.
 """
 
 import functools
@@ -14,35 +15,25 @@ from skkeras.data._arrays import LazyArray
 
 
 class Target:
-    """What the targets of one output share: rows are encoded whole, or when they are taken."""
+    """Base class of the targets of one output: rows are encoded at once, or when they are taken."""
 
     def encode(self, y, output_shape, loss):
-        """Turn targets into what the loss takes.
+        """Encode targets for the loss, with the shape and dtype of `encode_rows`.
 
-        Returns
-        -------
-        encoded : array or Encoded
-            Of the shape and dtype that `encode_rows` returns.
-
-        Raises
-        ------
-        ValueError
-            If they are of another kind than in the first fit, or the loss isn't defined for them.
+        Raises ValueError if they are of another kind than in the first fit, or unfit for the loss.
         """
         y = as_array(y)
         self.check(y, loss)
         encode = functools.partial(self.encode_rows, output_shape=output_shape, loss=loss)
         return encoded(encode, y)
 
+    def strata(self, y):
+        """Class of each sample, to stratify splits by; None where it has none or several."""
+        return None
+
 
 class MultiOutput:
-    """Targets of several outputs, by the outputs' names.
-
-    Parameters
-    ----------
-    targets : dict
-        The target of each output.
-    """
+    """Targets of several outputs, a dict by the outputs' names."""
 
     kind = "multioutput"
 
@@ -66,12 +57,12 @@ class MultiOutput:
     @property
     def n_outputs(self):
         """Units of each output layer that a builder is asked for."""
-        return {name: target.n_outputs for name, target in self.targets.items()}
+        return self._each("n_outputs")
 
     @property
     def output_activation(self):
         """Activation of each output layer that a builder is asked for."""
-        return {name: target.output_activation for name, target in self.targets.items()}
+        return self._each("output_activation")
 
     def default_loss(self, output_shape):
         """Name the loss of each output."""
@@ -95,7 +86,7 @@ class MultiOutput:
             )
 
     def check_names(self, y):
-        """Raise unless y has targets for the outputs that were learnt."""
+        """Raise unless y has targets for the outputs of the first fit."""
         if not isinstance(y, dict) or set(y) != set(self.targets):
             raise ValueError(
                 f"y has {list(y) if isinstance(y, dict) else type(y).__name__}; expected a dict "
@@ -130,19 +121,7 @@ class MultiOutput:
 
 
 def output_activation(target, loss):
-    """Choose the activation of the output layer that a builder is asked for.
-
-    Parameters
-    ----------
-    target : target
-        What is to be learnt.
-    loss : LossFacts or dict of LossFacts
-        By which loss.
-
-    Returns
-    -------
-    activation : str or dict of str
-        ``"linear"`` where the loss takes logits or margins.
+    """Choose the activation of the output layer that a builder is asked for; by name for several.
 
     Examples
     --------

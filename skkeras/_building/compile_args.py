@@ -1,7 +1,10 @@
-"""What ``keras.Model.compile`` is given: a fresh optimizer, loss and metrics for every fit.
+"""Arguments of ``keras.Model.compile``: a fresh optimizer, loss and metrics for every fit.
 
-Users pass names, classes, instances, functions, Keras's serialised dicts, or lists and dicts of
-these for several outputs. Instances are copied, so that fits share no state.
+Users pass names, classes (or partials of them), instances, functions, Keras's serialised dicts, or
+lists and dicts of these for several outputs. Instances are copied, so that fits share no state.
+Parameters routed to them come by name, without the ``optimizer__``; `make_optimizer` and its
+siblings raise ParameterNameError for one that nothing takes, ValueError for an unknown name or an
+instance that can't be copied, and TypeError for a value of another type.
 """
 
 import copy
@@ -30,36 +33,14 @@ class Kind(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Where an object comes from: the names it accepts, and how it is built from values."""
+    """Origin of an object: the names it accepts, and how it is built from values."""
 
     accepted: frozenset
     build: Callable
 
 
 def make_optimizer(value, routed):
-    """Make an optimizer of a fit's own.
-
-    Parameters
-    ----------
-    value : str, type, keras.optimizers.Optimizer, dict or None
-        Name, class, partial of a class, instance, or serialised configuration. An instance
-        is rebuilt from its configuration: same settings, no state.
-    routed : dict
-        Values by name, without the ``optimizer__``.
-
-    Returns
-    -------
-    optimizer : keras.optimizers.Optimizer or None
-        None for None.
-
-    Raises
-    ------
-    ParameterNameError
-        If the optimizer takes no such parameter.
-    ValueError
-        If no optimizer has that name, or an instance cannot be copied.
-    TypeError
-        If the value is none of the above.
+    """Make an optimizer of a fit's own; None for None, which takes no parameters.
 
     Examples
     --------
@@ -79,29 +60,10 @@ def make_optimizer(value, routed):
 
 
 def make_loss(value, routed):
-    """Make a loss of a fit's own.
+    """Make a loss of a fit's own, or one for each output.
 
-    Parameters
-    ----------
-    value : str, callable, type, keras.losses.Loss, dict, list or None
-        Name, function, class, partial of a class, instance, serialised configuration, or a list
-        or dict of these, one for each output.
-    routed : dict
-        Values by name, without the ``loss__``, or by output and name, as in ``out__delta``.
-
-    Returns
-    -------
-    loss : str, callable, keras.losses.Loss, list, dict or None
-        What ``compile`` takes. A name that no value is routed to stays a name.
-
-    Raises
-    ------
-    ParameterNameError
-        If the loss takes no such parameter.
-    ValueError
-        If no loss has that name, or an instance cannot be copied.
-    TypeError
-        If the value is none of the above.
+    Parameters may be routed to an output, as in ``out__delta``. A name that none is routed to
+    stays a name.
 
     Examples
     --------
@@ -118,31 +80,11 @@ def make_loss(value, routed):
 
 
 def make_metrics(value, routed):
-    """Make the metrics of a fit's own.
+    """Make the metrics of a fit's own: a list or dict.
 
-    Parameters
-    ----------
-    value : str, callable, type, keras.metrics.Metric, dict, list or None
-        Name, function, class, partial of a class, instance, serialised configuration, or a list
-        or dict of these.
-    routed : dict
-        Values by name, without the ``metrics__``, for all metrics that take them; or by index or
-        key and name, as in ``0__threshold``, for one.
-
-    Returns
-    -------
-    metrics : list, dict or None
-        What ``compile`` takes. A name that no value is routed to stays a name, and one that is
-        made an instance keeps it, so that the history has the same keys.
-
-    Raises
-    ------
-    ParameterNameError
-        If no metric takes such a parameter.
-    ValueError
-        If no metric has that name, or an instance cannot be copied.
-    TypeError
-        If the value is none of the above.
+    Parameters go to all metrics that take them, or by index or key to one, as in ``0__threshold``.
+    A name that none is routed to stays a name; one that becomes an instance keeps its name, so
+    that the history has the same keys.
 
     Examples
     --------
@@ -160,12 +102,12 @@ def make_metrics(value, routed):
     metrics = _make_structure(kind, value, routed)
     if metrics is None or (isinstance(metrics, list | dict) and not _is_serialised(value)):
         return metrics
-    # Keras takes no bare metric. In a list, values are routed to it just the same.
+    # Keras takes no bare metric.
     return [metrics]
 
 
 def _make_structure(kind, value, routed):
-    """Make every leaf of a list, dict or single value, and put them back in their places."""
+    """Make every leaf of a list, dict or single value, in the same structure."""
     members = dict(members_of(value, _is_serialised))
     sources = {address: _source(kind, leaf) for address, leaf in members.items()}
     accepted = {address: source.accepted for address, source in sources.items()}
@@ -187,7 +129,7 @@ def _is_serialised(value):
 
 
 def _source(kind, leaf):
-    """Find out what a user's value is, and how to make the fit's own object from it."""
+    """Find out how to make the fit's own object from a user's value."""
     fixed = {}
     while isinstance(leaf, functools.partial) and inspect.isclass(leaf.func) and not leaf.args:
         fixed, leaf = {**leaf.keywords, **fixed}, leaf.func
@@ -252,9 +194,8 @@ def _named_source(kind, name):
     if name.lower() in kind.deferred:
         return Source(frozenset(), lambda values: name)
     classes = {_normalised(cls.__name__): cls for cls in _classes(kind)}
-    found = classes.get(_normalised(name)) if kind.parameter == "optimizer" else None
-    if found is None and kind.parameter != "optimizer":
-        found = _get(kind, name)
+    is_optimizer = kind.parameter == "optimizer"
+    found = classes.get(_normalised(name)) if is_optimizer else _get(kind, name)
     if found is None:
         registered = keras.saving.get_registered_object(name)
         if registered is not None:
@@ -268,7 +209,7 @@ def _named_source(kind, name):
     elif not inspect.isclass(found):
         found = type(found)
     made = _source(kind, found)
-    if kind.parameter == "optimizer":
+    if is_optimizer:
         return made
     named = {"name": name} if "name" in made.accepted else {}
     return Source(made.accepted, lambda values: made.build({**named, **values}) if values else name)
@@ -288,7 +229,7 @@ def _deserialise(kind, config):
     except (TypeError, ValueError) as error:
         made, obstacle = None, error
     else:
-        # What Keras cannot find it may hand back as a name.
+        # Keras may return the name of an object that it cannot find.
         obstacle = f"there is no {made!r}."
     if made is None or isinstance(made, str):
         raise ValueError(
@@ -327,7 +268,7 @@ def _constructor_names(cls):
 
 
 def _plain(values):
-    """Make what Keras takes of NumPy scalars, and of the learning rates that grids give."""
+    """Convert NumPy scalars, and the learning rates that grids give, for Keras."""
     return {name: _plain_value(name, value) for name, value in values.items()}
 
 

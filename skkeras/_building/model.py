@@ -1,40 +1,26 @@
-"""Models that a builder returned: copied from a template, built, and checked."""
+"""Models that a builder returned, or copied from a template: built and checked."""
 
 import weakref
 
 from skkeras._keras_objects.copying import pack_model
 from skkeras._keras_objects.fingerprint import fingerprint
-from skkeras._keras_objects.specs import symbolic_inputs
+from skkeras._keras_objects.specs import input_shapes, symbolic_inputs
 from skkeras._signatures import describe
 from skkeras.exceptions import BuilderError, SharedVariablesError
 
-# The trainable variables, by their id, of all nets that live.
+# Trainable variables of all living nets, by their id.
 _trained: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
 
 def trained_variables():
-    """Return the trainable variables of all nets that live, by their id."""
+    """Return the trainable variables of all living nets, by their id."""
     return dict(_trained)
 
 
 def clone_template(template):
     """Copy a `keras.Model`: same architecture, same weights, same compile settings, no state.
 
-    Parameters
-    ----------
-    template : keras.Model
-        It isn't changed.
-
-    Returns
-    -------
-    model : keras.Model
-
-    Raises
-    ------
-    BuilderError
-        If it has no weights yet.
-    ValueError
-        If there is no faithful copy.
+    Raises BuilderError if it has no weights yet, ValueError if there is no faithful copy.
     """
     if not template.built:
         raise BuilderError(
@@ -79,7 +65,8 @@ def build_variables(model, x_specs):
         model(symbolic_inputs(x_specs))
     except Exception as error:
         raise BuilderError(
-            f"The net {model.name!r} can't be called on rows of shape {_shapes(x_specs)}: {error}"
+            f"The net {model.name!r} can't be called on rows of shape {input_shapes(x_specs)}: "
+            f"{error}"
         ) from error
 
 
@@ -105,7 +92,7 @@ def _check_inputs(inputs, x_specs):
 
 
 def _fits(shape, expected):
-    """Tell whether Keras takes rows of a shape: it adds or drops a last axis of length 1."""
+    """True if Keras takes rows of a shape: it adds or drops a last axis of length 1."""
     candidates = [shape, (*shape, 1)] + [shape[:-1]] * (shape[-1:] == (1,))
     return any(
         len(candidate) == len(expected)
@@ -114,12 +101,8 @@ def _fits(shape, expected):
     )
 
 
-def _shapes(x_specs):
-    return {k: v[0] for k, v in x_specs.items()} if isinstance(x_specs, dict) else x_specs[0]
-
-
 def check_agrees(compiled, asked, name):
-    """Raise if a net is compiled with something else than the estimator was given."""
+    """Raise if a net is compiled with another optimizer or loss than the estimator was given."""
     if asked is None or compiled is asked or _identity(compiled) == _identity(asked):
         return
     given = f"{name}={_say(asked)}"
@@ -140,7 +123,7 @@ def check_compiled_with(model, asked):
         try:
             compiled = model.get_compile_config().get(name.removeprefix("compile__"))
             same = compiled == keras.saving.serialize_keras_object(value)
-        except (TypeError, ValueError):  # something in them that Keras can't write
+        except (TypeError, ValueError):  # Keras can't serialise some values
             same = False
         if not same:
             raise BuilderError(

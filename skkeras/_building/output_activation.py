@@ -1,8 +1,10 @@
-"""Endings: what a net does last to the values that it puts out.
+"""Activations of a net's outputs: probabilities, logits, or unknown.
 
-A default loss takes logits where a net ends in them, and a loss that takes probabilities gets
-none from a linear layer. What Keras's own layers do is known; a Lambda, or a layer or model with a
-``call`` of the user's own, may do anything.
+A default loss takes logits where a net ends in them, and a loss that takes probabilities is refused
+for a linear layer. The activations of Keras's own layers are known; a Lambda, or a layer or model
+with a ``call`` of the user's own, may do anything. An *ending* is the name of an activation, as
+``"softmax"`` or ``"linear"``, or None where it is unknown. Shapes are those of the outputs without
+the first axis, by name if there are several, in the order of ``model.outputs``.
 """
 
 import numpy as np
@@ -17,8 +19,8 @@ NO_PROBABILITIES = {
     *("tanh", "softsign"),
 }
 _PROBABILITIES = {"sigmoid", "softmax"}
-# Layers and operations are told by their class's name in lower case. These leave values as they
-# are when predicting, or move or average them;
+# Layers and operations, by their class's name in lower case: these leave values as they are when
+# predicting, or move or average them;
 _KEEPING = {
     *("identity", "activityregularization", "dropout", "gaussiannoise", "gaussiandropout"),
     *("alphadropout", "spatialdropout1d", "spatialdropout2d", "spatialdropout3d"),
@@ -30,33 +32,18 @@ _KEEPING = {
 _CUTTING = {"cropping1d", "cropping2d", "cropping3d", "getitem"}
 # these make any number of them;
 _UNBOUNDED = {"batchnormalization", "layernormalization", "groupnormalization", "rmsnormalization"}
-# and these do so with any number among what they combine.
+# and these do so if one of their inputs may be any number.
 _COMBINING = {"add", "subtract", "multiply", "average", "concatenate", "rescaling"}
 _WRAPPERS = {"timedistributed", "spectralnormalization"}
 _SPELLINGS = {"leakyrelu": "leaky_relu"}
 
 
 def ends_in_logits(model, x_specs, shape):
-    """Tell whether the net ends without an activation that makes probabilities.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Built.
-    x_specs : structure of (shape, dtype)
-        What a batch of inputs looks like, the first axis left out.
-    shape : tuple of int or dict of them
-        Of its outputs, the first axis left out.
-
-    Returns
-    -------
-    in_logits : bool or dict of bool
-        By output name if there are several.
-    """
+    """True if a built net ends without an activation that makes probabilities; by output name."""
     endings = output_endings(model, shape)
     by_name = endings if isinstance(endings, dict) else {None: endings}
-    # What a Lambda, or a layer or model of the user's own, puts out is seen when it is tried. To
-    # guess at probabilities instead would train a net on logits that are clipped.
+    # A Lambda, or a layer or model of the user's own, has to be tried. Were its logits taken for
+    # probabilities, Keras would clip them in training.
     tried = _tried_outputs(model, x_specs) if None in by_name.values() else {}
     in_logits = {
         name: ending == "linear" if ending else _are_logits(tried.get(name, ()))
@@ -66,23 +53,9 @@ def ends_in_logits(model, x_specs, shape):
 
 
 def check_ending(model, loss, shape):
-    """Raise if a loss that takes probabilities gets none, or one that takes logits gets no logits.
+    """Raise BuilderError if a loss gets logits instead of probabilities, or the other way round.
 
-    Keras trains such nets, and what they predict is wrong.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Built.
-    loss : LossFacts or dict of LossFacts
-        What it is trained by.
-    shape : tuple of int or dict of them
-        Of its outputs, the first axis left out.
-
-    Raises
-    ------
-    BuilderError
-        If the two contradict each other, or the outputs are always the same.
+    Keras trains such nets, and their predictions are wrong.
     """
     endings = output_endings(model, shape)
     if not isinstance(endings, dict):
@@ -130,7 +103,7 @@ def _check_ending(ending, loss, shape, output=None):
 
 
 def _tried_outputs(model, x_specs):
-    """Let the net put out something for a few rows, by output name; nothing if it can't."""
+    """Outputs of the net for a few random rows, by output name; empty if it takes none."""
     import keras
 
     rng = np.random.default_rng(0)
@@ -146,8 +119,8 @@ def _tried_outputs(model, x_specs):
         signs = rng.choice([-1, 1], variable.shape)
         return variable.value * keras.ops.cast(signs, variable.dtype)
 
-    # Small rows, which any net takes, and large ones, at which most logits leave [0, 1]; then
-    # weights of other signs, with which any logits do.
+    # Small values, which any net takes, and large ones, at which most logits leave [0, 1]; then
+    # weights of random signs, with which all logits do.
     trials = [(4, 0, 1), (4, -50, 50)] + 6 * [(2, 0, 1)]
     tried = {}
     for i, trial in enumerate(trials):
@@ -160,7 +133,7 @@ def _tried_outputs(model, x_specs):
             with keras.StatelessScope(state_mapping=values):  # no variable changes
                 outputs = by_output_name(model, model(x, training=False))
         except Exception:
-            continue  # many nets take no rows but the right ones
+            continue  # many nets fail on any rows but their own data's
         for name, one in outputs.items() if isinstance(outputs, dict) else [(None, outputs)]:
             tried.setdefault(name, []).append(keras.ops.convert_to_numpy(one))
         if all(any(map(_leave_0_to_1, arrays)) for arrays in tried.values()):
@@ -169,32 +142,19 @@ def _tried_outputs(model, x_specs):
 
 
 def _are_logits(tried):
-    """Tell whether some outputs leave [0, 1], or there is nothing but zeros."""
+    """True if some outputs leave [0, 1], or there is nothing but zeros."""
     only_zeros = bool(tried) and not any(outputs.any() for outputs in tried)
     return only_zeros or any(map(_leave_0_to_1, tried))
 
 
 def _leave_0_to_1(outputs):
-    # Too large weights make NaN or infinity of anything.
+    # Large weights make NaN or infinity of any activation, which proves nothing.
     is_outside = outputs.min() < -1e-3 or outputs.max() > 1 + 1e-3
     return bool(is_outside and np.isfinite(outputs).all())
 
 
 def output_endings(model, shape):
-    """Name the activation that each output of a net ends in.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Built.
-    shape : tuple of int or dict of them
-        Of its outputs, the first axis left out; a dict in the order of ``model.outputs``.
-
-    Returns
-    -------
-    endings : str, None or dict of them
-        As ``"softmax"`` or ``"linear"``; None where it isn't known. By output name if there are
-        several.
+    """Name the activation that each output of a built net ends in; a dict by name for several.
 
     Examples
     --------
@@ -238,9 +198,9 @@ def _chain_ending(layers):
 
 
 def _tensor_ending(tensor, operations):
-    """Name the ending of the operation that puts out a tensor of a functional model.
+    """Name the ending of the operation that made a tensor of a functional model.
 
-    None for a layer that is used more than once: Keras tells what came of its first use only.
+    None for a layer that is used more than once: Keras keeps the output of its first use only.
     """
     import keras
 
@@ -257,7 +217,7 @@ def _tensor_ending(tensor, operations):
 
 
 def _ending(operation, endings_before):
-    """Name what a layer or operation ends in; ``endings_before()`` are those of its inputs."""
+    """Name the ending of a layer or operation; ``endings_before()`` lists those of its inputs."""
     import keras
 
     if isinstance(operation, keras.Model):

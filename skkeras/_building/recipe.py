@@ -1,4 +1,4 @@
-"""Recipes: how an estimator's parameters and facts about its data make a net."""
+"""Recipes: nets from an estimator's parameters and facts about its data."""
 
 import copy
 import dataclasses
@@ -23,6 +23,7 @@ from skkeras._keras_objects.specs import (
     NetFacts,
     float_dtype,
     input_dtypes,
+    input_shapes,
     output_shape,
 )
 from skkeras._losses import by_output, loss_facts, only_loss
@@ -41,20 +42,10 @@ from skkeras.models import find_preset
 class Recipe:
     """All that a net is made from; calling it makes one, built and compiled.
 
-    Parameters
-    ----------
-    source : str, callable or keras.Model
-        A preset's name, a builder, or a template.
-    facts : dict
-        What a builder may ask for by name.
-    x_specs : structure of (shape, dtype)
-        What the inputs look like, the first axis left out.
-    target : target
-        Chooses the loss where none is given.
-    loss, optimizer, metrics : object or None
-        As given to the estimator.
-    routed : dict
-        Routed parameters.
+    ``source`` is a preset's name, a builder, or a template; ``facts`` hold by name whatever a
+    builder may ask for. ``x_specs`` are the inputs' shape (without the first axis) and dtype, by
+    name if there are several. ``target`` chooses the loss where none is given. ``loss``,
+    ``optimizer``, ``metrics`` and ``routed`` parameters are as given to the estimator.
     """
 
     source: Any
@@ -69,11 +60,8 @@ class Recipe:
     def __call__(self):
         """Make a net, built, compiled and checked.
 
-        Raises
-        ------
-        BuilderError
-            If the builder returns something else, the shapes don't fit, or a compiled model's loss
-            or optimizer is another than the one asked for.
+        Raises BuilderError if the builder returns something else, the shapes don't fit, or a
+        compiled model's loss or optimizer is another than the one asked for.
         """
         taken = trained_variables()
         model = self._build()
@@ -92,12 +80,12 @@ class Recipe:
         model.compile(
             optimizer=self._optimizer() if self._asks("optimizer") else "adam",
             loss=self._loss(shape, model),
-            metrics=self._metrics() if self._asks("metrics") else None,
+            metrics=self._metrics(),
             **self._routed["compile"],
         )
 
     def _check_compiled(self, model, shape):
-        """Check that a net which its builder has compiled is trained as the estimator was asked."""
+        """Check that a net compiled by its builder is trained as the estimator was asked."""
         if self._asks("optimizer"):
             check_agrees(model.optimizer, self._optimizer(), "optimizer")
         if self._asks("loss"):
@@ -119,14 +107,14 @@ class Recipe:
 
     @property
     def settings(self):
-        """What decides how the net is trained, besides itself and its optimizer."""
+        """Whatever decides how the net is trained, besides itself and its optimizer."""
         return self.loss, self.metrics, self._routed["metrics"], self._routed["compile"]
 
     @property
     def key(self):
-        """All that decides a preset's net besides the seed and Keras's settings, as text.
+        """Text that decides a preset's net, together with the seed and Keras's settings.
 
-        None where that is more than plain values, and with users' builders, which may do anything.
+        None if other than plain values do, and with users' builders, which may do anything.
         """
         if not isinstance(self.source, str):
             return None
@@ -149,7 +137,7 @@ class Recipe:
 
     @property
     def is_repeatable(self):
-        """Whether a net can be made again from what a pickle holds, which is without data."""
+        """Whether a net can be made again from a pickle, which holds no data."""
         return as_builder(self.source) is not None and not _asks_for(self.source, "X")
 
     @property
@@ -172,9 +160,9 @@ class Recipe:
         shape = {name: (n,) for name, n in n_outputs.items()} if several else (n_outputs,)
         loss = self._loss(shape)
         known = loss_facts(loss)
-        if not (several and isinstance(known, list)):  # in which order, the net will tell
+        if not (several and isinstance(known, list)):  # in the order of a net not made yet
             known = by_output(known, shape)
-        # A builder is called more than once, and may use up the lists and dicts that it gets.
+        # A builder is called more than once, and may change the lists and dicts that it gets.
         facts = {
             **self.facts,
             "meta": _fresh(self.facts["meta"]),
@@ -209,7 +197,7 @@ class Recipe:
         several = isinstance(default, dict)
         names = default.values() if several else [default]
         if not any(name.endswith("crossentropy") for name in names):
-            return default  # looking at the net would be in vain
+            return default  # logits change nothing: spare a trial of the net
 
         def taking(name, in_logits):
             if not (in_logits and name.endswith("crossentropy")):
@@ -227,7 +215,7 @@ class Recipe:
 
 
 def _plain(value):
-    """Turn plain values into what tells them apart as text; raise TypeError for others."""
+    """Turn plain values into a form with a distinct repr; raise TypeError for others."""
     if type(value) is dict:
         return [(_plain(k), _plain(v)) for k, v in value.items()]
     if type(value) in (list, tuple):
@@ -253,46 +241,27 @@ def as_builder(source):
 
 
 def builder_facts(examples, target, source, seen=None):
-    """Collect what a builder may ask for by name.
+    """Collect the facts that a builder may ask for by name.
 
-    Parameters
-    ----------
-    examples : Table, StreamExamples or WindowExamples
-        Checked inputs and targets.
-    target : target
-        What was learnt of ``y``.
-    source : str, callable or keras.Model
-        What the net is made from: it may ask for the data itself.
-    seen : int array or None, default=None
-        The rows that a builder may see, if some are held out.
-
-    Returns
-    -------
-    facts : dict
-        ``meta`` holds them once more, under the names that SciKeras gives them.
+    ``examples`` are checked inputs and targets (Table, StreamExamples or WindowExamples), ``seen``
+    the numbers of the rows that are not held out. ``meta`` holds the facts once more, under
+    SciKeras's names.
     """
-    X, specs = examples.X, examples.specs
-    shapes = {k: s[0] for k, s in specs.items()} if isinstance(specs, dict) else specs[0]
+    X = examples.X
     facts = {
-        "input_shape": shapes,
+        "input_shape": input_shapes(examples.specs),
         "n_outputs": target.n_outputs,
         "n_classes": target.n_classes,
         "meta": _scikeras_meta(X, examples.y, target),
     }
     if _asks_for(source, "X"):
-        # A copy is made only for who asks, and of what may be seen.
+        # Only for builders that ask: taking rows copies them.
         facts["X"] = X if seen is None else _rows_of(X, seen)
     return facts
 
 
 def check_asks_for_no_data(source):
-    """Raise if a builder asks for X, where X can't be given whole: it comes in batches.
-
-    Raises
-    ------
-    ValueError
-        It says what to do instead.
-    """
+    """Raise ValueError if a builder asks for X, which comes in batches and can't be given whole."""
     if _asks_for(source, "X"):
         raise ValueError(
             f"The builder {describe(as_builder(source))!r} asks for X, and X comes in batches; "

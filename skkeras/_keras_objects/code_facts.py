@@ -1,4 +1,4 @@
-"""What a function's code does and names, and which names are those of libraries."""
+"""Facts about code: the names and constants of a function, and which names are libraries'."""
 
 import dis
 import os
@@ -23,16 +23,11 @@ _roots: dict = {}
 
 
 class CodeFacts(NamedTuple):
-    """What a code object and those nested in it do and name.
+    """Instructions and names of a code object and those nested in it.
 
-    Attributes
-    ----------
-    body : tuple
-        Instructions, constants and names, but not file and line.
-    chains : tuple of tuples of str
-        Dotted names that start at a global, such as ``("np", "random", "normal")``.
-    attributes, imports, strings : frozensets of str
-        All names after a dot, all modules imported inside, and all constants that are text.
+    ``body`` has instructions, constants and names, but not file and line; ``chains`` dotted names
+    that start at a global, such as ``("np", "random", "normal")``; ``attributes`` all names after a
+    dot, ``imports`` all modules imported inside, and ``strings`` all constants that are text.
     """
 
     body: tuple
@@ -43,7 +38,7 @@ class CodeFacts(NamedTuple):
 
 
 def read_code(code):
-    """Tell what a code object does and names.
+    """Read the facts about a code object, once for each.
 
     Examples
     --------
@@ -110,7 +105,7 @@ def _texts(constants):
 
 
 def is_library(module):
-    """Tell whether a module of this name is Python's own or a library's.
+    """True if a module of this name is Python's own or a library's.
 
     Examples
     --------
@@ -131,7 +126,7 @@ def is_library(module):
 
 
 def _comes_with_python(module):
-    """A user's own file may bear the name of a module of the standard library."""
+    """False for a user's own file named like a module of the standard library."""
     path = getattr(module, "__file__", None)
     if path is None:
         return True
@@ -140,13 +135,9 @@ def _comes_with_python(module):
 
 
 def library_name(obj):
-    """Find the name under which a library offers a function or class.
+    """Module and name by which a library offers a function or class; None if it isn't found there.
 
-    Returns
-    -------
-    name : tuple of str or None
-        Module, and name in it; None if the object isn't found there. Attributes alone prove
-        nothing: `functools.wraps` copies them to functions that aren't the library's.
+    Its attributes alone prove nothing: `functools.wraps` copies them to users' functions.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Content of Python objects as bytes: equal bytes mean that code given one does as with the other.
+"""Content of Python objects as bytes: functions of equal bytes do the same.
 
 `pickle` is the walk: it writes plain values and containers itself, and asks
 `Contents.reducer_override` about everything else. The bytes are hashed, never loaded. Functions are
@@ -7,7 +7,7 @@ their attributes, and libraries' functions and classes by name.
 """
 
 # Not cloudpickle's Pickler, which writes functions by value, too: with their line numbers, classes
-# with an id drawn for each, and modules and what they offer by name, so that a user's module may
+# with an id drawn for each, and modules and their contents by name, so that a user's module may
 # change unnoticed. All of that would have to be overridden. Nor can it be imported everywhere
 # without being a dependency: joblib before 1.6 carries it inside, later versions ask for it.
 
@@ -34,7 +34,7 @@ PLAIN = (type(None), bool, int, float, str)
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 _SCALARS = (int, float, complex, str, bytes)
 _REPLACEABLE = (type, types.FunctionType)
-# What these give differs from one tracing to the next, and is a constant in the traced graph.
+# Their results differ from one tracing to the next, and are constants in the traced graph.
 _IMPURE_MODULES = {"random", "time", "secrets", "uuid", "numpy.random"}
 _IMPURE_ATTRIBUTES = {("os", "environ"), ("os", "getenv"), ("os", "urandom")}
 # Python that a program runs later acts on the objects of the fit that it was traced for.
@@ -53,29 +53,21 @@ _layouts: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 class UnreadableError(Exception):
-    """What an object does can't be told."""
+    """Raised for an object whose behaviour can't be read."""
 
 
 def part(*parts):
-    """Stand in the bytes for whatever a reader has described; it is never called."""
+    """Mark in the bytes for any object that a reader has described; it is never called."""
 
 
 class Contents(pickle.Pickler):
-    """Bytes that tell the contents of objects.
+    """Pickler whose bytes are the contents of the objects dumped.
 
-    A user's function, class or instance that is met again is told by its number. Values are
-    written each time: two equal lists and one list twice are the same.
-
-    Parameters
-    ----------
-    follows_cycles : bool, default=False
-        True lets pickle number every object it meets, which only values that contain themselves
-        need: then it also counts whether equal values are one object.
-
-    Attributes
-    ----------
-    reads_user_code : bool
-        Whether functions or classes were met that aren't a library's.
+    A user's function, class or instance that is met again is written as its number. Values are
+    written each time: two equal lists and one list twice are the same. With ``follows_cycles``,
+    pickle numbers every object it meets, which only values that contain themselves need: then it
+    also counts whether equal values are one object. ``reads_user_code`` tells whether functions or
+    classes were met that aren't a library's.
     """
 
     known_readers: ClassVar[dict] = {}  # of libraries' classes; users' may be gone tomorrow
@@ -90,13 +82,13 @@ class Contents(pickle.Pickler):
         self._alive = []  # so that no other object gets the id of a numbered one
 
     def digest(self):
-        """Condense all that was dumped."""
+        """Hash everything dumped so far."""
         return blake2b(self._stream.getbuffer(), digest_size=16).hexdigest()
 
     def strings(self):
-        """Find all text written so far, in values and in code, encoded; identifiers are no text."""
+        """All text written so far, in values and in code, encoded; identifiers aren't text."""
         data = self._stream.getvalue()
-        # Maybe some bytes more that only look so: they are the same where the objects are.
+        # Other bytes may match, too: equally for equal objects, so they do no harm.
         starts = [match.end() for match in re.finditer(pickle.SHORT_BINUNICODE, data[:-1])]
         return {data[start + 1 : start + 1 + data[start]] for start in starts}
 
@@ -109,7 +101,7 @@ class Contents(pickle.Pickler):
             if library_name(cls) is not None:
                 self.known_readers[cls] = reader
         parts = reader(self, obj)
-        # As its state, which pickle writes when it has numbered the object: there may be a cycle.
+        # As state, which pickle writes after numbering the object: there may be a cycle.
         return parts if parts is NotImplemented else (part, (), parts)
 
     def find_reader(self, cls):
@@ -123,7 +115,7 @@ class Contents(pickle.Pickler):
         return Contents.instance
 
     def identity(self, obj):
-        """Tell which object it is, for as long as it lives."""
+        """Number an object, for as long as it lives."""
         key = id(obj)
         known = _identities.get(key)
         if known is None or known[0]() is not obj:
@@ -132,7 +124,7 @@ class Contents(pickle.Pickler):
         return ("Identity", known[1])
 
     def once(self, obj, describe, kind=None):
-        """Describe an object that has an identity when it is met first."""
+        """Describe an object at its first occurrence, by its number afterwards."""
         key = (id(obj), kind)
         number = self._numbers.get(key)
         if number is not None:
@@ -144,26 +136,6 @@ class Contents(pickle.Pickler):
         return describe(obj)
 
     # Values
-
-    def _container(self, values):
-        # The order counts, since code may iterate over it.
-        base = next(base for base in _CONTAINERS if isinstance(values, base))
-        factory = getattr(values, "default_factory", None)
-        extra = self._of_subclass(values)
-        kind = base if extra else type(values)  # a user's class may iterate over something else
-        items = kind.items(values) if base is dict else kind.__iter__(values)
-        return ("Container", base(items), factory, extra)
-
-    def _scalar(self, value):
-        base = next(base for base in _SCALARS if isinstance(value, base))
-        return ("Scalar", *base.__getnewargs__(value), self._of_subclass(value))
-
-    def _of_subclass(self, value):
-        """Describe what a user's subclass of list, dict, ... adds to it."""
-        cls = type(value)
-        if library_name(cls) is not None or is_library(cls.__module__):
-            return None
-        return cls, attributes(getattr(value, "__dict__", {}).items())
 
     def array(self, array):
         """Describe a NumPy array of a size that may be a constant."""
@@ -178,109 +150,14 @@ class Contents(pickle.Pickler):
             values = blake2b(octets, digest_size=16).digest()
         mask = np.ma.getmask(array)
         mask = None if mask is np.ma.nomask else mask.tobytes()
-        extra = self._of_subclass(array)
+        extra = _of_subclass(self, array)
         return ("Array", str(array.dtype), array.shape, values, mask, extra)
 
-    def _enum(self, member):
-        return ("Enum", type(member), member.name, member.value)
-
-    def _mapping(self, mapping):
-        return ("Mapping", {**mapping})
-
-    def _nameless(self, obj):
-        return (type(obj).__name__.title(),)
-
-    # Functions and what is called like them
-
-    def _function(self, function):
-        if function is part:
-            return NotImplemented
-        return self._named(function) or self.once(function, self._function_parts)
-
-    def _named(self, obj):
-        name = library_name(obj)
-        # With two underscores, what pickle calls to make a generator with a given state.
-        if name is not None and _is_impure(name[0]) and not name[1].startswith("__"):
-            raise UnreadableError(f"{name} may give something else each time.")
-        return name and ("Name", ":".join(name))
-
-    def _function_parts(self, function):
-        code = read_code(function.__code__)
-        in_library = is_library(function.__globals__.get("__name__"))
-        if not in_library:
-            self.reads_user_code = True
-            if code.attributes & _RUNS_PYTHON:
-                raise UnreadableError("It runs Python while a program runs.")
-        return (
-            "Function",
-            f"def {function.__name__}",
-            code.body,
-            function.__defaults__,
-            function.__kwdefaults__,
-            [self._cell(cell, code) for cell in function.__closure__ or ()],
-            None if in_library else self._globals(function.__globals__, code),
-            attributes(vars(function).items()),
-        )
-
-    def _cell(self, cell, code):
-        try:
-            value = cell.cell_contents
-        except ValueError:
-            return ()
-        if isinstance(value, types.ModuleType):
-            return ("Module", self._module(value, code))
-        return (value,)
-
-    def _globals(self, variables, code):
-        builtins = vars(sys.modules["builtins"])
-        found = []
-        for chain in code.chains:
-            name, *names = chain
-            if name in variables:
-                found.append((*_identifiers(chain), self._resolve(variables[name], names)))
-            elif name not in builtins:
-                found.append(_identifiers(chain))
-            elif name in _READS_ANYTHING:
-                raise UnreadableError(f"{name} may give anything.")
-        for name in sorted(code.imports):
-            module = sys.modules.get(name)
-            found.append((*_identifiers([name]), module and self._module(module, code)))
-        return found
-
-    def _resolve(self, value, names):
-        """Describe what ``value.a.b`` reads, if it is a module; else the value itself."""
-        if not isinstance(value, types.ModuleType):
-            return (value,)
-        module, first = value.__name__, names[0] if names else None
-        if _is_impure(module) or (module, first) in _IMPURE_ATTRIBUTES:
-            raise UnreadableError(f"{module} may give something else each time.")
-        found = vars(value).get(first)
-        if isinstance(found, types.ModuleType):
-            return self._resolve(found, names[1:])
-        if is_library(module):
-            # Should somebody have put a function of his own there, it is read.
-            return (module, found if isinstance(found, _REPLACEABLE) else None)
-        if first not in vars(value):
-            raise UnreadableError(f"{module} may be read in any way.")
-        return (module, *_identifiers([first]), found)
-
-    def _module(self, module, code):
-        """Describe a module of which code reads some attributes."""
-        names = sorted(code.attributes & vars(module).keys())
-        return [self._resolve(module, [name]) for name in names] or self._resolve(module, [])
-
-    def _bare_module(self, module):
-        return ("Module", self._resolve(module, []))
-
-    def _code(self, code):
-        return ("Code", *read_code(code).body)
-
-    def _method(self, method):
-        return ("Method", method.__func__, method.__self__)
+    # Functions and other callables
 
     def builtin(self, function):
-        """Describe a function that is written in C, and what it is bound to."""
-        name = self._named(function)
+        """Describe a function written in C, and the object it is bound to."""
+        name = _named(self, function)
         if name is not None:
             return name
         owner = getattr(function, "__self__", None)
@@ -288,41 +165,21 @@ class Contents(pickle.Pickler):
             raise UnreadableError(f"{function} is written in C.")
         return ("Builtin", f"def {function.__name__}", owner)
 
-    def _wrapper(self, wrapper):
-        return (type(wrapper).__name__.title(), wrapper.__wrapped__)
-
-    def _property(self, value):
-        return ("Property", value.fget, value.fset, value.fdel)
-
-    def _slot(self, slot):
-        return ("Slot", f".{slot.__name__}")
-
     # Classes and instances
 
     def cls(self, cls, ignored=frozenset()):
-        """Describe a class, some of its methods left out if asked for."""
+        """Describe a class, without the ignored methods."""
         name = library_name(cls)
         if name is not None:
             return ("Name", ":".join(name))
-        return self.once(cls, lambda _: self._class(cls, ignored), kind=ignored)
-
-    def _class(self, cls, ignored):
-        self.reads_user_code = True
-        skip = _CLASS_BOOKKEEPING | ignored
-        return (
-            "Class",
-            f"class {cls.__qualname__}",
-            type(cls),
-            [self.cls(base, ignored) for base in cls.__bases__],
-            attributes((k, v) for k, v in vars(cls).items() if k not in skip),
-        )
+        return self.once(cls, lambda _: _class(self, cls, ignored), kind=ignored)
 
     def instance(self, obj):
         """Describe an object of any class, if its state can be read."""
         cls = type(obj)
         in_library = library_name(cls) is not None
         if _layout(cls)[0]:
-            name = callable(obj) and self._named(obj)
+            name = callable(obj) and _named(self, obj)
             if not name and (not in_library or hasattr(cls, "__next__")):
                 raise UnreadableError(f"Instances of {cls} keep state in C.")
             return name or NotImplemented
@@ -334,6 +191,163 @@ class Contents(pickle.Pickler):
         slots = _layout(type(obj))[1]
         items += [(name, getattr(obj, name)) for name in slots if hasattr(obj, name)]
         return ("Instance", type(obj), attributes(items))
+
+
+def _container(contents, values):
+    # The order counts, since code may iterate over it.
+    base = next(base for base in _CONTAINERS if isinstance(values, base))
+    factory = getattr(values, "default_factory", None)
+    extra = _of_subclass(contents, values)
+    kind = base if extra else type(values)  # a user's class may iterate over something else
+    items = kind.items(values) if base is dict else kind.__iter__(values)
+    return ("Container", base(items), factory, extra)
+
+
+def _scalar(contents, value):
+    base = next(base for base in _SCALARS if isinstance(value, base))
+    return ("Scalar", *base.__getnewargs__(value), _of_subclass(contents, value))
+
+
+def _of_subclass(contents, value):
+    """Describe what a user's subclass of list, dict, ... adds to it."""
+    cls = type(value)
+    if library_name(cls) is not None or is_library(cls.__module__):
+        return None
+    return cls, attributes(getattr(value, "__dict__", {}).items())
+
+
+def _enum(contents, member):
+    return ("Enum", type(member), member.name, member.value)
+
+
+def _mapping(contents, mapping):
+    return ("Mapping", {**mapping})
+
+
+def _nameless(contents, obj):
+    return (type(obj).__name__.title(),)
+
+
+def _function(contents, function):
+    if function is part:
+        return NotImplemented
+    return _named(contents, function) or contents.once(
+        function, functools.partial(_function_parts, contents)
+    )
+
+
+def _named(contents, obj):
+    name = library_name(obj)
+    # Names with two underscores make a generator of a given state: pickle calls them.
+    if name is not None and _is_impure(name[0]) and not name[1].startswith("__"):
+        raise UnreadableError(f"{name} may give something else each time.")
+    return name and ("Name", ":".join(name))
+
+
+def _function_parts(contents, function):
+    code = read_code(function.__code__)
+    in_library = is_library(function.__globals__.get("__name__"))
+    if not in_library:
+        contents.reads_user_code = True
+        if code.attributes & _RUNS_PYTHON:
+            raise UnreadableError("It runs Python while a program runs.")
+    return (
+        "Function",
+        f"def {function.__name__}",
+        code.body,
+        function.__defaults__,
+        function.__kwdefaults__,
+        [_cell(contents, cell, code) for cell in function.__closure__ or ()],
+        None if in_library else _globals(contents, function.__globals__, code),
+        attributes(vars(function).items()),
+    )
+
+
+def _cell(contents, cell, code):
+    try:
+        value = cell.cell_contents
+    except ValueError:
+        return ()
+    if isinstance(value, types.ModuleType):
+        return ("Module", _module(contents, value, code))
+    return (value,)
+
+
+def _globals(contents, variables, code):
+    builtins = vars(sys.modules["builtins"])
+    found = []
+    for chain in code.chains:
+        name, *names = chain
+        if name in variables:
+            found.append((*_identifiers(chain), _resolve(contents, variables[name], names)))
+        elif name not in builtins:
+            found.append(_identifiers(chain))
+        elif name in _READS_ANYTHING:
+            raise UnreadableError(f"{name} may give anything.")
+    for name in sorted(code.imports):
+        module = sys.modules.get(name)
+        found.append((*_identifiers([name]), module and _module(contents, module, code)))
+    return found
+
+
+def _resolve(contents, value, names):
+    """Describe the value of ``value.a.b`` if ``value`` is a module; else the value itself."""
+    if not isinstance(value, types.ModuleType):
+        return (value,)
+    module, first = value.__name__, names[0] if names else None
+    if _is_impure(module) or (module, first) in _IMPURE_ATTRIBUTES:
+        raise UnreadableError(f"{module} may give something else each time.")
+    found = vars(value).get(first)
+    if isinstance(found, types.ModuleType):
+        return _resolve(contents, found, names[1:])
+    if is_library(module):
+        # Should somebody have put a function of his own there, it is read.
+        return (module, found if isinstance(found, _REPLACEABLE) else None)
+    if first not in vars(value):
+        raise UnreadableError(f"{module} may be read in any way.")
+    return (module, *_identifiers([first]), found)
+
+
+def _module(contents, module, code):
+    """Describe the attributes of a module that code reads."""
+    names = sorted(code.attributes & vars(module).keys())
+    return [_resolve(contents, module, [name]) for name in names] or _resolve(contents, module, [])
+
+
+def _bare_module(contents, module):
+    return ("Module", _resolve(contents, module, []))
+
+
+def _code(contents, code):
+    return ("Code", *read_code(code).body)
+
+
+def _method(contents, method):
+    return ("Method", method.__func__, method.__self__)
+
+
+def _wrapper(contents, wrapper):
+    return (type(wrapper).__name__.title(), wrapper.__wrapped__)
+
+
+def _property(contents, value):
+    return ("Property", value.fget, value.fset, value.fdel)
+
+
+def _slot(contents, slot):
+    return ("Slot", f".{slot.__name__}")
+
+
+def _class(contents, cls, ignored):
+    contents.reads_user_code = True
+    skip = _CLASS_BOOKKEEPING | ignored
+    return (
+        "Class",
+        f"class {cls.__qualname__}",
+        type(cls),
+        [contents.cls(base, ignored) for base in cls.__bases__],
+        attributes((k, v) for k, v in vars(cls).items() if k not in skip),
+    )
 
 
 def attributes(items):
@@ -351,7 +365,7 @@ def _is_impure(module):
 
 
 def _layout(cls):
-    """Tell whether instances keep state in C, and the names of their slots."""
+    """Whether instances keep state in C, and the names of their slots."""
     layout = _layouts.get(cls)
     if layout is None:
         members = [vars(base).items() for base in cls.__mro__]
@@ -363,31 +377,31 @@ def _layout(cls):
 
 
 _readers = {
-    types.MappingProxyType: Contents._mapping,
-    types.FunctionType: Contents._function,
-    types.CodeType: Contents._code,
-    types.MethodType: Contents._method,
+    types.MappingProxyType: _mapping,
+    types.FunctionType: _function,
+    types.CodeType: _code,
+    types.MethodType: _method,
     types.BuiltinFunctionType: Contents.builtin,
     types.MethodWrapperType: Contents.builtin,
     types.WrapperDescriptorType: Contents.builtin,
     types.MethodDescriptorType: Contents.builtin,
     types.ClassMethodDescriptorType: Contents.builtin,
-    types.GetSetDescriptorType: Contents._slot,
-    types.MemberDescriptorType: Contents._slot,
-    types.ModuleType: Contents._bare_module,
-    type(functools.lru_cache(len)): Contents._wrapper,
-    staticmethod: Contents._wrapper,
-    classmethod: Contents._wrapper,
-    property: Contents._property,
-    types.EllipsisType: Contents._nameless,
-    types.NotImplementedType: Contents._nameless,
-    type(threading.Lock()): Contents._nameless,
-    type(threading.RLock()): Contents._nameless,
+    types.GetSetDescriptorType: _slot,
+    types.MemberDescriptorType: _slot,
+    types.ModuleType: _bare_module,
+    type(functools.lru_cache(len)): _wrapper,
+    staticmethod: _wrapper,
+    classmethod: _wrapper,
+    property: _property,
+    types.EllipsisType: _nameless,
+    types.NotImplementedType: _nameless,
+    type(threading.Lock()): _nameless,
+    type(threading.RLock()): _nameless,
 }
 _readers_of_subclasses = [
     (type, Contents.cls),
-    (enum.Enum, Contents._enum),
+    (enum.Enum, _enum),
     (logging.Logger, lambda _, logger: ("Logger", logger.name)),
-    (_SCALARS, Contents._scalar),
-    (_CONTAINERS, Contents._container),
+    (_SCALARS, _scalar),
+    (_CONTAINERS, _container),
 ]

@@ -1,15 +1,16 @@
-"""Copying: Keras objects as they are, within a process and through pickles.
+"""Faithful copies of Keras objects, within a process and through pickles.
 
-Keras's own way, for ``copy.deepcopy`` and ``pickle`` alike, goes through ``get_config``, and what
-that leaves out is lost: in Keras 3.15 the ``delta`` of ``Huber`` (see
+Keras's own copies, by ``copy.deepcopy`` and ``pickle`` alike, go through ``get_config`` and lose
+whatever it leaves out: in Keras 3.15 the ``delta`` of ``Huber`` (see
 https://github.com/keras-team/keras/pull/23286), parameters of users' classes, everything about
 functions but their names, so that a user's ``huber`` comes back as Keras's.
 
-So losses and metrics are copied attribute by attribute. Optimizers can't be: they are constructed
-anew, if their configuration says all. Layers and models are, too, with all values and settings set
-afterwards (see `archiving`), and what comes out is compared with the original.
+So losses and metrics are copied attribute by attribute. Optimizers are constructed anew, if their
+configuration is complete. Layers and models are constructed anew, too, get all values and settings
+afterwards (see `layers`), and are compared with the original.
 """
 
+import contextlib
 import copy
 import inspect
 import json
@@ -33,22 +34,16 @@ from skkeras._keras_objects.layers import is_plain, read_archive, write_archive
 from skkeras._keras_objects.seeding import make_seeded
 from skkeras._signatures import declared_signature, describe
 
-# What a model has of those if it is compiled.
+# A compiled model's attributes that its copy must agree in.
 _COMPILED = ("optimizer", "loss")
 _ATOMS = (type(None), bool, int, float, complex, str, bytes)
 
 
 class Packed:
-    """Stands for a Keras object in data on their way into a pickle or a copy.
+    """Placeholder for a Keras object; unpickling or deep-copying rebuilds it as ``make(*parts)``.
 
-    What arrives there is the object, made anew.
-
-    Parameters
-    ----------
-    make : callable
-        Makes the object; a function of a module, since pickles refer to it by name.
-    *parts : object
-        What it is given. It may contain other objects that are packed.
+    ``make`` is a function of a module, since pickles refer to it by name; ``parts`` may contain
+    other placeholders.
     """
 
     def __init__(self, make, *parts):
@@ -63,26 +58,12 @@ class Packed:
 
 
 def pack(value, packed=None):
-    """Put stand-ins for Keras objects into a value, for a faithful pickle or deep copy of it.
+    """Replace Keras objects in a value by placeholders, to pickle or deep-copy it faithfully.
 
-    Parameters
-    ----------
-    value : object
-        Anything, with losses, metrics, optimizers, layers and models anywhere in it.
-    packed : dict, default=None
-        Stand-ins by the ``id`` of what they stand for, for objects that are met again.
-
-    Returns
-    -------
-    packed : object
-        The value itself if there is no Keras object in it. Otherwise a copy: pickled and loaded,
-        or deep-copied, it gives a value with objects that are like the original's and nobody
-        else's. They have no state: metrics are at zero, and optimizers aren't built.
-
-    Raises
-    ------
-    ValueError
-        If an object has no faithful copy.
+    Without Keras objects the value itself is returned, otherwise a copy of it. Objects rebuilt
+    from it have no state: metrics are at zero, and optimizers aren't built. ``packed`` holds
+    placeholders by the ``id`` of the original, for objects that occur more than once. Raises
+    ValueError if an object has no faithful copy.
 
     Examples
     --------
@@ -100,66 +81,32 @@ def pack(value, packed=None):
     finder = _Finder()
     finder.dump(value)
     for model in finder.spent:
-        # A callback's, left from a fit of the user's; the next fit replaces it.
+        # A callback keeps the model of its last fit; the next fit replaces it.
         packed[id(model)] = Packed(type(None))
     for thing in finder.found:
         if id(thing) not in packed:
             packed[id(thing)] = _pack_object(thing, packed)
-    # A deep copy takes what its memo has for an object in place of the object.
+    # deepcopy replaces every object that its memo has an entry for.
     return copy.deepcopy(value, dict(packed)) if finder.found else value
 
 
 def copy_instance(value, values, parameter):
     """Copy an optimizer, loss, metric, learning rate schedule or callable, without its state.
 
-    Parameters
-    ----------
-    value : object
-        The instance; it is not changed.
-    values : dict
-        What the copy has otherwise, by name.
-    parameter : str
-        The estimator's parameter that it was given for, for messages.
-
-    Returns
-    -------
-    copied : object
-        A new instance of the same class.
-
-    Raises
-    ------
-    ValueError
-        If there is no faithful copy.
+    ``values`` replace entries of its configuration; ``parameter`` is the estimator's parameter that
+    it was given for, for the message of the ValueError if there is no faithful copy.
     """
     if not values:
-        try:
+        with contextlib.suppress(Exception):
             return copy.deepcopy(pack(value))
-        except Exception:
-            return copy.deepcopy(_pack_by_config(value, {}, parameter, {}))
     return copy.deepcopy(_pack_by_config(value, values, parameter, {}))
 
 
 def pack_model(model, packed=None):
     """Pack a layer or model: architecture, weights and compile settings, no optimizer's state.
 
-    Parameters
-    ----------
-    model : keras.Layer
-        Built or not, compiled or not; it isn't changed.
-    packed : dict, default=None
-        See `pack`.
-
-    Returns
-    -------
-    packed : Packed
-        Stands for the model.
-    copied : keras.Layer
-        A copy; to see that it is faithful takes making one.
-
-    Raises
-    ------
-    ValueError
-        If there is no faithful copy.
+    Returns the placeholder, and the copy that was made to check it. Raises ValueError if there is
+    no faithful copy.
     """
     try:
         stand_in = Packed(
@@ -168,7 +115,7 @@ def pack_model(model, packed=None):
         copied = copy.deepcopy(stand_in)
         check_same(model, copied)
     except OSError:
-        raise  # no room for temporary files, perhaps: nothing that the model is to blame for
+        raise  # a full disk, perhaps: no fault of the model's
     except Exception as error:
         obstacle = textwrap.shorten(str(error), 300).rstrip(".")
         raise ValueError(
@@ -180,17 +127,9 @@ def pack_model(model, packed=None):
 
 
 def check_same(model, other):
-    """Raise unless two layers or models do the same, the values of their variables aside.
+    """Raise ValueError unless two layers or models do the same, values of their variables aside.
 
-    Parameters
-    ----------
-    model, other : keras.Layer
-        If they are models, their losses and optimizers have to agree, too.
-
-    Raises
-    ------
-    ValueError
-        If they differ.
+    Models' losses and optimizers have to agree, too.
     """
     same_whole = _fingerprint(model) == _fingerprint(other)
     if _shapes(model) != _shapes(other) or not (same_whole or _same_parts(model, other)):
@@ -198,16 +137,7 @@ def check_same(model, other):
 
 
 def is_picklable(value):
-    """Tell whether pickle itself takes a value; cloudpickle takes local functions, too.
-
-    Parameters
-    ----------
-    value : object
-
-    Returns
-    -------
-    answer : bool
-    """
+    """True if pickle itself takes a value; cloudpickle takes local functions, too."""
     try:
         pickle.Pickler(_Nowhere()).dump(value)
     except Exception:
@@ -216,7 +146,7 @@ def is_picklable(value):
 
 
 class _Finder(pickle.Pickler):
-    """Finds Keras objects by going wherever pickle would go, which is where deepcopy goes, too."""
+    """Finds Keras objects wherever pickle goes, which is where deepcopy goes, too."""
 
     def __init__(self):
         import keras
@@ -233,7 +163,7 @@ class _Finder(pickle.Pickler):
         self.spent = []
 
     def persistent_id(self, thing):
-        """Tell pickle what not to look into."""
+        """Keep pickle out of Keras objects and of whatever deepcopy doesn't copy."""
         if isinstance(thing, self._sought):
             self.found.append(thing)
             return "found"
@@ -242,7 +172,7 @@ class _Finder(pickle.Pickler):
         return "closed" if _is_closed(thing) else None
 
     def reducer_override(self, thing):
-        """Pass by what can't be pickled; it may still be deep-copied."""
+        """Skip objects that can't be pickled; they may still be deep-copied."""
         try:
             thing.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
         except Exception:
@@ -256,7 +186,7 @@ class _Nowhere:
 
 
 def _is_closed(thing):
-    """Tell what no copy goes into, or what copies itself: functions, arrays, estimators."""
+    """True for objects that deepcopy doesn't enter, or that copy themselves, as estimators do."""
     if isinstance(thing, type | FunctionType | BuiltinFunctionType | ModuleType):
         return True
     if isinstance(thing, np.ndarray):
@@ -294,7 +224,7 @@ def _restore_loss(cls, attributes):
 
 
 def _pack_metric(metric, packed):
-    # What tracks the variables can't be pickled; a new one takes its place.
+    # The tracker of variables can't be pickled; a new metric brings its own.
     attributes = {k: v for k, v in vars(metric).items() if k not in metric_machinery()}
     attributes = pack(plain(attributes), packed)
     return Packed(_restore_metric, type(metric), metric.name, metric.dtype, attributes)
@@ -315,7 +245,7 @@ def _restore_metric(cls, name, dtype, attributes):
 
 
 def _pack_by_config(value, values, parameter, packed):
-    """Pack the configuration with some values replaced, or raise if it doesn't say everything."""
+    """Pack the configuration with some values replaced; raise if it is incomplete."""
     config, obstacle = _faithful_config(value, values)
     if config is not None:
         try:
@@ -336,7 +266,7 @@ def _pack_by_config(value, values, parameter, packed):
 
 
 def _construct(cls, config, extra):
-    # A class that holds others has a from_config that makes them, and here they are made already.
+    # from_config of a wrapper deserialises its parts, which are objects already here.
     holds = any(hasattr(config[name], "__dict__") for name in config.keys() - {"learning_rate"})
     made = cls(**config) if holds else cls.from_config(dict(config))
     vars(made).update(extra)
@@ -344,7 +274,7 @@ def _construct(cls, config, extra):
 
 
 def _set_afterwards(value, rebuilt):
-    """Find what was set after construction, as by ``AdamW.exclude_from_weight_decay``."""
+    """Find attributes set after construction, as by ``AdamW.exclude_from_weight_decay``."""
     built = getattr(value, "built", False)
     extra = {}
     for name in set(vars(value)) - set(vars(rebuilt)):
@@ -353,12 +283,12 @@ def _set_afterwards(value, rebuilt):
             extra[name] = part
         elif not built:
             return {}, f"its attribute {name!r} was set after it was constructed"
-        # What `build` made is the state that a copy must not have.
+        # Attributes made by `build` are state, which a copy must not have.
     return extra, None
 
 
 def _faithful_config(value, values):
-    """Read a configuration that says everything, or else what it leaves open."""
+    """Return a complete configuration and None, or None and the obstacle."""
     try:
         config = dict(_readable(value).get_config())
     except Exception as error:
@@ -381,13 +311,13 @@ def _faithful_config(value, values):
 
 
 def _is_settled(value, name, parameter):
-    """Tell a required parameter that the class itself hands to its parent from an open one."""
+    """True for a required parameter that the class itself passes to its parent."""
     own = inspect.signature(type(value).__init__).parameters
     return name not in own and parameter.default is parameter.empty
 
 
 def _readable(value):
-    """Look at an optimizer as if it had no learning rate schedule, which may lack a get_config."""
+    """View of an optimizer without its learning rate schedule, which may lack a get_config."""
     import keras
 
     if not isinstance(value, keras.optimizers.Optimizer):
@@ -400,7 +330,7 @@ def _readable(value):
 
 
 def _unserialised(value, config):
-    """Find the objects themselves that a configuration describes: their classes may be unknown."""
+    """Find the objects that a configuration serialises: Keras may not know their classes."""
     attributes = vars(value)
     parts = {name: attributes.get(name, attributes.get(f"_{name}")) for name in config}
     return {
@@ -422,7 +352,7 @@ def _restore_layer(archive, compile_arguments):
     def make():
         layer = read_archive(archive)
         if compile_arguments is not None:
-            # The optimizer was wrapped already, if its loss has to be scaled.
+            # An optimizer that scales its loss is wrapped already.
             layer.compile(**compile_arguments, auto_scale_loss=False)
         return layer
 
@@ -451,10 +381,10 @@ def _shapes(model):
 
 
 def _same_parts(model, other):
-    """Compare layers one by one, and how they are wired by Keras's own description.
+    """Compare layers one by one, and their wiring by Keras's own description.
 
-    For some models their fingerprints can't tell: Keras makes lists of the tuples that operations
-    are called with, and some things are never like others.
+    For some models whole fingerprints can't tell: Keras makes lists of the tuples that operations
+    are called with, and unreadable objects never equal another.
     """
     if json.dumps(configuration(model), default=str) != json.dumps(
         configuration(other), default=str
@@ -468,7 +398,7 @@ def _same_parts(model, other):
 
 
 def _is_only_wired(layer):
-    """Tell a Sequential or functional model: it has no code but Keras's."""
+    """True for a Sequential or functional model, which has no code but Keras's."""
     import keras
 
     return isinstance(layer, keras.Model) and is_keras(type(layer))

@@ -1,19 +1,19 @@
-"""Tell whether two nets would be compiled into the same program.
+"""Fingerprints: fits whose nets have the same one share a compiled training program.
 
-The engine compiles a training program once and lends it to every fit that agrees with it: the
-fit's values are loaded into the program's variables and taken back afterwards. So the values of
-variables are data, and everything else that reaches the traced graph has to agree: layers and how
-they are wired, options, closures, globals that functions read, constants, dtypes.
+The engine compiles a training program once and shares it with every fit of the same fingerprint:
+the fit's values are loaded into the program's variables and read back afterwards. So the values of
+variables are data, and everything else that reaches the traced graph has to agree: layers and
+their wiring, options, closures, globals that functions read, constants, dtypes.
 
-Two rules for whoever shares programs:
+Two rules for callers:
 
 - All objects that a program is traced with go into *one* call, ``fingerprint(model, optimizer,
   loss, ...)``, so that a loss that holds one of the model's layers is understood.
-- Variables of the models, optimizers and metrics among these objects are data. Any other one, such
-  as a closure's, is told by its identity: only those share it who share the variable itself.
+- Variables of the models, optimizers and metrics among these objects are data. Any other variable,
+  such as one in a closure, is told by its identity: only fits with that very variable agree.
 
-What no walk over objects sees is what code fetches at tracing time from elsewhere: from files, or
-from state that a library hides behind its functions.
+No walk over objects can see data that code fetches at tracing time from files, or from state that a
+library hides behind its functions.
 """
 
 import functools
@@ -38,31 +38,20 @@ from skkeras._keras_objects.internals import (
 
 _UNSHAREABLE = "unshareable-"
 
-# Once a layer is built, what these did is in its attributes.
+# Of a built layer, the attributes hold the results of these.
 _SETUP_METHODS = frozenset(
     {"__init__", "build", "get_config", "from_config", "get_build_config", "build_from_config"}
 )
 
 
 def fingerprint(*objects):
-    """Condense everything in the objects that determines a compiled program.
+    """Hash everything in the objects that determines a compiled program.
 
-    Parameters
-    ----------
-    *objects : object
-        Keras models, layers, optimizers, losses and metrics, functions, or any Python values.
-
-    Returns
-    -------
-    digest : str
-        Two calls give the same digest only if a program that is traced with the objects of one
-        can be run for those of the other. Values of the objects' own variables don't count, nor
-        do seeds, initializers, and learning rates that are numbers; of the global settings,
-        ``floatx``, ``epsilon``, ``image_data_format`` and the dtype policy count.
-
-    Notes
-    -----
-    Nothing is changed, nothing drawn from random generators, no name used up.
+    Two calls give the same digest only if a program traced with the objects of one can be run for
+    those of the other. Values of the objects' own variables don't count, nor do seeds,
+    initializers, and learning rates that are numbers; of the global settings, ``floatx``,
+    ``epsilon``, ``image_data_format`` and the dtype policy count. Nothing is changed, nothing drawn
+    from random generators, no name used up.
 
     Examples
     --------
@@ -78,41 +67,14 @@ def fingerprint(*objects):
         try:
             return _Program(objects, follows_cycles).digest()
         except (ValueError, RecursionError):
-            continue  # as pickle does over values that contain themselves, unless it follows them
-        except Exception:  # also of a user's property, and of what can't be pickled
+            continue  # raised over values that contain themselves
+        except Exception:  # of a user's property, or an object that can't be pickled
             break
     return f"{_UNSHAREABLE}{next(serial_numbers)}"
 
 
-def model_fingerprint(model):
-    """Condense a model's architecture; how it is compiled doesn't count.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Built, since the shapes of its variables count.
-
-    Returns
-    -------
-    digest : str
-        See `fingerprint`.
-    """
-    return fingerprint(model)
-
-
 def is_shareable(digest):
-    """Tell whether another call of `fingerprint` can give this digest.
-
-    Parameters
-    ----------
-    digest : str
-        From `fingerprint`.
-
-    Returns
-    -------
-    bool
-        False if something in the objects could not be read. Then there is no use in keeping a
-        program under this digest.
+    """False for the digest of objects that could not be read: no other call gives it again.
 
     Examples
     --------
@@ -156,7 +118,7 @@ class _Program(Contents):
     # Variables
 
     def _claim_variables(self, obj, number):
-        """Note the places of an object's variables, by which values are loaded; describe them."""
+        """Note by which place an object's variables are loaded; describe a layer's variables."""
         import keras
 
         if isinstance(obj, keras.optimizers.Optimizer):
@@ -204,16 +166,13 @@ class _Program(Contents):
     # Layers and models
 
     def layer(self, layer):
-        return self.once(layer, self._layer)
-
-    def _layer(self, layer):
         import keras
 
         is_model = isinstance(layer, keras.Model)
         is_users = library_name(type(layer)) is None
         if self._names_count:
             self._layer_names.append((layer, layer.name))
-        # Nobody asks for the names of layers that a library's layer has made for itself.
+        # Names of layers inside a library's layer are never read.
         outside, self._names_count = self._names_count, is_model or is_users
         items = layer_settings(layer).items()
         items = [(k, v) for k, v in items if not isinstance(v, keras.callbacks.History)]
@@ -234,7 +193,7 @@ class _Program(Contents):
         return ("Leaving",)
 
     def _of_library(self, items):
-        """Yield the attributes of a library's layer that count."""
+        """Yield the attributes of a library's layer that reach the traced graph."""
         import keras
         import tensorflow as tf
 
@@ -244,7 +203,7 @@ class _Program(Contents):
             if not isinstance(value, PLAIN):
                 if isinstance(value, keras.initializers.Initializer):
                     continue
-                if isinstance(value, tf.Variable):  # what a lookup layer has adapted to
+                if isinstance(value, tf.Variable):  # a lookup layer's adapted state
                     value = value.numpy()
                 elif isinstance(value, tf.lookup.experimental.MutableHashTable):
                     value = self.table(value)
@@ -292,9 +251,6 @@ class _Program(Contents):
         return _describe_tensor(tensor) if number is None else ("Tensor", number)
 
     def operation(self, operation):
-        return self.once(operation, self._operation)
-
-    def _operation(self, operation):
         skip = machinery().of_operations
         items = [(k, v) for k, v in vars(operation).items() if k not in skip]
         return ("Operation", type(operation), attributes(items))
@@ -302,9 +258,6 @@ class _Program(Contents):
     # Optimizers, losses and metrics
 
     def optimizer(self, optimizer):
-        return self.once(optimizer, self._optimizer)
-
-    def _optimizer(self, optimizer):
         if hasattr(optimizer, "optimizers"):
             raise UnreadableError("It picks one for each variable, by any function.")
         items = self._settings(optimizer)
@@ -314,16 +267,13 @@ class _Program(Contents):
         return ("Optimizer", type(optimizer), attributes(items))
 
     def _settings(self, obj):
-        """Collect what an optimizer or metric holds besides its variables."""
+        """Collect the attributes of an optimizer or metric besides its variables."""
         skip = machinery().of_optimizers
         own = {id(variable) for variable in obj.variables} - self._layers_data
         items = [(k, v) for k, v in vars(obj).items() if k not in skip]
         return [(k, v) for k, v in items if not _holds_only(own, v)]
 
     def metric(self, metric):
-        return self.once(metric, self._metric)
-
-    def _metric(self, metric):
         # The name is in the logs. Some create their variables when they see the first batch.
         return ("Metric", f".{metric.name}", type(metric), attributes(self._settings(metric)))
 
@@ -333,30 +283,6 @@ class _Program(Contents):
 
     # TensorFlow's values
 
-    def tensor(self, tensor):
-        try:
-            return ("Constant", tensor.numpy())
-        except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
-            raise UnreadableError("It is symbolic, or a handle of a resource.") from error
-
-    def dtype(self, dtype):
-        return ("Dtype", str(dtype))
-
-    def shape(self, shape):
-        return ("Shape", None if shape.rank is None else shape.as_list())
-
-    def table(self, table):
-        import tensorflow as tf
-
-        try:
-            keys, values = [part.numpy().tolist() for part in table.export()]
-        except tf.errors.OpError:
-            keys, values = [], []  # nothing was adapted or loaded yet
-        pairs = sorted(zip(keys, values, strict=True), key=repr)
-        # Of its attributes, the default value: an eager tensor that isn't a handle.
-        tensors = [v for v in vars(table).values() if isinstance(v, tf.Tensor)]
-        return ("Table", type(table), pairs, [v for v in tensors if v.dtype != tf.resource])
-
     def graph_function(self, function):
         options = [(k, v) for k, v in vars(function).items() if isinstance(v, PLAIN)]
         return ("GraphFunction", function.python_function, attributes(options))
@@ -364,15 +290,15 @@ class _Program(Contents):
     # Names
 
     def _selected(self):
-        """Tell which of the variables those patterns select that an optimizer has."""
+        """Tell which variables are selected by the optimizers' patterns (as for weight decay)."""
         paths = self._paths() if self._selectors else []
         return [_selects(selector, path) for selector in self._selectors for path in paths]
 
     def _names_read(self):
-        """Tell what users' code may find out from names, if there is such code.
+        """Describe the names that users' code could depend on; None without such code.
 
-        Generated names differ in their numbers only; so for these it is told which texts in the
-        code, if with a digit, they contain.
+        Generated names differ in their numbers only, so each is described by the texts with a digit
+        in users' code that it contains.
         """
         if not self.reads_user_code:
             return None
@@ -396,8 +322,36 @@ class _Program(Contents):
         return [variable.path for layer in layers for variable in layer.variables]
 
 
+def _tensor(program, tensor):
+    try:
+        return ("Constant", tensor.numpy())
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
+        raise UnreadableError("It is symbolic, or a handle of a resource.") from error
+
+
+def _dtype(program, dtype):
+    return ("Dtype", str(dtype))
+
+
+def _shape(program, shape):
+    return ("Shape", None if shape.rank is None else shape.as_list())
+
+
+def _table(program, table):
+    import tensorflow as tf
+
+    try:
+        keys, values = [part.numpy().tolist() for part in table.export()]
+    except tf.errors.OpError:
+        keys, values = [], []  # nothing was adapted or loaded yet
+    pairs = sorted(zip(keys, values, strict=True), key=repr)
+    # Of its attributes, the default value: an eager tensor that isn't a handle.
+    tensors = [v for v in vars(table).values() if isinstance(v, tf.Tensor)]
+    return ("Table", type(table), pairs, [v for v in tensors if v.dtype != tf.resource])
+
+
 class _Leaving:
-    """Last part of a layer: when pickle has come to it, it has written what is inside."""
+    """Last part of a layer: when pickle comes to it, everything inside has been written."""
 
     def __init__(self, outside):
         self.outside = outside
@@ -409,7 +363,7 @@ def _describe_tensor(tensor):
 
 
 def _holds_only(ids, value):
-    """Tell whether there is nothing in a value but objects with these ids."""
+    """True if a value is made of nothing but objects with these ids, and None."""
     if isinstance(value, dict):
         value = [*value.values()]
     if isinstance(value, (list, tuple)):
@@ -418,7 +372,7 @@ def _holds_only(ids, value):
 
 
 def _without_spent_initializers(cls, items):
-    """Leave out what a user's layer does not use any more once it is built."""
+    """Leave out initializers that a built layer of the user's no longer reads."""
     import keras
 
     names = None
@@ -431,7 +385,7 @@ def _without_spent_initializers(cls, items):
 
 
 def _names_in_use(cls):
-    """Collect what the methods name that a user's layer runs after it was built."""
+    """Collect the names in methods of a user's layer that run after it was built."""
     names = set()
     for base in cls.__mro__:
         if library_name(base) is not None:
@@ -453,32 +407,36 @@ def _selects(selector, path):
         return False
 
 
+def _once(describe):
+    return lambda walk, obj: walk.once(obj, functools.partial(describe, walk))
+
+
 @functools.cache
 def _readers_of_frameworks():
-    """Pairs of a class and the method that describes its instances; the first that fits."""
+    """Pairs of a class and the method that describes its instances; the first match counts."""
     import keras
     import numpy as np
     import tensorflow as tf
 
     return (
         (keras.random.SeedGenerator, _Program.seed_generator),
-        (keras.Layer, _Program.layer),
+        (keras.Layer, _once(_Program.layer)),
         (keras.Variable, _Program.variable),
         (keras.KerasTensor, _Program.symbolic_tensor),
-        (keras.Operation, _Program.operation),
-        (keras.optimizers.Optimizer, _Program.optimizer),
-        (keras.metrics.Metric, _Program.metric),
+        (keras.Operation, _once(_Program.operation)),
+        (keras.optimizers.Optimizer, _once(_Program.optimizer)),
+        (keras.metrics.Metric, _once(_Program.metric)),
         (keras.losses.Loss, _Program.loss),
         (tf.Variable, _Program.variable),
-        (tf.Tensor, _Program.tensor),
-        (tf.DType, _Program.dtype),
-        (tf.TensorShape, _Program.shape),
+        (tf.Tensor, _tensor),
+        (tf.DType, _dtype),
+        (tf.TensorShape, _shape),
         (tf.types.experimental.PolymorphicFunction, _Program.graph_function),
-        (tf.lookup.StaticHashTable, _Program.table),
+        (tf.lookup.StaticHashTable, _table),
         (tf.lookup.experimental.MutableHashTable, _Program.identity),
         (np.ndarray, Contents.array),
         (np.generic, lambda walk, value: ("Scalar", walk.array(np.asarray(value)))),
-        (np.dtype, _Program.dtype),
+        (np.dtype, _dtype),
         (np.ufunc, Contents.builtin),
         (_Leaving, _Program.leave),
     )

@@ -1,4 +1,4 @@
-"""What Keras keeps in the attributes of its objects."""
+"""Internals of Keras objects: the attributes in which Keras keeps settings and bookkeeping."""
 
 import functools
 import re
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from skkeras._keras_objects.content_hash import PLAIN
 from skkeras._keras_objects.seeding import make_seeded
 
-# Attributes that tell what happened to an object so far, or what it is called.
+# Attributes that hold an object's history or name.
 _HISTORY = {
     *("name", "_path", "_parent_path", "built", "_build_shapes_dict", "_called", "_lock"),
     *("_saved_model_inputs_spec", "_saved_model_arg_spec"),
@@ -20,18 +20,7 @@ _HISTORY_OF_OPTIMIZERS_AND_METRICS = {"_built", "_exclude_from_weight_decay_cach
 
 
 def layer_settings(layer):
-    """Collect the attributes of a layer that count, by name.
-
-    Parameters
-    ----------
-    layer : keras.Layer
-        It may be a model.
-
-    Returns
-    -------
-    settings : dict
-        Without Keras's bookkeeping: what was built, called and compiled.
-    """
+    """Attributes of a layer or model by name, without Keras's bookkeeping."""
     skip = machinery().of(layer)
     return {name: value for name, value in vars(layer).items() if name not in skip}
 
@@ -59,10 +48,10 @@ class Machinery(NamedTuple):
 
 @functools.cache
 def machinery():
-    """Learn from objects without any setting which attributes all of their kind have."""
+    """Learn the attributes of Keras's own from objects without any setting."""
     import keras
 
-    # With names, since generated ones would advance the numbers in the names of users' layers.
+    # Named, since generated names would advance the counters in names of users' layers.
     layer = keras.Layer(name="probe")
     settings = {k for k, v in vars(layer).items() if isinstance(v, PLAIN)} - _HISTORY
     settings |= {k for k, v in vars(layer).items() if v is layer.dtype_policy}
@@ -96,10 +85,10 @@ def machinery():
 
 
 def history_of(tensor):
-    """Find the operation and the call of it that made a symbolic tensor, or None."""
+    """Find the operation, and the call of it, that made a symbolic tensor; None for an input."""
     for history in vars(tensor).values():
         if hasattr(history, "tensor_index") and history.operation is not None:
-            # Calls are in lists; those that use the operation's outputs are there, too.
+            # Lists of calls: also of calls that use the operation's outputs.
             for calls in vars(history.operation).values():
                 for call in calls if isinstance(calls, list) else ():
                     if any(output is tensor for output in getattr(call, "outputs", ())):
@@ -108,7 +97,7 @@ def history_of(tensor):
 
 
 def calls_in_order(model):
-    """Yield operations and calls in a functional model, each after those it depends on."""
+    """Yield operations and calls of a functional model, each after the calls it depends on."""
     inputs = {id(tensor) for tensor in model.inputs}
     done = set()
     stack = [(tensor, None) for tensor in reversed(model.outputs)]
@@ -128,35 +117,24 @@ def calls_in_order(model):
 
 
 def is_generated(name, obj):
-    """Tell whether a name is made of the object's class and, maybe, a number."""
+    """True if a name is made of the object's class and, maybe, a number."""
     stem = re.sub(r"\W|_", "", type(obj).__name__).lower()
     without_number = re.sub(r"_\d+$", "", name)
     return stem in (name.replace("_", ""), without_number.replace("_", ""))
 
 
 def is_keras(thing):
-    """Tell whether a class or function is Keras's own."""
+    """True if a class or function is Keras's own."""
     return (getattr(thing, "__module__", None) or "").split(".")[0] == "keras"
 
 
 def is_layer(thing):
-    """Tell whether an object is a layer or a model, without importing Keras."""
+    """True for a layer or a model, told without importing Keras."""
     return hasattr(thing, "stateless_call") and not isinstance(thing, type)
 
 
 def plain(value):
-    """Take a value out of the lists, dicts and sets that Keras tracks, which know their owner.
-
-    Parameters
-    ----------
-    value : object
-        An attribute of a Keras object.
-
-    Returns
-    -------
-    value : object
-        The same in Python's own containers, if it was in containers.
-    """
+    """Copy the lists, dicts and sets that Keras tracks, which know their owner, to Python's own."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, tuple):
@@ -167,16 +145,7 @@ def plain(value):
 
 
 def configuration(layer):
-    """Let Keras describe a layer or model, but not what a model was compiled with.
-
-    Parameters
-    ----------
-    layer : keras.Layer
-
-    Returns
-    -------
-    config : dict
-    """
+    """Keras's description of a layer or model, without what a model was compiled with."""
     import keras
 
     view = object.__new__(type(layer))
@@ -185,17 +154,7 @@ def configuration(layer):
 
 
 def sublayers(layer):
-    """List a layer and all within it, in an order that depends on its structure only.
-
-    Parameters
-    ----------
-    layer : keras.Layer
-
-    Returns
-    -------
-    layers : list of keras.Layer
-        Each once, after what contains it.
-    """
+    """List a layer and all within it, each once, in an order that depends on structure only."""
     import keras
 
     found, seen, pending = [], set(), [layer]
@@ -214,7 +173,7 @@ def sublayers(layer):
 
 @functools.cache
 def layer_machinery():
-    """Learn which attributes layers and models have of Keras's own."""
+    """Names of the attributes of Keras's own in layers and models."""
     import keras
 
     def make_probes():
@@ -223,23 +182,14 @@ def layer_machinery():
         model.compile(optimizer=keras.optimizers.SGD(), loss="mse")
         return model, keras.Layer(), keras.Sequential()
 
-    # In a thread of their own they use up no names.
+    # In a thread of their own the probes don't advance the counters in generated names.
     return frozenset().union(*map(vars, make_seeded(make_probes, seed=0)))
 
 
 def compile_arguments(model):
-    """Find what a model was compiled with, besides its optimizer.
+    """Arguments of `keras.Model.compile` of a model, without the optimizer; None if not found.
 
-    Keras keeps it as it was given, but gives it away serialised only.
-
-    Parameters
-    ----------
-    model : keras.Model
-
-    Returns
-    -------
-    arguments : dict or None
-        Of `keras.Model.compile`, by name; None if they aren't found.
+    Keras keeps them as they were given, but its public `get_compile_config` serialises them.
     """
     for part in vars(model).values():
         arguments = getattr(part, "config", None)
@@ -250,6 +200,7 @@ def compile_arguments(model):
 
 @functools.cache
 def metric_machinery():
+    """Names of the attributes of Keras's own in metrics."""
     import keras
 
     return frozenset(vars(keras.metrics.Metric(name="probe")))

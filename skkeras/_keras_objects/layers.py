@@ -1,8 +1,8 @@
-"""Archiving: a Keras layer or model as plain data, by the methods that Keras's own format uses.
+"""Archives: a Keras layer or model as plain data, by the methods that Keras's own format uses.
 
-That format itself won't do: it writes what was compiled by way of ``get_config``, which loses
-settings, and it misses layers in nested lists. Here the structure comes from the configuration,
-and all values of variables, settings and functions are set afterwards.
+That format itself won't do: it writes compile settings by way of ``get_config``, which loses
+some, and it misses layers in nested lists. Here the structure comes from the configuration, and all
+values of variables, settings and functions are set afterwards.
 """
 
 import inspect
@@ -23,18 +23,10 @@ from skkeras._keras_objects.internals import (
 
 
 def write_archive(layer):
-    """Turn a layer or model into plain data; what was compiled is left out.
+    """Turn a layer or model, built or not, into plain data; compile settings are left out.
 
-    Parameters
-    ----------
-    layer : keras.Layer
-        It may be a model, built or not. It isn't changed.
-
-    Returns
-    -------
-    archive : dict
-        For `read_archive`: configuration, custom classes and functions, variables, and for every
-        layer within it its settings and what it has learnt besides, as vocabularies.
+    The archive holds the configuration, custom classes and functions, variables, and for every
+    layer inside its settings and its other state, such as a vocabulary.
     """
     return {
         "config": configuration(layer),
@@ -45,23 +37,11 @@ def write_archive(layer):
 
 
 def read_archive(archive):
-    """Make a layer or model from what `write_archive` returned.
+    """Make a layer or model, not compiled, from an archive of `write_archive`.
 
-    Parameters
-    ----------
-    archive : dict
-        A copy: Keras writes into it. As with a pickle, it must come from a source you trust: a
-        Lambda layer is code.
-
-    Returns
-    -------
-    layer : keras.Layer
-        Not compiled.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If it can't be made: what Keras raises, or another number of variables or layers.
+    Keras writes into the archive, so pass a copy. As with a pickle, it must come from a source you
+    trust: a Lambda layer is code. Raises Keras's own ValueError or TypeError if the layer can't be
+    made, or ValueError if it has another number of variables or layers.
     """
     import keras
 
@@ -86,18 +66,9 @@ def read_archive(archive):
 
 
 def is_plain(value):
-    """Tell values that say the same elsewhere: numbers, texts, arrays, and containers of them.
-
-    Parameters
-    ----------
-    value : object
-
-    Returns
-    -------
-    answer : bool
-    """
+    """True for values that mean the same elsewhere: numbers, texts, arrays, containers of them."""
     if isinstance(value, dict):
-        # Not by number: Keras keys what it knows of variables by their `id`.
+        # Text keys only: Keras has dicts by the `id` of a variable, which means nothing elsewhere.
         return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
     if isinstance(value, list | tuple | set | frozenset):
         return all(map(is_plain, value))
@@ -107,7 +78,7 @@ def is_plain(value):
 
 
 def _settings(layer):
-    """Collect the attributes that are values or users' functions, and what models' configs lack."""
+    """Attributes that are values or users' functions, and the two that models' configs lack."""
     settings = {name: plain(value) for name, value in _own_attributes(layer).items()}
     kept = {k: v for k, v in settings.items() if is_plain(v) or _is_users_function(v)}
     return {"trainable": layer.trainable, "dtype_policy": layer.dtype_policy, **kept}
@@ -118,7 +89,7 @@ def _own_attributes(layer):
 
 
 def _set(layer, settings):
-    """Set what the configuration has left out, or told by a name that means something else."""
+    """Set attributes that the configuration leaves out, or that it names ambiguously."""
     for name, value in settings.items():
         if not _equal(plain(getattr(layer, name, _MISSING)), value):
             setattr(layer, name, value)
@@ -128,13 +99,13 @@ _MISSING = object()
 
 
 def _equal(one, other):
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        return type(one) is type(other) and np.array_equal(one, other)
-    return type(one) is type(other) and one == other
+    if type(one) is not type(other):
+        return False
+    return np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other
 
 
 def _learnt(layer):
-    """Save what a layer has learnt outside its variables, by its own methods; None if nothing."""
+    """State of a layer outside its variables, saved by its own methods; None without any."""
     import keras
 
     cls = type(layer)
@@ -159,7 +130,7 @@ def _put_back(layer, learnt):
                     (pathlib.Path(folder) / name).write_bytes(content)
                 layer.load_assets(folder)
     elif layer.variables and hasattr(layer, "finalize_state"):
-        # What was adapted is in variables, and what is computed from them isn't.
+        # As in Normalization, whose constants are computed from the adapted variables.
         layer.finalize_state()
 
 
@@ -194,7 +165,7 @@ def _names(thing):
 
 
 def _is_keras_like(thing):
-    """Tell whether a thing is of a Keras class or of a subclass of one, and no variable."""
+    """True for an instance of a Keras class or of a subclass, variables aside."""
     import keras
 
     if isinstance(thing, keras.Variable) or inspect.isclass(thing):

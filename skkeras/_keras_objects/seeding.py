@@ -1,10 +1,10 @@
-"""Making Keras objects without touching the user's random state, and reproducibly.
+"""Seeding: reproducible Keras objects that leave the user's random state untouched.
 
 Keras draws the seeds of initializers and dropout layers from Python's global `random`, numbers
 the names of layers by a counter of the thread, and keeps its own global seed generator per
 thread. So nets are made in a thread of their own, with Python's and NumPy's global generators
-seeded for as long as that takes and put back afterwards: the same seed gives the same net (names
-included), whatever the caller's thread did before, and the caller notices nothing.
+seeded meanwhile and restored afterwards: the same seed gives the same net (names included),
+whatever the caller's thread did before, and the caller notices nothing.
 """
 
 import contextlib
@@ -20,18 +20,18 @@ _making = threading.local()
 
 
 def is_in_builder():
-    """Tell whether this runs inside of a builder, which has fitted or looked at an estimator."""
+    """True inside a builder, which may itself fit or inspect an estimator."""
     return getattr(_making, "active", False)
 
 
 def one_at_a_time():
-    """Keep other threads from making nets for a block; in a builder they are kept off already."""
+    """Keep other threads from making nets for a block; a builder's thread has done so."""
     return contextlib.nullcontext() if is_in_builder() else _lock
 
 
 @contextlib.contextmanager
 def _seeded(seed):
-    """Seed Python's and NumPy's global generators for a block, and put them back after it."""
+    """Seed Python's and NumPy's global generators for a block, and restore them after it."""
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         random.seed(seed)
@@ -43,19 +43,10 @@ def _seeded(seed):
 
 
 def make_seeded(make, seed):
-    """Call ``make()`` where its randomness comes from a seed and leaves no trace.
+    """Return ``make()``, whose randomness comes from a seed and leaves no trace.
 
-    Parameters
-    ----------
-    make : callable
-        Takes nothing; makes Keras objects. It runs in a thread of its own.
-    seed : int
-        Between 0 and 2**32 - 1.
-
-    Returns
-    -------
-    made : object
-        What ``make`` returned. What it raised is raised here.
+    It runs in a thread of its own; its exceptions are raised here. ``seed`` is an int between 0 and
+    2**32 - 1.
 
     Examples
     --------
@@ -68,12 +59,12 @@ def make_seeded(make, seed):
     """
     if not is_in_builder():
         return make_apart(make, seed)
-    with _seeded(seed):  # in the same thread: a builder may wrap it, and names have to differ
+    with _seeded(seed):  # in the same thread: nets that a builder combines need different names
         return make()
 
 
 def make_apart(make, seed):
-    """Do what `make_seeded` does, in a builder too: with names that begin anew."""
+    """Do what `make_seeded` does, but inside a builder, too, in a new thread: names begin anew."""
     import keras
 
     dtype_policy = keras.config.dtype_policy()  # set per thread
@@ -101,7 +92,7 @@ def make_apart(make, seed):
 
 
 def _wait_for(done):
-    """Wait for a thread's event, also if Ctrl-C comes: what it uses mustn't be put back before.
+    """Wait for a thread's event even through Ctrl-C: it still uses the state to be restored.
 
     `threading.Thread.join` takes a thread for ended when Ctrl-C ends the wait (CPython 3.11,
     https://github.com/python/cpython/issues/90882).
@@ -119,7 +110,7 @@ def _wait_for(done):
 def build_optimizer(model):
     """Make the variables of a model's optimizer, unless it has them; return the model.
 
-    Where no name is used up of those that Keras gives to the user's objects.
+    The counters by which Keras names the user's objects don't advance.
     """
     optimizer = model.optimizer
     if optimizer is not None and not optimizer.built:

@@ -1,11 +1,11 @@
-"""Specs: shapes and dtypes of the inputs and outputs of a net, and the names of its outputs."""
+"""Specs: shapes and dtypes of a net's inputs and outputs, and its outputs' names."""
 
 import dataclasses
 from typing import Any
 
 
 def input_specs(x):
-    """Describe the inputs in ``x`` as ``(shape, dtype)`` without the first axis."""
+    """Shape without the first axis, and dtype, of the inputs in ``x``; by name if it is a dict."""
     import keras
 
     def spec(array):
@@ -15,8 +15,13 @@ def input_specs(x):
     return {k: spec(v) for k, v in x.items()} if isinstance(x, dict) else spec(x)
 
 
+def input_shapes(specs):
+    """Shape of each input without the first axis."""
+    return {k: v[0] for k, v in specs.items()} if isinstance(specs, dict) else specs[0]
+
+
 def input_dtypes(model, specs):
-    """Find the dtype that each input is cast to: the one of the net's own input."""
+    """Dtype that each input is cast to: the one of the net's own input, if declared."""
     declared = {tensor.name: tensor.dtype for tensor in getattr(model, "inputs", None) or ()}
     if isinstance(specs, dict):
         return {name: declared.get(name, dtype) for name, (_, dtype) in specs.items()}
@@ -24,7 +29,7 @@ def input_dtypes(model, specs):
 
 
 def float_dtype(model):
-    """Return the dtype of targets and weights: float64 for a float64 net, or Keras's default."""
+    """Dtype of targets and weights: float64 for a float64 net, or Keras's default."""
     import keras
 
     outputs = getattr(model, "outputs", None) or ()
@@ -32,7 +37,7 @@ def float_dtype(model):
 
 
 def output_shape(model, x_specs):
-    """Return the shape of the net's output without the first axis; by name if it has several."""
+    """Shape of the net's output without the first axis; by name if it has several."""
     import keras
 
     outputs = getattr(model, "outputs", None)
@@ -71,20 +76,11 @@ def symbolic_inputs(x_specs):
 
 @dataclasses.dataclass(frozen=True)
 class NetFacts:
-    """What an estimator knows about its net, to feed it and to read it.
+    """Facts that an estimator needs to feed its net and to read its outputs.
 
-    Parameters
-    ----------
-    x_specs : structure of (shape, dtype)
-        What the inputs look like, the first axis left out.
-    x_dtypes : structure of str
-        The dtypes that the net's inputs are cast to.
-    output_shape : tuple of int or dict of them
-        Of the outputs, the first axis left out.
-    float_dtype : str
-        The dtype of targets and weights.
-    loss : LossFacts or dict of them
-        By which loss it is trained.
+    Shapes are without the first axis. ``x_specs`` (pairs of shape and dtype) and ``x_dtypes`` (the
+    dtypes that the net's inputs are cast to) are dicts for several inputs, ``output_shape`` and
+    ``loss`` (of `LossFacts`) for several outputs. ``float_dtype`` is that of targets and weights.
     """
 
     x_specs: Any

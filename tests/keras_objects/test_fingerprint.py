@@ -21,7 +21,7 @@ import tensorflow as tf
 from keras import layers
 
 from skkeras import models
-from skkeras._keras_objects.fingerprint import fingerprint, is_shareable, model_fingerprint
+from skkeras._keras_objects.fingerprint import fingerprint, is_shareable
 
 SCALE = 2.0
 TABLE = {"scale": 2.0}
@@ -684,7 +684,7 @@ DIFFERENT_NETS = {
 def test_nets_that_differ_never_share(case):
     left, right = DIFFERENT_NETS[case]
 
-    assert model_fingerprint(left()) != model_fingerprint(right())
+    assert fingerprint(left()) != fingerprint(right())
 
 
 # Every net of these builders is another one.
@@ -702,9 +702,9 @@ def test_nets_made_by_one_builder_share(case, side):
     first = make()
     layers.Dense(1), layers.Dropout(0.1)  # generated names move on
 
-    digest = model_fingerprint(first)
+    digest = fingerprint(first)
 
-    assert digest == model_fingerprint(make())
+    assert digest == fingerprint(make())
     assert is_shareable(digest)
 
 
@@ -777,7 +777,7 @@ EQUAL_NETS = {
 def test_nets_that_agree_share(case):
     left, right = EQUAL_NETS[case]
 
-    assert model_fingerprint(left()) == model_fingerprint(right())
+    assert fingerprint(left()) == fingerprint(right())
 
 
 def decay(rate, **options):
@@ -1033,12 +1033,12 @@ def test_a_teacher_in_a_closure_is_that_teacher():
 
 @pytest.mark.parametrize("function", [reads_global, reads_global_through_another])
 def test_a_global_that_a_function_reads_counts(function, monkeypatch):
-    before = model_fingerprint(dense(activation=function))
-    assert before == model_fingerprint(dense(activation=function))
+    before = fingerprint(dense(activation=function))
+    assert before == fingerprint(dense(activation=function))
 
     monkeypatch.setattr(sys.modules[__name__], "SCALE", 3.0)
 
-    assert before != model_fingerprint(dense(activation=function))
+    assert before != fingerprint(dense(activation=function))
 
 
 def test_a_global_that_is_written_into_counts(monkeypatch):
@@ -1160,7 +1160,7 @@ def test_a_property_that_raises_keeps_a_net_from_being_shared():
         def metrics(self):
             return self.not_set_yet
 
-    assert not is_shareable(model_fingerprint(Unfinished()))
+    assert not is_shareable(fingerprint(Unfinished()))
 
 
 def test_keras_random_is_not_pythons():
@@ -1239,8 +1239,8 @@ def test_generated_names_count_where_code_looks_for_them():
     def make(*numbers):
         return built(NamesLayers("_1001", *[f"dense_{number}" for number in numbers]))
 
-    assert model_fingerprint(make(1001, 1002)) != model_fingerprint(make(1002, 1001))
-    assert model_fingerprint(make(1003, 1004)) == model_fingerprint(make(1005, 1006))
+    assert fingerprint(make(1001, 1002)) != fingerprint(make(1002, 1001))
+    assert fingerprint(make(1003, 1004)) == fingerprint(make(1005, 1006))
 
 
 @pytest.mark.parametrize(
@@ -1257,19 +1257,19 @@ def test_generated_names_count_where_code_looks_for_them():
 )
 def test_keras_settings_count(get, setting, value):
     model, old = dense(), get()
-    before = model_fingerprint(model)
+    before = fingerprint(model)
     try:
         setting(value)
-        assert before != model_fingerprint(model)
+        assert before != fingerprint(model)
     finally:
         setting(old)
-    assert before == model_fingerprint(model)
+    assert before == fingerprint(model)
 
 
 def test_nothing_is_drawn_or_named_or_changed():
     model = dense()
     optimizer = adam()
-    model_fingerprint(model)
+    fingerprint(model)
     before = {name: repr(value) for name, value in vars(model.layers[0]).items()}
     number = layers.Dense(1).name
     python, numpy = random.getstate(), np.random.get_state()[1].copy()
