@@ -206,7 +206,7 @@ class _Program(Contents):
                 if isinstance(value, tf.Variable):  # a lookup layer's adapted state
                     value = value.numpy()
                 elif isinstance(value, tf.lookup.experimental.MutableHashTable):
-                    value = self.table(value)
+                    value = _table(self, value)
             yield name, value
 
     def _wiring(self, model):
