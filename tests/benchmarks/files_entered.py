@@ -4,7 +4,8 @@
 
 Counted are calls from one file of the package to another, as `sys.setprofile` sees them in all
 threads. A call climbs if the file it goes to stands above the file it comes from in the layers of
-pyproject.toml: what the lower one was handed reaches up again.
+pyproject.toml: what the lower one was handed reaches up again. Lambdas and comprehensions count for
+the function around them: to be handed to `map` is no entry into a file.
 """
 
 import collections
@@ -54,7 +55,8 @@ class Trail:
     def _note(self, frame, event, _):
         stack = vars(self._stack).setdefault("files", [])
         if event == "call":
-            name = self._name(frame.f_code.co_filename)
+            is_anonymous = frame.f_code.co_name.startswith("<")
+            name = None if is_anonymous else self._name(frame.f_code.co_filename)
             above = next((one for one in reversed(stack) if one), None)
             if name:
                 self.files.add(name)
