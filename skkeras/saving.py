@@ -32,7 +32,8 @@ def dump(value, path, **options):
     --------
     >>> import pathlib, tempfile
     >>> from skkeras import KerasClassifier
-    >>>     >>> with tempfile.TemporaryDirectory() as folder:
+    >>> from skkeras.saving import dump
+    >>> with tempfile.TemporaryDirectory() as folder:
     ...     dump(KerasClassifier(), pathlib.Path(folder) / "net.joblib")
     """
     path = pathlib.Path(path).resolve()  # of a link, the file that it leads to
