@@ -6,13 +6,11 @@ from sklearn.utils.class_weight import compute_sample_weight
 from skkeras._encoding import in_memory
 
 
-def weigh_labels(class_weight, counts, target, y, weight=None):
+def weigh_labels(by_label, target, y, weight=None):
     """Weigh rows by their labels, times their own weight.
 
-    ``counts``, for "balanced", is how often each label comes, or the sum of its weights. Rows of
-    several labels, and weights for unknown labels, raise ValueError.
+    Rows of several labels, and weights for unknown labels, raise ValueError.
     """
-    by_label = balanced(counts) if class_weight == "balanced" else class_weight
     labels = target.strata(y)
     if labels is None:
         raise ValueError(
@@ -34,6 +32,6 @@ def weigh_indicators(class_weight, rows, y, weight=None):
 
 
 def balanced(counts):
-    """Return class weights with which all labels count alike."""
+    """Return class weights with which all labels count alike, from their numbers or weights."""
     total = sum(counts.values())
     return {label: total / (len(counts) * n) if n else 0.0 for label, n in counts.items()}

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from skkeras._class_weights import weigh_indicators, weigh_labels
+from skkeras._class_weights import balanced, weigh_indicators, weigh_labels
 from skkeras._encoding import blocks, encoded, in_memory, label_counts, spans
 from skkeras._engine.batches import Batches
 from skkeras._holdout import split_rows
@@ -55,8 +55,9 @@ class Table:
         if target.strata(self.y[:1]) is None:
             rows = rows if class_weight == "balanced" else None
             return functools.partial(weigh_indicators, class_weight, rows)
-        counts = self._weight_by_label(target, rows) if class_weight == "balanced" else None
-        weigh = functools.partial(weigh_labels, class_weight, counts, target)
+        if class_weight == "balanced":
+            class_weight = balanced(self._weight_by_label(target, rows))
+        weigh = functools.partial(weigh_labels, class_weight, target)
 
         def weigh_blocks(y, weight):
             # Weights are in memory, so labels may be, too.
@@ -123,8 +124,9 @@ class StreamExamples:
 
     def class_weights(self, class_weight, target, rows):
         """Return a function ``(y, weight)`` that weighs a batch by its labels as well."""
-        counts = self._counts if class_weight == "balanced" else None
-        return functools.partial(weigh_labels, class_weight, counts, target)
+        if class_weight == "balanced":
+            class_weight = balanced(self._counts)
+        return functools.partial(weigh_labels, class_weight, target)
 
     def sources(self, encode, parts=None, class_weights=None):
         """Return the batches as a source, weighed and encoded as they are read; see `Table`."""
