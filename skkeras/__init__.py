@@ -1,7 +1,7 @@
 """Keras networks as first-class scikit-learn estimators."""
 
 from skkeras import data, models
-from skkeras._engine.cache import clear_cache
+from skkeras._engine.compiled_functions import clear_cache
 from skkeras.classifier import KerasClassifier
 from skkeras.forecasting import KerasForecaster, forecast_scorer
 from skkeras.regressor import KerasRegressor

@@ -1,5 +1,8 @@
 """Base class of the estimators: `fit`, `predict`, pickling."""
 
+import contextlib
+import copy
+
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -14,25 +17,20 @@ from skkeras._callbacks import (
     release,
     task_callback,
 )
-from skkeras._engine import run
 from skkeras._engine.augmentation import make_augmentation
-from skkeras._engine.blueprints import make_net
-from skkeras._engine.compiled_loop import Schedule, check_not_nan
-from skkeras._engine.rows import Rows
-from skkeras._examples import StreamExamples, Table
+from skkeras._engine.compiled_loop import Schedule
+from skkeras._engine.net import make_net
+from skkeras._examples import StreamExamples, Table, encode
 from skkeras._hints import check_no_others
 from skkeras._holdout import DEFAULT_FRACTION
 from skkeras._inputs import (
     check_inputs,
 )
-from skkeras._keras_objects.specs import (
-    by_output_name,
-)
+from skkeras._keras_objects.internals import by_output_name
 from skkeras._net_params import NetParamsMixin, check_method_names
 from skkeras._params import RoutedParamsMixin, split_routed
 from skkeras._scoring import ScoringMixin
-from skkeras._state import StateMixin, undone_on_error
-from skkeras._tree import map_leaves
+from skkeras._state import StateMixin
 from skkeras.data._batches import joined
 from skkeras.data._streams import as_stream, check_inside, check_stream
 
@@ -134,7 +132,7 @@ class BaseKerasEstimator(
             own = ("X", "y", "sample_weight", "X_val", "y_val", "groups")
             check_no_others("fit", others, own, type(self).__signature__.parameters)
         go_on = self.warm_start and hasattr(self, "_net")
-        with undone_on_error(self, go_on=go_on):
+        with _undone_on_error(self, go_on=go_on):
             self._check_parameters()
             examples = self._examples(
                 X, y, sample_weight, groups=groups, use="fit", go_on=go_on, splits=X_val is None
@@ -174,7 +172,7 @@ class BaseKerasEstimator(
 
     def _partial_fit(self, X, y, sample_weight, *, groups=None, classes=None):
         go_on = hasattr(self, "_net")
-        with undone_on_error(self, go_on=go_on):
+        with _undone_on_error(self, go_on=go_on):
             self._check_parameters()
             examples = self._examples(
                 X, y, sample_weight, groups=groups, use="partial_fit", go_on=go_on, classes=classes
@@ -203,7 +201,7 @@ class BaseKerasEstimator(
         return self._initialize(X, y)
 
     def _initialize(self, X, y, groups=None):
-        with undone_on_error(self):
+        with _undone_on_error(self):
             self._check_parameters()
             examples = self._examples(X, y, groups=groups, use="initialize")
             self._make_net(examples, None, self._learn(examples))
@@ -232,8 +230,8 @@ class BaseKerasEstimator(
     def _evaluate(self, X, y, sample_weight, groups=None):
         check_is_fitted(self)
         examples = self._examples(X, y, sample_weight, groups=groups, use="evaluate")
-        source, _ = examples.sources(self._encode)
-        return run.evaluate(self._net, source, self._fit_argument("batch_size"))
+        source, _ = examples.sources(self._target, self._facts)
+        return self._net.evaluate(source, self._fit_argument("batch_size"))
 
     @property
     def model_(self):
@@ -260,22 +258,9 @@ class BaseKerasEstimator(
     ):
         """Check data, and learn of them what scikit-learn learns, if they are the first.
 
-        Parameters
-        ----------
-        X, y, sample_weight, groups : as given
-            Of these estimators, groups only matter to a splitter.
-        use : {"fit", "partial_fit", "initialize", "X_val", "evaluate"}
-            What the data are for.
-        go_on : bool, default=False
-            Whether the net is there already.
-        splits : bool, default=False
-            Whether rows may be held out of them.
-        classes : array or None, default=None
-            All labels, if the user has told.
-
-        Returns
-        -------
-        examples : Table, StreamExamples or WindowExamples
+        ``use`` is "fit", "partial_fit", "initialize", "X_val" or "evaluate"; ``go_on`` says whether
+        the net is there already, ``splits`` whether rows may be held out, ``classes`` holds all
+        labels if the user has told. Groups only matter to a splitter here.
         """
         trains = use in ("fit", "partial_fit", "initialize")
         reset = trains and not go_on
@@ -351,9 +336,8 @@ class BaseKerasEstimator(
     def _sources(self, examples, parts=None):
         """Weigh and encode examples; return the source to train on, and what is held out."""
         train = None if parts is None else parts[0]
-        training, validation = examples.sources(
-            self._encode, parts, self._class_weights(examples, train)
-        )
+        class_weights = self._class_weights(examples, train)
+        training, validation = examples.sources(self._target, self._facts, parts, class_weights)
         if validation is not None:
             training = training.in_storage_order if self._fit_argument("shuffle") else training
             validation = validation.in_storage_order
@@ -366,39 +350,16 @@ class BaseKerasEstimator(
     def _validation_source(self, X_val, y_val):
         try:
             examples = self._examples(X_val, y_val, use="X_val")
-            return examples.sources(self._encode)[0]
+            return examples.sources(self._target, self._facts)[0]
         except ValueError as error:
             raise ValueError(f"X_val and y_val can't be used: {error}") from error
-
-    def _encode(self, examples):
-        """Put examples into the form the net takes."""
-        facts = self._facts
-        if examples.specs != facts.x_specs:
-            raise ValueError(
-                f"X has rows of shape and dtype {examples.specs}; expected {facts.x_specs}, as in "
-                "training."
-            )
-        if examples.y is None:
-            return Rows(examples.X, x_dtypes=facts.x_dtypes, are_gathered=examples.are_gathered)
-        y = self._target.encode(examples.y, facts.output_shape, facts.loss)
-        y_dtypes = map_leaves(
-            lambda leaf: "int32" if leaf.dtype == np.int32 else facts.float_dtype, y
-        )
-        return Rows(
-            examples.X,
-            y,
-            x_dtypes=facts.x_dtypes,
-            y_dtypes=y_dtypes,
-            weight_dtype=facts.float_dtype,
-            are_gathered=examples.are_gathered,
-        )
 
     # Training.
 
     def _train(self, training, validation, examples, epochs):
         """Train the net, tell callbacks of both kinds about it, and keep the history."""
         X, y = examples.given
-        callbacks = make_callbacks(self.callbacks, split_routed(self._routed)["callbacks"])
+        callbacks = self._own_callbacks()
         stopper = (
             early_stopping_callback() if self.early_stopping and validation is not None else None
         )
@@ -414,11 +375,16 @@ class BaseKerasEstimator(
             if stopper is not None:
                 self.best_epoch_ = n_past + stopper.best_epoch - epochs.start
         finally:  # also if Ctrl-C ends it
-            release([*callbacks, *helpers])
+            if callbacks or helpers:
+                release([*callbacks, *helpers])
             self._net.forget_recipe()
             self.history_ = _joined(past, history, n_past)
             self.n_iter_ = n_past + max(map(len, history.values()), default=0)
             self.callbacks_ = callbacks
+
+    def _own_callbacks(self):
+        routed = split_routed(self._routed)["callbacks"]
+        return make_callbacks(self.callbacks, routed) if self.callbacks or routed else []
 
     def _run(self, training, validation, callbacks, epochs, history):
         arguments = split_routed(self._routed)["fit"]
@@ -431,8 +397,7 @@ class BaseKerasEstimator(
             initial_epoch=epochs.start,
             augment=None if self.augment is None else make_augmentation(self.augment),
         )
-        run.train(
-            self._net,
+        self._net.train(
             training,
             schedule,
             history,
@@ -452,10 +417,9 @@ class BaseKerasEstimator(
         return joined([(self._outputs(x),) for x, _, _ in stream.blocks()])[0]
 
     def _net_outputs(self, examples):
-        self._check_predict_batch_size()
-        rows = self._encode(examples)
-        outputs = run.predict(self._net, rows, split_routed(self._routed)["predict"])
-        check_not_nan(outputs, self.on_divergence)
+        arguments = self._predict_arguments() if self._routed else {}
+        rows = encode(examples, self._target, self._facts)
+        outputs = self._net.predict(rows, arguments, self.on_divergence)
         if not isinstance(outputs, list | tuple):
             return outputs
         return by_output_name(self._net.structure, outputs)
@@ -482,3 +446,46 @@ def _joined(past, history, n_past):
         ]
         for name in {**past, **history}
     }
+
+
+# Attributes that a fit sets: removed or restored if it fails.
+_LEARNT = {
+    "_target",
+    "_learned",
+    "_net",
+    "_facts",
+    "_builder_facts",
+    "_generator",
+    "_split_seed",
+    "_made_with",
+    "history_",
+    "n_iter_",
+    "best_epoch_",
+    "n_features_in_",
+    "feature_names_in_",
+    "_input_columns",
+}
+
+
+@contextlib.contextmanager
+def _undone_on_error(estimator, *, go_on=False):
+    """Leave an estimator as it was if a fit fails: not fitted, or as it was fitted before.
+
+    A fit that is interrupted (Ctrl-C) keeps its training so far, as Keras's does.
+    """
+    before = {name: value for name, value in vars(estimator).items() if name in _LEARNT}
+    if go_on:  # the net and the generator of the earlier fit are changed in place
+        before["_generator"] = copy.deepcopy(before["_generator"])
+        values = before["_net"].values()
+    try:
+        yield
+    except BaseException as error:
+        has_trained = go_on or vars(estimator).get("_net") is not before.get("_net")
+        if has_trained and not isinstance(error, Exception):
+            raise
+        for name in _LEARNT & vars(estimator).keys():
+            delattr(estimator, name)
+        vars(estimator).update(before)
+        if go_on:
+            before["_net"].restore(values)
+        raise

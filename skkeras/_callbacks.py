@@ -6,8 +6,7 @@ import inspect
 import io
 from types import ModuleType
 
-from skkeras._params import assign_routed, members_of
-from skkeras._signatures import declared_signature, describe
+from skkeras._params import assign_routed, declared_signature, describe, members_of
 
 BATCH_HOOKS = (
     "on_batch_begin",

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.class_weight import compute_sample_weight
 
-from skkeras._encoding import in_memory
+from skkeras._targets import in_memory
 
 
 def weigh_labels(by_label, target, y, weight=None):

@@ -4,7 +4,6 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from skkeras._encoding import blocks, few_rows
 from skkeras._losses import (
     BINARY_LOSSES,
     CATEGORICAL_LOSSES,
@@ -12,7 +11,7 @@ from skkeras._losses import (
     SPARSE_LOSSES,
     loss_name,
 )
-from skkeras._targets import Target, as_array, dense, shape_text
+from skkeras._targets import Target, as_array, blocks, dense, few_rows, shape_text
 from skkeras.data._arrays import LazyArray
 
 

@@ -13,11 +13,18 @@ from typing import Any
 import numpy as np
 
 from skkeras._class_weights import balanced, weigh_indicators, weigh_labels
-from skkeras._encoding import blocks, encoded, in_memory, label_counts, spans
 from skkeras._engine.batches import Batches
+from skkeras._engine.rows import Rows
 from skkeras._holdout import split_rows
-from skkeras._inputs import batch_weights, check_any_weight, n_samples, training_weights
-from skkeras._keras_objects.specs import input_specs
+from skkeras._inputs import (
+    batch_weights,
+    check_any_weight,
+    input_specs,
+    map_leaves,
+    n_samples,
+    training_weights,
+)
+from skkeras._targets import blocks, encoded, in_memory, label_counts, spans
 from skkeras.data._streams import check_sliceable
 
 
@@ -72,12 +79,12 @@ class Table:
         weights = None if weight is None else (weight[part] for part in parts)
         return label_counts((target.strata(in_memory(self.y[part])) for part in parts), weights)
 
-    def sources(self, encode, parts=None, class_weights=None):
-        """Return `Rows` to train on and held-out ones (or None), encoded by ``encode`` and weighed.
+    def sources(self, target, facts, parts=None, class_weights=None):
+        """Return `Rows` to train on and held-out ones (or None), encoded and weighed.
 
         ``parts`` are the rows of each; held-out rows count without class weights, as in Keras.
         """
-        rows = encode(self)
+        rows = encode(self, target, facts)
         train, held_out = parts or (None, None)
         weight, name = self.weights(train), "sample_weight"
         if class_weights is not None:
@@ -128,7 +135,7 @@ class StreamExamples:
             class_weight = balanced(self._counts)
         return functools.partial(weigh_labels, class_weight, target)
 
-    def sources(self, encode, parts=None, class_weights=None):
+    def sources(self, target, facts, parts=None, class_weights=None):
         """Return the batches as a source, weighed and encoded as they are read; see `Table`."""
 
         def encode_batch(x, y, weight):
@@ -136,9 +143,27 @@ class StreamExamples:
             weight = batch_weights(weight, examples.X)
             if class_weights is not None:
                 weight = class_weights(examples.y, weight)
-            return dataclasses.replace(encode(examples), weight=weight)
+            return dataclasses.replace(encode(examples, target, facts), weight=weight)
 
         return Batches(self.stream, encode_batch, self._n_steps), None
+
+
+def encode(examples, target, facts):
+    """Put examples into the form that a net of these `NetFacts` takes, as `Rows` without weights.
+
+    Raises ValueError if they are of other shapes or dtypes than in training.
+    """
+    if examples.specs != facts.x_specs:
+        raise ValueError(
+            f"X has rows of shape and dtype {examples.specs}; expected {facts.x_specs}, as in "
+            "training."
+        )
+    inputs = {"x_dtypes": facts.x_dtypes, "are_gathered": examples.are_gathered}
+    if examples.y is None:
+        return Rows(examples.X, **inputs)
+    y = target.encode(examples.y, facts.output_shape, facts.loss)
+    y_dtypes = map_leaves(lambda leaf: "int32" if leaf.dtype == np.int32 else facts.float_dtype, y)
+    return Rows(examples.X, y, **inputs, y_dtypes=y_dtypes, weight_dtype=facts.float_dtype)
 
 
 def count_labels(stream, steps=None):

@@ -9,7 +9,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from skkeras._dataframes import names_of
-from skkeras._encoding import blocks, encoded
+from skkeras._targets import blocks, encoded
 from skkeras.data._arrays import LazyArray
 from skkeras.data._named import NamedArrays
 
@@ -303,3 +303,40 @@ def _dtype(X):
     """Keep the floats and ints that a net may want; everything else becomes a float."""
     kind = getattr(getattr(X, "dtype", None), "kind", None)
     return None if kind in ("f", "i", "u") else "numeric"
+
+
+def map_leaves(function, structure, *others):
+    """Apply a function to the leaves of (nested) dicts, lists and tuples.
+
+    `keras.tree` would do, but it takes array-likes with a length for leaves only by type.
+    """
+    if isinstance(structure, dict):
+        return {k: map_leaves(function, v, *(o[k] for o in others)) for k, v in structure.items()}
+    if isinstance(structure, list | tuple):
+        return type(structure)(
+            map_leaves(function, *vs) for vs in zip(structure, *others, strict=True)
+        )
+    return function(structure, *others)
+
+
+def leaves(structure):
+    """List the leaves of (nested) dicts, lists and tuples, in order."""
+    found = []
+    map_leaves(found.append, structure)
+    return found
+
+
+def input_specs(x):
+    """Shape without the first axis, and dtype, of the inputs in ``x``; by name if it is a dict."""
+    import keras
+
+    def spec(array):
+        text = array.dtype.kind in "OUST"
+        return array.shape[1:], "string" if text else keras.config.floatx()
+
+    return {k: spec(v) for k, v in x.items()} if isinstance(x, dict) else spec(x)
+
+
+def input_shapes(specs):
+    """Shape of each input without the first axis."""
+    return {k: v[0] for k, v in specs.items()} if isinstance(specs, dict) else specs[0]

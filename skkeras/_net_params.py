@@ -7,8 +7,7 @@ from sklearn.utils import check_scalar
 from skkeras._building.recipe import Recipe, as_builder
 from skkeras._engine.augmentation import check_augment
 from skkeras._holdout import check_validation_split
-from skkeras._params import changed_names, split_routed
-from skkeras._signatures import check_builder_names, check_keywords
+from skkeras._params import changed_names, check_builder_names, check_keywords, split_routed
 from skkeras.exceptions import ParameterNameError
 from skkeras.models import PRESETS
 
@@ -125,7 +124,7 @@ class NetParamsMixin:
     def _check_parameters(self):
         for name in ("epochs", "batch_size"):
             check_scalar(self._fit_argument(name), name, Integral, min_val=1)
-        self._check_predict_batch_size()
+        self._predict_arguments()
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {choices}.")
@@ -145,9 +144,12 @@ class NetParamsMixin:
                 "expected build_model, or model=.... Rename the method."
             )
 
-    def _check_predict_batch_size(self):
-        if (size := split_routed(self._routed)["predict"].get("batch_size")) is not None:
-            check_scalar(size, "predict__batch_size", Integral, min_val=1)
+    def _predict_arguments(self):
+        """Return the checked arguments for `keras.Model.predict`."""
+        arguments = split_routed(self._routed)["predict"]
+        if arguments.get("batch_size") is not None:
+            check_scalar(arguments["batch_size"], "predict__batch_size", Integral, min_val=1)
+        return arguments
 
     def _check_routed_names(self):
         source = self._source(self.model)

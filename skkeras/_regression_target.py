@@ -3,9 +3,8 @@
 import numpy as np
 from scipy.special import expit
 
-from skkeras._encoding import blocks
 from skkeras._losses import BINARY_LOSSES, CATEGORICAL_LOSSES, RANGES, ROW_LOSSES
-from skkeras._targets import Target, shape_text
+from skkeras._targets import Target, blocks, shape_text
 
 
 class RegressionTarget(Target):

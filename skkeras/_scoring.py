@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from skkeras._encoding import WHOLE_BYTES, spans
 from skkeras._inputs import by_name, training_weights
+from skkeras._targets import WHOLE_BYTES, spans
 from skkeras.data._arrays import LazyArray
 from skkeras.data._batches import joined
 from skkeras.data._streams import as_stream, check_inside

@@ -5,11 +5,12 @@ into predictions as scikit-learn expects. Each kind for one output has a file of
 shapes are without the first axis.
 """
 
+import collections
 import functools
+import itertools
 
 import numpy as np
 
-from skkeras._encoding import encoded
 from skkeras._losses import LossFacts
 from skkeras.data._arrays import LazyArray
 
@@ -155,3 +156,162 @@ def dense(y):
 
 def shape_text(shape, first="None"):
     return f"({', '.join([first, *map(str, shape)])}{',' if not shape else ''})"
+
+
+# Up to this size encoding all rows at once is faster than some of them for every call; above it,
+# the work for a call is lost among its steps. It is also about what a block takes.
+WHOLE_BYTES = 2**22
+# More labels than these are not looked for block by block.
+_MAX_LABELS = 2**16
+
+
+class Encoded:
+    """Array that is encoded when rows of it are taken.
+
+    ``encode`` maps rows of each array to an array of as many, row by row; ``example`` is one row of
+    it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras._targets import Encoded
+    >>> doubled = Encoded(lambda rows: rows * 2.0, (np.arange(4),), np.zeros(1))
+    >>> doubled.shape, np.asarray(doubled[[3, 0]])
+    ((4,), array([6., 0.]))
+    """
+
+    def __init__(self, encode, arrays, example):
+        self._encode, self._arrays, self._example = encode, arrays, example
+
+    @property
+    def shape(self):
+        """Shape once encoded, samples first."""
+        return self._arrays[0].shape[0], *self._example.shape[1:]
+
+    @property
+    def dtype(self):
+        """The dtype once encoded."""
+        return self._example.dtype
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, indices):
+        """Choose rows, which are encoded when they are wanted as an array."""
+        return Encoded(self._encode, _picked(self._arrays, indices), self._example)
+
+    def __array__(self, dtype=None, copy=None):
+        """Encode all rows."""
+        return np.asarray(_called(self._encode, self._arrays), dtype=dtype)
+
+
+def encoded(encode, *arrays):
+    """Encode small arrays eagerly; validate large ones in blocks and encode them batch by batch.
+
+    ``encode`` is as in `Encoded`, and raises for rows that can't be encoded. A LazyArray, alone, is
+    encoded when it is read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras._targets import encoded
+    >>> encoded(np.sqrt, np.arange(3))
+    array([0.        , 1.        , 1.41421356])
+    >>> encoded(np.sqrt, np.arange(2_000_000))
+    <skkeras._targets.Encoded object at ...>
+    """
+    example = _called(encode, _picked(arrays, slice(1)))
+    if isinstance(arrays[0], LazyArray):
+        return arrays[0].map(encode, example.shape[1:], example.dtype)
+    if example.nbytes * arrays[0].shape[0] <= WHOLE_BYTES:
+        return _called(encode, arrays)
+    for rows in spans(arrays[0].shape[0], example.nbytes):
+        _called(encode, _picked(arrays, rows))  # raises for rows that can't be encoded
+    return Encoded(encode, arrays, example)
+
+
+def _picked(arrays, indices):
+    return tuple(array[indices] for array in arrays)
+
+
+def _called(encode, arrays):
+    return encode(*map(in_memory, arrays))
+
+
+def in_memory(array):
+    """Return Encoded and LazyArray as an array, and all else as it is."""
+    return np.asarray(array) if isinstance(array, Encoded | LazyArray) else array
+
+
+def spans(n_rows, row_bytes):
+    """Yield slices, one after the other, of about as many rows as are encoded whole."""
+    step = max(1, WHOLE_BYTES // max(row_bytes, 8))
+    for start in range(0, n_rows, step):
+        yield slice(start, start + step)
+
+
+def blocks(array):
+    """Yield neighbouring rows of an array, some MB at a time, as views where possible."""
+    row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
+    for rows in spans(array.shape[0], row_bytes):
+        yield in_memory(array[rows])
+
+
+def few_rows(y):
+    """Find a few rows with the same labels as y, to sort and to compare as a whole.
+
+    y itself, if it is small, or most of its values come once, or it isn't an array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras._targets import few_rows
+    >>> few_rows(np.arange(2_000_000) % 2)
+    array([0, 1, 0, 1, 0, 1, 0, 1, 0, 1])
+    """
+    if not isinstance(y, np.ndarray | LazyArray):
+        return y
+    if y.nbytes <= WHOLE_BYTES or y.ndim > 2:
+        return in_memory(y)
+    try:
+        labels = _few_labels(y)
+    except TypeError:  # they have no order, as others will say
+        return y
+    # scikit-learn warns where there are half as many labels as rows: they may be numbers.
+    if labels is None or len(labels) * 2 > len(y):
+        return y
+    return np.resize(labels, (5 * len(labels), *y.shape[1:]))
+
+
+def _few_labels(y):
+    labels = np.zeros(0, y.dtype)
+    for block in blocks(y):
+        labels = np.union1d(labels, np.unique(block))
+        if len(labels) > _MAX_LABELS:
+            return None
+    return labels
+
+
+def label_counts(parts, weights=None):
+    """Count labels in blocks, or sum up their weights; a dict in the labels' order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras._targets import label_counts
+    >>> label_counts([np.array(["b", "a"]), np.array(["b"])])
+    {'a': 1, 'b': 2}
+    """
+    counter = collections.Counter()
+    if weights is None:
+        weights = itertools.repeat(None)
+    for part, weight in zip(parts, weights, strict=False):
+        if weight is None:
+            labels, counts = np.unique(part, return_counts=True)
+        else:
+            labels, numbers = np.unique(part, return_inverse=True)
+            counts = np.bincount(numbers.ravel(), np.asarray(weight))
+        # Python's objects, but for times: those are other numbers than the labels they stand for.
+        keys = list(labels) if labels.dtype.kind in "mM" else labels.tolist()
+        counter.update(dict(zip(keys, counts.tolist(), strict=True)))
+    return {label: counter[label] for label in sorted(counter)}

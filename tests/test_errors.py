@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold, KFold
 
 from skkeras import KerasClassifier, KerasRegressor
-from skkeras._engine import run
+from skkeras.__main__ import run
 from skkeras.exceptions import BuilderError, DivergenceError, ParameterNameError
 
 layers = keras.layers

@@ -23,9 +23,10 @@ from sklearn.utils.estimator_checks import (
 from skkeras._params import (
     PREFIXES,
     RoutedParamsMixin,
+    call_builder,
+    check_builder_names,
     split_routed,
 )
-from skkeras._signatures import call_builder, check_builder_names
 from skkeras.exceptions import BuilderError, DivergenceError, ParameterNameError
 
 

@@ -18,8 +18,7 @@ import numpy as np
 
 from skkeras._hints import suggestion
 from skkeras._keras_objects.copying import copy_instance
-from skkeras._params import assign_routed, members_of
-from skkeras._signatures import declared_signature
+from skkeras._params import assign_routed, declared_signature, members_of
 
 
 class Kind(NamedTuple):

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from skkeras._inputs import map_leaves
 from skkeras._keras_objects.copying import pack
 from skkeras._keras_objects.internals import is_layer
-from skkeras._tree import map_leaves
 from skkeras.data._named import NamedArrays
 
 # A parameter of such a name gets the generator, wherever it is and whatever its default.

@@ -1,16 +1,23 @@
 """Compiled functions of one net: the programs that train it and the predictors that run it."""
 
+import collections
 import contextlib
+import itertools
 import operator
+import threading
+import weakref
 
 import numpy as np
 
-from skkeras._engine.cache import predictors, programs, workers
 from skkeras._engine.program import Predictor, Program, batch_specs, tracing, variable_bytes
+from skkeras._inputs import leaves, map_leaves
 from skkeras._keras_objects.fingerprint import fingerprint, is_shareable
-from skkeras._keras_objects.internals import compile_arguments, layer_settings, sublayers
-from skkeras._keras_objects.seeding import make_seeded
-from skkeras._tree import leaves, map_leaves
+from skkeras._keras_objects.internals import (
+    compile_arguments,
+    layer_settings,
+    make_seeded,
+    sublayers,
+)
 from skkeras.exceptions import SharedVariablesError
 
 # A net with larger weights trains in its own variables: a worker would double its memory, and next
@@ -213,3 +220,120 @@ def _padded(array, n_rows):
     if not n_rows:
         return array
     return np.concatenate([array, np.zeros((n_rows, *array.shape[1:]), array.dtype)])
+
+
+# At the most this many idle programs and predictors are kept, and idle programs of so many bytes,
+# the least recently used leaving first.
+MAX_ENTRIES = 48
+MAX_BYTES = 512 * 2**20
+
+
+class Pool:
+    """Idle programs by key; a borrowed one is in nobody else's reach.
+
+    ``max_bytes`` bounds the sum of their ``n_bytes``.
+    """
+
+    def __init__(self, max_entries, max_bytes):
+        self.max_entries = max_entries
+        self.max_bytes = max_bytes
+        self._idle = collections.OrderedDict()  # (key, serial number): program
+        self._lock = threading.Lock()
+        self._serial = itertools.count()
+        self._generation = 0
+
+    def borrow(self, key, make):
+        """Borrow, for a block, the program of a key, made by ``make()`` if none is idle.
+
+        It comes back whatever a fit did to it or died of: the next fit loads every variable anew.
+        """
+        generation, program = self._generation, self._take(key)
+        return self._borrowed(key, make() if program is None else program, generation)
+
+    def clear(self):
+        """Drop all idle programs now, and those in use as soon as they come back."""
+        with self._lock:
+            self._idle.clear()
+            self._generation += 1
+
+    def __len__(self):
+        return len(self._idle)
+
+    @contextlib.contextmanager
+    def _borrowed(self, key, program, generation):
+        try:
+            yield program
+        finally:
+            if generation == self._generation:
+                self._put(key, program)
+
+    def _take(self, key):
+        with self._lock:
+            for entry in reversed(self._idle):
+                if entry[0] == key:
+                    return self._idle.pop(entry)
+        return None
+
+    def _put(self, key, program):
+        with self._lock:
+            self._idle[key, next(self._serial)] = program
+            while len(self._idle) > self.max_entries or self._n_bytes() > self.max_bytes:
+                self._idle.popitem(last=False)
+
+    def _n_bytes(self):
+        return sum(program.n_bytes for program in self._idle.values())
+
+
+class Table:
+    """Objects by key for any number of threads at once; the least recently used leave."""
+
+    def __init__(self, max_entries):
+        self.max_entries = max_entries
+        self._entries = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key):
+        """Return the object of a key, or None."""
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+            return self._entries.get(key)
+
+    def put(self, key, value):
+        """Keep an object, unless its key has one already; return the one that is kept."""
+        with self._lock:
+            value = self._entries.setdefault(key, value)
+            while len(self._entries) > self.max_entries:
+                self._entries.popitem(last=False)
+        return value
+
+    def __len__(self):
+        return len(self._entries)
+
+    def clear(self):
+        """Drop all."""
+        with self._lock:
+            self._entries.clear()
+
+
+programs = Pool(MAX_ENTRIES, MAX_BYTES)
+predictors = Table(MAX_ENTRIES)
+blueprints = Table(MAX_ENTRIES)
+# Models inside of the first two, by fingerprint; when both have dropped one, it goes.
+workers: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
+
+
+def clear_cache():
+    """Free all compiled training and prediction functions that are kept for later fits.
+
+    Fitted estimators go on working; what they need is compiled again.
+
+    Examples
+    --------
+    >>> import skkeras
+    >>> skkeras.clear_cache()
+    """
+    programs.clear()
+    workers.clear()
+    predictors.clear()
+    blueprints.clear()

@@ -12,10 +12,7 @@ import time
 import warnings
 from typing import Any
 
-import numpy as np
-
 from skkeras._engine.rows import begin_epoch
-from skkeras._tree import leaves
 from skkeras.data._cancellation import stoppable
 from skkeras.exceptions import DivergenceError
 
@@ -122,7 +119,7 @@ def _build_metrics(net, rows):
     A callback that monitors ``val_accuracy`` learns from the metric which way is up.
     """
     x, y, *_ = rows.example
-    net.model.compute_metrics(x, y, net.predict(rows.first), None)
+    net.model.compute_metrics(x, y, net.outputs(rows.first), None)
     net.model.reset_metrics()
 
 
@@ -308,21 +305,6 @@ def diverged(epoch, on_divergence):
     if on_divergence == "raise":
         raise DivergenceError(message, epoch=epoch + 1)
     warnings.warn(message, RuntimeWarning, stacklevel=2)
-
-
-def check_not_nan(outputs, on_divergence):
-    """Raise or warn if a net's outputs, an array or a structure of arrays, have NaN in them."""
-    for part in leaves(outputs):
-        rows = np.isnan(part).reshape(len(part), -1).any(axis=1)
-        if rows.any():
-            message = (
-                f"The net's outputs for X have NaN in {rows.sum()} of {len(rows)} rows; expected "
-                "numbers. Its weights are NaN, or its layers are not defined for these rows "
-                '(logarithms, roots, divisions). on_divergence="warn" returns them nevertheless.'
-            )
-            if on_divergence == "raise":
-                raise ValueError(message)
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
 def _prefixed(logs):

@@ -1,10 +1,26 @@
 """Nets: the model of one fit, the newest values of its variables, and its compiled functions."""
 
+import copy
+import dataclasses
+import functools
 import threading
+import warnings
+from typing import Any
 
-from skkeras._engine.compiled_functions import CompiledFunctions
-from skkeras._engine.program import state_variables
-from skkeras._keras_objects.seeding import build_optimizer, one_at_a_time
+import numpy as np
+
+from skkeras._engine import compiled_loop, keras_loop
+from skkeras._engine.compiled_functions import CompiledFunctions, blueprints
+from skkeras._engine.program import UntraceableError, state_variables, variable_bytes
+from skkeras._inputs import leaves, map_leaves
+from skkeras._keras_objects.fingerprint import is_shareable
+from skkeras._keras_objects.internals import (
+    build_optimizer,
+    is_in_builder,
+    make_apart,
+    make_seeded,
+    one_at_a_time,
+)
 
 
 class LazyModel:
@@ -167,9 +183,53 @@ class Net:
         """Borrow, for a block, a program that trains it on batches like ``example``."""
         return self._functions.training_program(example)
 
-    def predict(self, rows, batch_size=None):
-        """Return the outputs for all rows, in their order; see `CompiledFunctions.predict`."""
+    def train(self, rows, schedule, history, *, compiled, fit_arguments=None, **options):
+        """Train it, see `skkeras._engine.compiled_loop.train` for ``options``.
+
+        ``compiled`` says whether programs may be used: not if a callback wants every batch. With
+        ``fit_arguments``, `keras.Model.fit` runs. What can't be put into a graph (a `train_step`
+        with Python in it, a model that runs eagerly) runs as Keras runs it, and is still correct.
+        """
+        if compiled and not fit_arguments and not self.wants_keras:
+            try:
+                compiled_loop.train(self, rows, schedule, history, **options)
+                return
+            except UntraceableError:
+                pass
+        keras_loop.train(self, rows, schedule, history, **options, **(fit_arguments or {}))
+
+    def evaluate(self, rows, batch_size):
+        """Return the loss and the metrics over rows, as a dict of floats."""
+        if not self.wants_keras:
+            try:
+                return compiled_loop.evaluate_net(self, rows, batch_size)
+            except UntraceableError:
+                pass
+        return keras_loop.evaluate(self, rows, batch_size)
+
+    def predict(self, rows, arguments, on_divergence):
+        """Return the outputs for rows; ``arguments`` are those of `keras.Model.predict`.
+
+        Raises DivergenceError for NaN, or warns, see ``on_divergence``.
+        """
+        stored = rows.in_storage_order
+        outputs = self._predict(stored, arguments)
+        if stored is not rows:
+            outputs = map_leaves(lambda part: _put_back(part, stored.subset), outputs)
+        _check_not_nan(outputs, on_divergence)
+        return outputs
+
+    def outputs(self, rows, batch_size=None):
+        """Return what its compiled functions make of rows; see `CompiledFunctions.predict`."""
         return self._functions.predict(self._newest(), rows, batch_size)
+
+    def _predict(self, rows, arguments):
+        if arguments.keys() <= {"batch_size", "verbose"} and not self.needs_keras_to_predict:
+            try:
+                return self.outputs(rows, arguments.get("batch_size"))
+            except UntraceableError:
+                pass
+        return keras_loop.predict(self, rows, **arguments)
 
     def _synchronized(self):
         """Write the newest values into the model's variables, and return the model."""
@@ -192,3 +252,132 @@ def _overrides(model, names):
     import keras
 
     return any(getattr(type(model), name) is not getattr(keras.Model, name) for name in names)
+
+
+def _check_not_nan(outputs, on_divergence):
+    """Raise or warn if a net's outputs, an array or a structure of arrays, have NaN in them."""
+    for part in leaves(outputs):
+        rows = np.isnan(part).reshape(len(part), -1).any(axis=1)
+        if rows.any():
+            message = (
+                f"The net's outputs for X have NaN in {rows.sum()} of {len(rows)} rows; expected "
+                "numbers. Its weights are NaN, or its layers are not defined for these rows "
+                '(logarithms, roots, divisions). on_divergence="warn" returns them nevertheless.'
+            )
+            if on_divergence == "raise":
+                raise ValueError(message)
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+def _put_back(part, order):
+    """Put outputs for rows in storage order into the order of the rows that were asked for."""
+    outputs = np.empty_like(part)
+    outputs[order] = part
+    return outputs
+
+
+# Of the weights that are kept; next to the training of a larger net, making it is little.
+_MAX_BYTES = 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class _Settings:
+    """Keras's settings that decide what a net of Keras's own layers is like."""
+
+    floatx: str
+    epsilon: float
+    image_data_format: str
+    dtype_policy: str
+
+    @classmethod
+    def current(cls):
+        """Read the settings; None if these values don't tell."""
+        import keras
+
+        config, policy = keras.config, keras.config.dtype_policy()
+        if type(policy) is not keras.dtype_policies.DTypePolicy:
+            return None
+        return cls(config.floatx(), config.epsilon(), config.image_data_format(), policy.name)
+
+    def call(self, make):
+        """Call ``make()`` with these settings.
+
+        Raises
+        ------
+        RuntimeError
+            If those that all threads share are others by now, which is for the user to change.
+        """
+        import keras
+
+        for name in ("floatx", "epsilon", "image_data_format"):
+            then, now = getattr(self, name), getattr(keras.config, name)()
+            if then != now:
+                raise RuntimeError(
+                    f"Keras's {name} is {now!r}, and was {then!r} when this estimator was fitted; "
+                    "expected the same when its model_ is first looked at, or pickled. Call "
+                    f"keras.config.set_{name}({then!r}), or look at model_ before changing it."
+                )
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.dtype_policy)  # of this thread
+        try:
+            return make()
+        finally:
+            keras.config.set_dtype_policy(before)
+
+
+def _key(recipe, seed):
+    """Tell what a net depends on, or None where that isn't known before it is made."""
+    import keras
+
+    key, settings = recipe.key, _Settings.current()
+    # In a builder a net's names go on from those of the builder's own layers.
+    if key is None or settings is None or is_in_builder():
+        return None
+    # A name may stand for a class of the user's; without a package even for Keras's defaults.
+    for name in keras.saving.get_custom_objects():
+        package, _, bare = name.rpartition(">")
+        if not package or bare in key:
+            return None
+    return key, seed, settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Blueprint:
+    """Starting values, fingerprint and facts of a net that was made before.
+
+    ``start`` are the values of its variables, then the optimizer's initial ones.
+    """
+
+    make: Any
+    start: list
+    fingerprint: str
+    facts: Any
+
+
+def make_net(recipe, seed):
+    """Return the net and `NetFacts` of a recipe and a seed.
+
+    Where the recipe's key is known from an earlier net, the model is made when it is needed.
+    """
+    import tensorflow as tf
+
+    key = _key(recipe, seed)
+    if key is not None and (known := blueprints.get(key)) is not None:
+        return Net(None, recipe, recipe.settings, known), known.facts
+    model = make_seeded(recipe, seed)
+    facts = recipe.facts_of(model)
+    net = Net(model, recipe, recipe.settings)
+    if key is None or variable_bytes(model.variables) > _MAX_BYTES or not _is_ordinary(net):
+        return net, facts
+    kept = copy.deepcopy(recipe.without_data())  # its user may change a list of the parameters
+    make = functools.partial(make_apart, functools.partial(key[-1].call, kept), seed)
+    start = [tf.identity(variable.value) for variable in state_variables(model)]
+    known = Blueprint(make, start, net.fingerprint, facts)
+    blueprints.put(key, known)
+    return Net(model, recipe, recipe.settings, known), facts
+
+
+def _is_ordinary(net):
+    """Tell whether shared programs train a net and predict with it."""
+    shares = is_shareable(net.fingerprint)
+    return shares and not net.wants_keras and not net.needs_keras_to_predict

@@ -13,8 +13,8 @@ import threading
 
 import numpy as np
 
+from skkeras._inputs import map_leaves
 from skkeras._keras_objects.internals import sublayers
-from skkeras._tree import map_leaves
 
 # Recurrent layers over so many time steps are unrolled for training: it takes no longer to trace
 # them then, and their steps are 1.7 times faster. Beyond, tracing takes seconds.

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from skkeras._tree import leaves, map_leaves
+from skkeras._inputs import leaves, map_leaves
 from skkeras.data._arrays import LazyArray, load_together
 from skkeras.data._batches import joined
 from skkeras.data._cancellation import check_stopped

@@ -26,13 +26,13 @@ from skkeras._keras_objects.internals import (
     compile_arguments,
     configuration,
     is_keras,
+    make_seeded,
     metric_machinery,
     plain,
     sublayers,
 )
 from skkeras._keras_objects.layers import is_plain, read_archive, write_archive
-from skkeras._keras_objects.seeding import make_seeded
-from skkeras._signatures import declared_signature, describe
+from skkeras._params import declared_signature, describe
 
 # A compiled model's attributes that its copy must agree in.
 _COMPILED = ("optimizer", "loss")

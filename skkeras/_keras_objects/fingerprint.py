@@ -20,12 +20,13 @@ import functools
 import re
 from typing import ClassVar
 
-from skkeras._keras_objects.code_facts import library_name, read_code
+from skkeras._keras_objects.code_facts import read_code
 from skkeras._keras_objects.content_hash import (
     PLAIN,
     Contents,
     UnreadableError,
     attributes,
+    library_name,
     serial_numbers,
 )
 from skkeras._keras_objects.internals import (

@@ -1,11 +1,17 @@
 """Internals of Keras objects: the attributes in which Keras keeps settings and bookkeeping."""
 
+import contextlib
+import contextvars
+import dataclasses
 import functools
+import random
 import re
-from typing import NamedTuple
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from skkeras._keras_objects.content_hash import PLAIN
-from skkeras._keras_objects.seeding import make_seeded
 
 # Attributes that hold an object's history or name.
 _HISTORY = {
@@ -204,3 +210,177 @@ def metric_machinery():
     import keras
 
     return frozenset(vars(keras.metrics.Metric(name="probe")))
+
+
+def input_dtypes(model, specs):
+    """Dtype that each input is cast to: the one of the net's own input, if declared."""
+    declared = {tensor.name: tensor.dtype for tensor in getattr(model, "inputs", None) or ()}
+    if isinstance(specs, dict):
+        return {name: declared.get(name, dtype) for name, (_, dtype) in specs.items()}
+    return next(iter(declared.values())) if len(declared) == 1 else specs[1]
+
+
+def float_dtype(model):
+    """Dtype of targets and weights: float64 for a float64 net, or Keras's default."""
+    import keras
+
+    outputs = getattr(model, "outputs", None) or ()
+    return "float64" if any(t.dtype == "float64" for t in outputs) else keras.config.floatx()
+
+
+def output_shape(model, x_specs):
+    """Shape of the net's output without the first axis; by name if it has several."""
+    import keras
+
+    outputs = getattr(model, "outputs", None)
+    outputs = outputs[0] if outputs and len(outputs) == 1 else model(symbolic_inputs(x_specs))
+    return keras.tree.map_structure(lambda t: tuple(t.shape)[1:], by_output_name(model, outputs))
+
+
+def by_output_name(model, outputs):
+    """Turn a list of outputs into a dict by the names of the net's output layers.
+
+    Its order is the one in which Keras goes through the outputs.
+    """
+    import keras
+
+    if isinstance(outputs, list | tuple):
+        names = getattr(model, "output_names", None) or [f"output_{i}" for i in range(len(outputs))]
+        return dict(zip(names, outputs, strict=True))
+    if isinstance(outputs, dict):
+        names = keras.tree.flatten(type(outputs)(zip(outputs, outputs, strict=True)))
+        return {name: outputs[name] for name in names}
+    return outputs
+
+
+def symbolic_inputs(x_specs):
+    """Make symbolic tensors of these specs, to call a model on."""
+    import keras
+
+    def tensor(spec):
+        shape, dtype = spec
+        return keras.KerasTensor((None, *shape), dtype)
+
+    if isinstance(x_specs, dict):
+        return {name: tensor(spec) for name, spec in x_specs.items()}
+    return tensor(x_specs)
+
+
+@dataclasses.dataclass(frozen=True)
+class NetFacts:
+    """Facts that an estimator needs to feed its net and to read its outputs.
+
+    Shapes are without the first axis. ``x_specs`` (pairs of shape and dtype) and ``x_dtypes`` (the
+    dtypes that the net's inputs are cast to) are dicts for several inputs, ``output_shape`` and
+    ``loss`` (of `LossFacts`) for several outputs. ``float_dtype`` is that of targets and weights.
+    """
+
+    x_specs: Any
+    x_dtypes: Any
+    output_shape: Any
+    float_dtype: str
+    loss: Any
+
+
+# Python's and NumPy's global generators are shared by all threads: one net is made at a time.
+_lock = threading.RLock()
+_making = threading.local()
+
+
+def is_in_builder():
+    """True inside a builder, which may itself fit or inspect an estimator."""
+    return getattr(_making, "active", False)
+
+
+def one_at_a_time():
+    """Keep other threads from making nets for a block; a builder's thread has done so."""
+    return contextlib.nullcontext() if is_in_builder() else _lock
+
+
+@contextlib.contextmanager
+def _seeded(seed):
+    """Seed Python's and NumPy's global generators for a block, and restore them after it."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    try:
+        random.seed(seed)
+        np.random.seed(seed)
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+
+
+def make_seeded(make, seed):
+    """Return ``make()``, whose randomness comes from a seed and leaves no trace.
+
+    It runs in a thread of its own; its exceptions are raised here. ``seed`` is an int between 0 and
+    2**32 - 1.
+
+    Examples
+    --------
+    >>> import random
+    >>> from skkeras._keras_objects.internals import make_seeded
+    >>> before = random.getstate()
+    >>> first = make_seeded(random.random, seed=7)
+    >>> first == make_seeded(random.random, seed=7), random.getstate() == before
+    (True, True)
+    """
+    if not is_in_builder():
+        return make_apart(make, seed)
+    with _seeded(seed):  # in the same thread: nets that a builder combines need different names
+        return make()
+
+
+def make_apart(make, seed):
+    """Do what `make_seeded` does, but inside a builder, too, in a new thread: names begin anew."""
+    import keras
+
+    dtype_policy = keras.config.dtype_policy()  # set per thread
+    outcome, done = {}, threading.Event()
+
+    def run():
+        _making.active = True
+        try:
+            keras.config.set_dtype_policy(dtype_policy)
+            outcome["made"] = make()
+        except BaseException as error:  # it is raised again in the caller's thread
+            outcome["error"] = error
+        finally:
+            done.set()
+
+    with one_at_a_time(), _seeded(seed):
+        thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(run,), name="skkeras-build", daemon=True
+        )
+        thread.start()
+        _wait_for(done)
+    if "error" in outcome:
+        raise outcome["error"]
+    return outcome["made"]
+
+
+def _wait_for(done):
+    """Wait for a thread's event even through Ctrl-C: it still uses the state to be restored.
+
+    `threading.Thread.join` takes a thread for ended when Ctrl-C ends the wait (CPython 3.11,
+    https://github.com/python/cpython/issues/90882).
+    """
+    interruption = None
+    while not done.is_set():
+        try:
+            done.wait()
+        except BaseException as error:
+            interruption = error
+    if interruption is not None:
+        raise interruption
+
+
+def build_optimizer(model):
+    """Make the variables of a model's optimizer, unless it has them; return the model.
+
+    The counters by which Keras names the user's objects don't advance.
+    """
+    optimizer = model.optimizer
+    if optimizer is not None and not optimizer.built:
+        make_seeded(lambda: optimizer.build(model.trainable_variables), seed=0)
+    return model

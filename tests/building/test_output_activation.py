@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from skkeras._building.output_activation import ends_in_logits, output_endings
-from skkeras._keras_objects.specs import input_specs, output_shape
+from skkeras._inputs import input_specs
+from skkeras._keras_objects.internals import output_shape
+from skkeras._losses import ends_in_logits, output_endings
 
 layers = keras.layers
 ROWS = np.zeros((2, 4))

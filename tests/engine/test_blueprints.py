@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 import skkeras
 from skkeras import KerasClassifier, KerasRegressor
-from skkeras._engine import blueprints
+from skkeras._engine.compiled_functions import blueprints
 from skkeras.exceptions import ParameterNameError
 
 
@@ -335,7 +335,7 @@ def test_numbers_of_another_type_make_another_net(X, labels):
         for rate in (0.9, np.float16(0.9), np.float32(0.9), np.float64(0.9)):
             fitted = net(optimizer__beta_1=rate).fit(X, labels)
             assert fitted.model_.optimizer.beta_1 == rate
-    assert len(blueprints.blueprints) == 4
+    assert len(blueprints) == 4
 
 
 def test_threads_that_look_at_it_see_one_model(X, labels):
@@ -354,15 +354,15 @@ def test_threads_that_look_at_it_see_one_model(X, labels):
 
 def test_what_is_kept_is_small_and_can_be_freed(X, labels, made):
     net(model__units=[300, 1000]).fit(X, labels)
-    assert len(blueprints.blueprints) == 0
+    assert len(blueprints) == 0
     net().fit(X, labels)
-    assert len(blueprints.blueprints) == 1
+    assert len(blueprints) == 1
     skkeras.clear_cache()
-    assert len(blueprints.blueprints) == 0
+    assert len(blueprints) == 0
     fitted = net().fit(X, labels)
-    for seed in range(blueprints.blueprints.max_entries + 5):
+    for seed in range(blueprints.max_entries + 5):
         net(random_state=seed, epochs=1).initialize(X, labels)
-    assert len(blueprints.blueprints) == blueprints.blueprints.max_entries
+    assert len(blueprints) == blueprints.max_entries
     assert fitted.model_.built
 
 

@@ -13,11 +13,11 @@ from sklearn.exceptions import NotFittedError
 
 import skkeras
 from skkeras import KerasClassifier, KerasRegressor
-from skkeras._engine import cache, compiled_loop, keras_loop, program
+from skkeras._engine import compiled_functions, compiled_loop, keras_loop, program
 from skkeras._engine.compiled_loop import Schedule
 from skkeras._engine.net import Net
 from skkeras._engine.rows import Rows
-from skkeras._keras_objects.seeding import make_seeded
+from skkeras._keras_objects.internals import make_seeded
 from skkeras.exceptions import DivergenceError
 
 keras = pytest.importorskip("keras")
@@ -269,7 +269,7 @@ def test_a_callback_that_raises_leaves_the_cache_sound(error, hook):
     expected = regressor(**options).fit(X, y)
     with pytest.raises(error):
         regressor(random_state=5, callbacks=Raising(error(), hook), **options).fit(X, y)
-    assert len(cache.programs) == 1
+    assert len(compiled_functions.programs) == 1
     again = regressor(**options).fit(X, y)
     assert again.history_ == expected.history_
     assert_same(weights_of(again), weights_of(expected))
@@ -287,7 +287,7 @@ def test_an_interrupted_call_leaves_the_cache_sound(monkeypatch):
         patch.setattr(program.Program, "train", interrupted)
         with pytest.raises(KeyboardInterrupt):
             regressor(random_state=5).fit(X, y)
-    assert len(cache.programs) == 1
+    assert len(compiled_functions.programs) == 1
     assert_same(weights_of(regressor().fit(X, y)), weights_of(expected))
 
 
@@ -295,7 +295,7 @@ def test_divergence_leaves_the_cache_sound():
     expected = regressor(optimizer="sgd", optimizer__learning_rate=0.01).fit(X, y)
     with pytest.raises(DivergenceError):
         regressor(optimizer="sgd", optimizer__learning_rate=1e9).fit(X, y)
-    assert len(cache.programs) == 1
+    assert len(compiled_functions.programs) == 1
     again = regressor(optimizer="sgd", optimizer__learning_rate=0.01).fit(X, y)
     assert_same(weights_of(again), weights_of(expected))
 
@@ -364,9 +364,9 @@ def test_a_nan_behind_a_finite_loss_is_found(engine, input_layers, value):
 def test_clear_cache_empties_it_and_estimators_go_on():
     estimator = regressor().fit(X, y)
     expected = estimator.predict(X)
-    assert len(cache.programs) == 1
+    assert len(compiled_functions.programs) == 1
     skkeras.clear_cache()
-    assert len(cache.programs) == 0
+    assert len(compiled_functions.programs) == 0
     np.testing.assert_array_equal(estimator.predict(X), expected)
     estimator.partial_fit(X, y)
     assert estimator.n_iter_ == 4
@@ -377,7 +377,7 @@ def test_clear_cache_empties_it_and_estimators_go_on():
 def test_a_program_in_use_does_not_come_back_to_a_cleared_cache():
     clearing = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: skkeras.clear_cache())
     regressor(callbacks=lambda: clearing).fit(X, y)
-    assert len(cache.programs) == 0
+    assert len(compiled_functions.programs) == 0
 
 
 # Memory

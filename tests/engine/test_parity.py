@@ -20,7 +20,7 @@ from skkeras._engine.compiled_loop import Schedule
 from skkeras._engine.net import Net
 from skkeras._engine.program import state_variables
 from skkeras._engine.rows import Rows
-from skkeras._keras_objects.seeding import make_seeded
+from skkeras._keras_objects.internals import make_seeded
 
 # Measuring coverage takes a fifth of the time, and other tests reach the same lines.
 pytestmark = pytest.mark.no_cover

@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 import skkeras
 from skkeras import KerasClassifier, KerasRegressor
-from skkeras._engine import cache, compiled_functions
+from skkeras._engine import compiled_functions
 
 # Coverage is measured elsewhere, as in test_parity.py.
 pytestmark = pytest.mark.no_cover
@@ -373,7 +373,7 @@ def test_what_agrees_shares_a_program(made, agreement):
     outcome(one)
     shared = outcome(other)
     assert len(made) == 1
-    assert len(cache.programs) == 1
+    assert len(compiled_functions.programs) == 1
     assert_same(shared, outcome(by_keras(other)))
 
 
@@ -423,11 +423,11 @@ def test_clearing_the_cache_frees_programs_and_workers(made, estimator, data):
 
 @pytest.mark.parametrize("bound, value", [("max_entries", 2), ("max_bytes", 9 * 2**20)])
 def test_the_least_recently_used_program_is_dropped_and_freed(made, monkeypatch, bound, value):
-    monkeypatch.setattr(cache.programs, bound, value)
+    monkeypatch.setattr(compiled_functions.programs, bound, value)
     for units in (2, 3, 2, 4):  # at the end, 3 is what was not used for longest
         regressor(one_in_a_closure(units)).fit(X, y).predict(X)
     gc.collect()
-    assert len(cache.programs) == 2
+    assert len(compiled_functions.programs) == 2
     assert [worker() is None for worker in made] == [False, True, False]
 
 
