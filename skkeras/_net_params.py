@@ -22,6 +22,45 @@ _CHOICES = {
 }
 
 
+# What SciKeras's estimators let subclasses override and nothing calls here: what it is for, the
+# method that does the same here, and what to write. A class with both suits both packages.
+_HOOKS_OF_SCIKERAS = {
+    "_keras_build_fn": ("makes its nets", None, "build_model, or model=.... Rename the method"),
+    "scorer": (
+        "scores",
+        "score",
+        "score(X, y, sample_weight=None), or scoring=... where it is searched. Rename the method",
+    ),
+    "target_encoder": (
+        "encodes y",
+        None,
+        "labels, which are encoded inside, or a TransformedTargetRegressor around the estimator. "
+        "Take the property out",
+    ),
+    "feature_encoder": (
+        "encodes X",
+        None,
+        "a transformer before it in a Pipeline, such as skkeras.data.ColumnsToInputs for several "
+        "inputs. Take the property out",
+    ),
+    "_initialize": ("prepares its fits", "fit", "build_model, or fit. Rename the method"),
+    "_validate_data": ("checks X and y", "fit", "fit, which may check and then call super().fit"),
+    "_fit_keras_model": ("trains", "fit", "fit, which may call super().fit, or callbacks=..."),
+    "_build_keras_model": ("makes its nets", "build_model", "build_model, or model=..."),
+    "_ensure_compiled_model": ("compiles", None, "a builder that compiles its net"),
+    "_get_compile_kwargs": ("compiles", None, "compile__name=..., or a builder that compiles"),
+    "_get_metadata": ("describes data", None, "a builder that asks for input_shape, meta or X"),
+    "_type_of_target": ("tells what y is", None, "a KerasClassifier, or KerasRegressor, for it"),
+    "_check_model_compatibility": ("checks nets", None, "a net whose outputs fit y"),
+    "_initialize_callbacks": ("makes callbacks", None, "callbacks=..., classes or functions"),
+    "_predict_raw": ("predicts", "predict", "predict, which may call super().predict"),
+    "_more_tags": (
+        "describes itself",
+        "__sklearn_tags__",
+        "__sklearn_tags__, as scikit-learn does",
+    ),
+}
+
 # Arguments that the estimator itself passes to Keras's methods, and how users give them.
 _OWNED = {
     "fit__x": "X to fit",
@@ -77,6 +116,27 @@ def check_method_names(net, routed):
             check_keywords(prefix, getattr(net.structure, prefix), names, _OWNED)
 
 
+def check_no_hooks(cls, *, has_builder):
+    """Raise TypeError if a user's class overrides a method that SciKeras calls, and nothing here.
+
+    ``has_builder`` says that its nets are made in another way than by ``_keras_build_fn``.
+    """
+    for name, (purpose, ours, instead) in _HOOKS_OF_SCIKERAS.items():
+        is_replaced = has_builder if name == "_keras_build_fn" else _is_users(cls, ours)
+        if _is_users(cls, name) and not is_replaced:
+            raise TypeError(
+                f"{cls.__name__} {purpose} by {name}, as with SciKeras; expected {instead}."
+            )
+
+
+def _is_users(cls, name):
+    """Tell whether a class has an attribute that comes from none of the libraries."""
+    if name is None or not hasattr(cls, name):
+        return False
+    owner = next(one for one in cls.__mro__ if name in vars(one))
+    return owner.__module__.partition(".")[0] not in ("skkeras", "sklearn", "builtins")
+
+
 class NetParamsMixin:
     """The estimator's parameters in the form that its net takes."""
 
@@ -128,21 +188,14 @@ class NetParamsMixin:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {choices}.")
-        self._check_no_other_builder()
+        has_builder = self.model is not None or hasattr(self, "build_model")
+        check_no_hooks(type(self), has_builder=has_builder)
         if self.augment is not None:
             check_augment(self.augment)
         if self.validation_split is not None:
             check_validation_split(self.validation_split)
         check_source(self._source(self.model), self._routed)
         check_not_owned(self._routed)
-
-    def _check_no_other_builder(self):
-        own = self.model is not None or hasattr(self, "build_model")
-        if not own and hasattr(self, "_keras_build_fn"):
-            raise TypeError(
-                f"{type(self).__name__} makes its nets by _keras_build_fn, as with SciKeras; "
-                "expected build_model, or model=.... Rename the method."
-            )
 
     def _predict_arguments(self):
         """Return the checked arguments for `keras.Model.predict`."""

@@ -4,7 +4,7 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.utils.validation import check_is_fitted
 
-from skkeras import KerasClassifier
+from skkeras import KerasClassifier, KerasRegressor
 
 # Coverage is measured elsewhere, as in engine/test_parity.py.
 pytestmark = pytest.mark.no_cover
@@ -68,3 +68,55 @@ def test_what_the_table_for_scikeras_replaces_is_refused(parameters):
     X, y = load_iris(return_X_y=True)
     with pytest.raises((TypeError, ValueError)):
         KerasClassifier(epochs=1, **parameters).fit(X, y)
+
+
+def encoder(self):
+    raise AssertionError("nothing calls this")
+
+
+OVERRIDDEN = {
+    "scorer": (staticmethod(lambda y_true, y_pred, **kwargs: 1.0), r"score\(X, y, sample_weight"),
+    "feature_encoder": (property(encoder), "a transformer before it in a Pipeline"),
+    "target_encoder": (property(encoder), "TransformedTargetRegressor"),
+    "_fit_keras_model": (lambda self, X, y, **kwargs: None, "fit, which may call super"),
+    "_predict_raw": (lambda self, X, **kwargs: X, "predict, which may call super"),
+    "_validate_data": (lambda self, X=None, y=None, **kwargs: (X, y), "fit, which may check"),
+    "_initialize": (lambda self, X, y=None: (X, y), "build_model, or fit"),
+    "_more_tags": (lambda self: {}, "__sklearn_tags__"),
+}
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+@pytest.mark.parametrize("base", [KerasClassifier, KerasRegressor])
+def test_overriding_what_only_scikeras_calls_is_an_error_that_names_it(base, name):
+    method, instead = OVERRIDDEN[name]
+    parent = type("Parent", (base,), {name: method})
+    child = type("Child", (parent,), {})
+    X, y = load_iris(return_X_y=True)
+    for method in ("fit", "partial_fit"):
+        with pytest.raises(TypeError, match=f"Child .* by {name}, as with SciKeras; .*{instead}"):
+            getattr(child("linear", epochs=1), method)(X, y)
+
+
+def test_a_class_for_both_packages_overrides_both_methods():
+    class Both(KerasRegressor):
+        @staticmethod
+        def scorer(y_true, y_pred, **kwargs):
+            raise AssertionError("nothing calls this")
+
+        def score(self, X, y=None, sample_weight=None):
+            return 0.5
+
+    X, y = load_iris(return_X_y=True)
+    assert Both("linear", epochs=1).fit(X, y).score(X, y) == 0.5
+
+
+def test_a_parameter_may_have_the_name_of_what_scikeras_calls():
+    class Named(KerasRegressor):
+        def __init__(self, scorer="own", **others):
+            super().__init__(**others)
+            self.scorer = scorer
+
+    X, y = load_iris(return_X_y=True)
+    net = Named(model="linear", epochs=1).fit(X, y)
+    assert (net.scorer, net.n_iter_) == ("own", 1)
