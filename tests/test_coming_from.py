@@ -1,10 +1,14 @@
 """What the tables for those who come from other libraries replace works, and is refused."""
 
+import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.datasets import load_iris
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from skkeras import KerasClassifier, KerasRegressor
+from skkeras import KerasClassifier, KerasRegressor, data
 
 # Coverage is measured elsewhere, as in engine/test_parity.py.
 pytestmark = pytest.mark.no_cover
@@ -120,3 +124,103 @@ def test_a_parameter_may_have_the_name_of_what_scikeras_calls():
     X, y = load_iris(return_X_y=True)
     net = Named(model="linear", epochs=1).fit(X, y)
     assert (net.scorer, net.n_iter_) == ("own", 1)
+
+
+class HasSeenEnoughError(Exception):
+    """Ends a fit when its builder has been called: what matters is what it got."""
+
+
+def meta_of(estimator, X, y, method="fit", **arguments):
+    seen = {}
+
+    def build(meta):
+        seen.update(meta)
+        raise HasSeenEnoughError
+
+    with pytest.raises(HasSeenEnoughError):
+        getattr(estimator(build), method)(X, y, **arguments)
+    return seen
+
+
+N = 24
+TABLE = np.random.default_rng(0).normal(size=(N, 4))
+TWO, THREE = np.arange(N) % 2, np.arange(N) % 3
+# What SciKeras 0.13.0 gives: target_type_, n_outputs_, y_ndim_, and for classifiers n_classes_.
+CLASSIFIED = {
+    "two": (TWO, ("binary", 1, 1, 2)),
+    "two strings": (np.array(["no", "yes"])[TWO], ("binary", 1, 1, 2)),
+    "three": (THREE, ("multiclass", 1, 1, 3)),
+    "one-hot": (np.eye(3)[THREE], ("multilabel-indicator", 1, 2, 3)),
+    "one-hot of two": (np.eye(2, dtype=int)[TWO], ("multilabel-indicator", 1, 2, 2)),
+    "several labels": (np.c_[TWO, THREE > 0, THREE > 1], ("multilabel-indicator", 1, 2, 3)),
+}
+NUMBERS = {
+    "numbers": (TABLE[:, 0], ("continuous", 1, 1)),
+    "a column": (TABLE[:, :1], ("continuous", 1, 2)),
+    "two targets": (TABLE[:, :2], ("continuous-multioutput", 2, 2)),
+    "counts": (np.arange(N), ("multiclass", 1, 1)),
+    "counts as floats": (np.arange(N) / 1.0, ("multiclass", 1, 1)),
+    "two targets of counts": (np.c_[THREE, TWO], ("multiclass-multioutput", 2, 2)),
+    "zeros and ones": (TWO * 1.0, ("binary", 1, 1)),
+    "bools": (TWO > 0, ("binary", 1, 1)),
+    "one value": (np.zeros(N), ("binary", 1, 1)),
+    "an indicator": (np.c_[TWO, THREE > 0] * 1.0, ("multilabel-indicator", 2, 2)),
+    "one-hot": (np.eye(3)[THREE], ("multilabel-indicator", 3, 2)),
+}
+
+
+@pytest.mark.parametrize("case", CLASSIFIED)
+def test_meta_of_a_classifier_has_the_values_of_scikeras(case):
+    y, (target_type, n_outputs, n_dimensions, n_classes) = CLASSIFIED[case]
+    meta = meta_of(KerasClassifier, TABLE, y)
+    assert meta["target_type_"] == target_type
+    assert (meta["n_outputs_"], meta["n_outputs_expected_"]) == (n_outputs, 1)
+    assert (meta["y_ndim_"], meta["y_dtype_"]) == (n_dimensions, y.dtype)
+    assert (meta["n_classes_"], len(meta["classes_"])) == (n_classes, n_classes)
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_meta_of_a_regressor_has_the_values_of_scikeras(case, is_lazy):
+    y, expected = NUMBERS[case]
+    X, given = (data.lazy(TABLE), data.lazy(y)) if is_lazy else (TABLE, y)
+    meta = meta_of(KerasRegressor, X, given)
+    assert (meta["target_type_"], meta["n_outputs_"], meta["y_ndim_"]) == expected
+    assert meta["y_dtype_"] == y.dtype
+    assert "classes_" not in meta
+
+
+def test_meta_tells_numbers_from_whole_ones_wherever_they_stand():
+    y = np.zeros(1_200_000)
+    y[-1] = 0.5
+    assert meta_of(KerasRegressor, np.zeros((len(y), 1)), y)["target_type_"] == "continuous"
+    y[-1] = 2.0
+    y[0] = 1.0
+    assert meta_of(KerasRegressor, np.zeros((len(y), 1)), y)["target_type_"] == type_of_target(y)
+
+
+def test_meta_of_a_column_of_labels_says_that_it_is_one():
+    with pytest.warns(DataConversionWarning, match="A column-vector y was passed"):
+        assert meta_of(KerasClassifier, TABLE, TWO[:, None])["y_ndim_"] == 2
+
+
+def test_meta_knows_of_classes_that_a_first_part_lacks():
+    seen = meta_of(KerasClassifier, TABLE, TWO, "partial_fit", classes=[0, 1, 2])
+    assert (seen["target_type_"], seen["n_classes_"]) == ("multiclass", 3)
+
+
+@pytest.mark.parametrize(
+    "X, n_features, dtype",
+    [
+        (TABLE, 4, "float64"),
+        (TABLE.astype("float32").reshape(N, 2, 2), 2, "float32"),
+        (np.zeros((N, 5, 3)), 5, "float64"),
+        (np.zeros((N, 6, 7, 2), "uint8"), 6, "uint8"),
+        (sparse.csr_array(TABLE), 4, "float32"),
+    ],
+    ids=["table", "windows", "series", "images", "sparse"],
+)
+def test_meta_of_inputs_has_the_values_of_scikeras(X, n_features, dtype):
+    meta = meta_of(KerasRegressor, X, TABLE[:, 0])
+    assert meta["n_features_in_"] == n_features
+    assert (meta["X_shape_"], meta["X_dtype_"]) == (X.shape, np.dtype(dtype))

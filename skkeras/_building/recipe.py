@@ -22,7 +22,8 @@ from skkeras._keras_objects.internals import (
 )
 from skkeras._losses import by_output, check_ending, ends_in_logits, loss_facts, only_loss
 from skkeras._params import builder_parameters, call_builder, check_keywords, describe, split_routed
-from skkeras._targets import output_activation
+from skkeras._targets import blocks, output_activation
+from skkeras.data._arrays import LazyArray
 from skkeras.exceptions import BuilderError, SharedVariablesError
 from skkeras.models import find_preset
 
@@ -236,15 +237,16 @@ def builder_facts(examples, target, source, seen=None):
     the numbers of the rows that are not held out. ``meta`` holds the facts once more, under
     SciKeras's names.
     """
-    X = examples.X
+    X, builder = examples.X, as_builder(source)
+    asked = () if builder is None else builder_parameters(builder)[0]
     facts = {
         "input_shape": input_shapes(examples.specs),
         "n_outputs": target.n_outputs,
         "n_classes": target.n_classes,
-        "meta": _scikeras_meta(X, examples.y, target),
+        # Only for builders that ask: it takes a look at all of y, and taking rows copies them.
+        "meta": _scikeras_meta(examples, target) if "meta" in asked else {},
     }
-    if _asks_for(source, "X"):
-        # Only for builders that ask: taking rows copies them.
+    if "X" in asked:
         facts["X"] = X if seen is None else _rows_of(X, seen)
     return facts
 
@@ -268,21 +270,51 @@ def _rows_of(X, rows):
     return {name: part[rows] for name, part in X.items()} if isinstance(X, dict) else X[rows]
 
 
-def _scikeras_meta(X, y, target):
-    first_X, first_y = (next(iter(v.values())) if isinstance(v, dict) else v for v in (X, y))
+def _scikeras_meta(examples, target):
+    """Describe the data as SciKeras's ``meta`` does, by its rules: builders branch on the values.
+
+    https://github.com/adriangb/scikeras/blob/v0.13.0/scikeras/wrappers.py#L516
+    """
+    import keras
+
+    X, y = (next(iter(v.values())) if isinstance(v, dict) else v for v in (examples.X, examples.y))
+    is_classifier, is_column = target.classes is not None, np.ndim(examples.given[1]) == 2
     meta = {
-        "n_features_in_": int(np.prod(first_X.shape[1:])),
-        "X_dtype_": first_X.dtype,
-        "X_shape_": first_X.shape,
-        "y_dtype_": first_y.dtype,
-        "y_ndim_": first_y.ndim,
-        "target_type_": target.kind,
-        "n_outputs_": first_y.shape[1] if first_y.ndim == 2 else 1,
-        "n_outputs_expected_": len(y) if isinstance(y, dict) else 1,
+        "n_features_in_": X.shape[1] if len(X.shape) > 1 else 1,
+        "X_dtype_": np.dtype(keras.config.floatx()) if hasattr(X, "toarray") else X.dtype,
+        "X_shape_": X.shape,
+        "y_dtype_": y.dtype,
+        "y_ndim_": 2 if is_classifier and is_column else y.ndim,
+        "target_type_": _target_type(target.kind, y),
+        "n_outputs_": 1 if is_classifier or y.ndim == 1 else y.shape[1],
+        "n_outputs_expected_": len(examples.y) if isinstance(examples.y, dict) else 1,
     }
-    if target.classes is not None:
+    if is_classifier:
         meta |= {"classes_": target.classes, "n_classes_": target.n_classes}
     return meta
+
+
+def _target_type(kind, y):
+    """Name what y is as `sklearn.utils.multiclass.type_of_target` does: numbers by their values.
+
+    Block by block, and without its warning that many whole numbers may be no classes.
+    """
+    if kind == "onehot":
+        return "multilabel-indicator"
+    if kind != "continuous" or not isinstance(y, np.ndarray | LazyArray):
+        return kind
+    if y.ndim > 2:
+        return "unknown"
+    several = "-multioutput" if y.ndim == 2 and y.shape[1] > 1 else ""
+    labels = set()
+    for block in blocks(y):
+        if block.dtype.kind == "f" and (block != np.rint(block)).any():
+            return "continuous" + several
+        if len(labels) < 3:
+            labels.update(np.unique(block)[:3].tolist())
+    if len(labels) > 2:
+        return "multiclass" + several
+    return "multilabel-indicator" if several else "binary"
 
 
 # Trainable variables of all living nets, by their id.
