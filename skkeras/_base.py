@@ -23,9 +23,7 @@ from skkeras._engine.net import make_net
 from skkeras._examples import StreamExamples, Table, encode
 from skkeras._hints import check_no_others
 from skkeras._holdout import DEFAULT_FRACTION
-from skkeras._inputs import (
-    check_inputs,
-)
+from skkeras._inputs import check_inputs
 from skkeras._keras_objects.internals import by_output_name
 from skkeras._net_params import NetParamsMixin, check_method_names
 from skkeras._params import RoutedParamsMixin, split_routed
@@ -142,10 +140,8 @@ class BaseKerasEstimator(
             self._make_net(examples, parts, seed)
             training, validation = self._sources(examples, parts)
             if X_val is not None:
-                validation = self._validation_source(X_val, y_val)
-            first = split_routed(self._routed)["fit"].get("initial_epoch", 0)
-            epochs = range(first, self._fit_argument("epochs"))
-            self._train(training, validation, examples, epochs)
+                validation = self._validation_source(X_val, y_val, training)
+            self._train(training, validation, examples, self._epochs_of_fit(validation))
         return self
 
     @with_callbacks
@@ -266,11 +262,15 @@ class BaseKerasEstimator(
         reset = trains and not go_on
         if isinstance(X, np.ndarray) or (stream := as_stream(X)) is None:
             return Table(*self._check_data(X, y, reset=reset), sample_weight, (X, y))
-        arguments = split_routed(self._routed)["fit"] if trains else {}
-        check_inside(y, sample_weight, "y_val" if use == "X_val" else "y")
+        validates = use == "X_val"
+        arguments = split_routed(self._routed)["fit"] if trains or validates else {}
+        check_inside(y, sample_weight, "y_val" if validates else "y")
         n_passes = self._fit_argument("epochs") if use in ("fit", "X_val") else 1
-        check_stream(stream, arguments, n_passes)
-        n_steps, counts = arguments.get("steps_per_epoch"), None
+        check_stream(stream, arguments, n_passes, validates=validates)
+        counts, n_steps = (
+            None,
+            arguments.get("validation_steps" if validates else "steps_per_epoch"),
+        )
         if trains:
             check_asks_for_no_data(self._source(self.model))
             counts = self._count_labels(stream, n_steps, classes_known=go_on or classes is not None)
@@ -347,7 +347,10 @@ class BaseKerasEstimator(
         """Return a function that weighs rows by their labels; None if they count alike."""
         return None
 
-    def _validation_source(self, X_val, y_val):
+    def _validation_source(self, X_val, y_val, training):
+        stream, known = as_stream(X_val), split_routed(self._routed)["fit"].get("validation_steps")
+        if stream is not None and known is None:
+            X_val = stream.limited(training.steps_per_epoch(self._fit_argument("batch_size")))
         try:
             examples = self._examples(X_val, y_val, use="X_val")
             return examples.sources(self._target, self._facts)[0]
@@ -389,6 +392,7 @@ class BaseKerasEstimator(
     def _run(self, training, validation, callbacks, epochs, history):
         arguments = split_routed(self._routed)["fit"]
         known = _ENGINE_FIT_ARGUMENTS | training.known_arguments
+        known |= getattr(validation, "known_validation_arguments", frozenset())
         schedule = Schedule(
             epochs=epochs.stop,
             batch_size=self._fit_argument("batch_size"),

@@ -71,10 +71,23 @@ _OWNED = {
     "fit__class_weight": "class_weight=...",
     "fit__callbacks": "callbacks=...",
     "predict__x": "X to predict",
+    "predict__steps": "the rows to predict as X, which are all predicted,",
     "compile__optimizer": "optimizer=...",
     "compile__loss": "loss=...",
     "compile__metrics": "metrics=...",
 }
+
+
+# Routed arguments that are whole numbers, and the least that each may be.
+_COUNTS = {
+    "fit__initial_epoch": 0,
+    "fit__steps_per_epoch": 1,
+    "fit__validation_steps": 1,
+    "fit__validation_batch_size": 1,
+    "predict__batch_size": 1,
+}
+# Arguments of `keras.Model.fit` that say how to validate.
+_OF_VALIDATION = ("validation_steps", "validation_batch_size", "validation_freq")
 
 
 def check_source(source, routed):
@@ -114,6 +127,52 @@ def check_method_names(net, routed):
     for prefix in ("fit", "predict"):
         if names := split_routed(routed)[prefix]:
             check_keywords(prefix, getattr(net.structure, prefix), names, _OWNED)
+
+
+def check_count(name, value, least):
+    """Raise TypeError or ValueError, which names the parameter, unless a value is a whole number.
+
+    Examples
+    --------
+    >>> from skkeras._net_params import check_count
+    >>> check_count("batch_size", -1, 1)
+    Traceback (most recent call last):
+    ...
+    ValueError: batch_size == -1, must be >= 1. For all rows at once give more than there are: \
+batch_size=1_000_000.
+    """
+    try:
+        check_scalar(value, name, Integral, min_val=least)
+        if isinstance(value, bool):
+            raise TypeError(f"{name} must be an instance of int, not bool.")
+    except (TypeError, ValueError) as error:
+        got = "" if isinstance(error, ValueError) else f" Got {name}={value!r}."
+        raise type(error)(f"{error}{got}{_count_advice(name, value)}") from None
+
+
+def _count_advice(name, value):
+    if name.endswith("batch_size"):
+        if value == -1:  # as SciKeras has it
+            return f" For all rows at once give more than there are: {name}=1_000_000."
+        return f" Leave {name} out for Keras's default, or give a whole number of rows."
+    if "steps" in name:
+        return (
+            f" Leave {name} out for all batches, or give a whole number of them, such as "
+            "math.ceil(n_rows / batch_size)."
+        )
+    if name.endswith("validation_freq"):
+        return " Give a whole number of epochs, or a list of their numbers, counted from 1."
+    return ""
+
+
+def check_counts(routed):
+    """Raise unless routed arguments that count something are whole numbers; see `check_count`."""
+    for name in _COUNTS.keys() & routed.keys():
+        if routed[name] is not None or name == "fit__initial_epoch":  # None is Keras's default
+            check_count(name, routed[name], _COUNTS[name])
+    if (epochs := routed.get("fit__validation_freq")) is not None:
+        for epoch in epochs if isinstance(epochs, list | tuple | set) else [epochs]:
+            check_count("fit__validation_freq", epoch, 1)
 
 
 def check_no_hooks(cls, *, has_builder):
@@ -178,16 +237,43 @@ class NetParamsMixin:
             self._net.model.optimizer.learning_rate = float(now[rate])
             self._made_with = now
 
+    def _given(self, name):
+        """Return the name that an argument of `keras.Model.fit` was given by, and its value."""
+        routed = f"fit__{name}"
+        return (routed if routed in self._routed else name), self._fit_argument(name)
+
     def _fit_argument(self, name):
         return split_routed(self._routed)["fit"].get(name, getattr(self, name))
 
+    def _epochs_of_fit(self, validation):
+        """Return the numbers of the epochs to train; ``validation`` is None without such data.
+
+        Raises ValueError if there are none, or an argument is about validation and there is none.
+        """
+        arguments, last = split_routed(self._routed)["fit"], self._fit_argument("epochs")
+        first = arguments.get("initial_epoch", 0)
+        if first >= last:
+            raise ValueError(
+                f"Got fit__initial_epoch={first} with epochs={last}, so that no epoch would be "
+                "trained; expected less. epochs is the number of the last one, as in Keras, and "
+                "not how many follow."
+            )
+        unused = [name for name in _OF_VALIDATION if arguments.get(name) is not None]
+        if unused and validation is None:
+            raise ValueError(
+                f"Got fit__{unused[0]}={arguments[unused[0]]!r} and nothing to validate on; "
+                "expected X_val (and y_val) to fit, or validation_split=0.1. Else leave it out."
+            )
+        return range(first, last)
+
     def _check_parameters(self):
         for name in ("epochs", "batch_size"):
-            check_scalar(self._fit_argument(name), name, Integral, min_val=1)
-        self._predict_arguments()
+            check_count(*self._given(name), 1)
+        check_counts(self._routed)
         for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}={getattr(self, name)!r}; expected one of {choices}.")
+            given, value = self._given(name)
+            if value not in choices:
+                raise ValueError(f"{given}={value!r}; expected one of {choices}.")
         has_builder = self.model is not None or hasattr(self, "build_model")
         check_no_hooks(type(self), has_builder=has_builder)
         if self.augment is not None:
@@ -199,10 +285,9 @@ class NetParamsMixin:
 
     def _predict_arguments(self):
         """Return the checked arguments for `keras.Model.predict`."""
-        arguments = split_routed(self._routed)["predict"]
-        if arguments.get("batch_size") is not None:
-            check_scalar(arguments["batch_size"], "predict__batch_size", Integral, min_val=1)
-        return arguments
+        check_not_owned(self._routed)
+        check_counts(self._routed)
+        return split_routed(self._routed)["predict"]
 
     def _check_routed_names(self):
         source = self._source(self.model)

@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold, KFold
 
 from skkeras import KerasClassifier, KerasRegressor
-from skkeras.__main__ import run
+from skkeras._engine.net import Net
 from skkeras.exceptions import BuilderError, DivergenceError, ParameterNameError
 
 layers = keras.layers
@@ -68,7 +68,7 @@ def untrained(monkeypatch):
     def train(*args, **kwargs):
         raise AssertionError("training began")
 
-    monkeypatch.setattr(run, "train", train)
+    monkeypatch.setattr(Net, "train", train)
 
 
 # --- Nothing is trained ----------------------------------------------------------------------
@@ -507,6 +507,33 @@ PARAMETERS = [
     ("batch_size", 0, ValueError, "batch_size == 0, must be >= 1"),
     ("batch_size", -3, ValueError, "batch_size == -3, must be >= 1"),
     ("batch_size", 1.5, TypeError, "batch_size must be an instance of int"),
+    (
+        "batch_size",
+        None,
+        TypeError,
+        "Got batch_size=None. Leave batch_size out for Keras's default",
+    ),
+    ("batch_size", -1, ValueError, "batch_size == -1.*all rows at once.*batch_size=1_000_000"),
+    ("batch_size", True, TypeError, "batch_size must be an instance of int, not bool"),
+    ("fit__batch_size", -1, ValueError, "fit__batch_size == -1.*fit__batch_size=1_000_000"),
+    ("predict__batch_size", -1, ValueError, "predict__batch_size=1_000_000"),
+    ("predict__steps", 1, ParameterNameError, "predict__steps.*the rows to predict as X"),
+    ("fit__shuffle", "batch", ValueError, "fit__shuffle='batch'; expected one of"),
+    ("fit__steps_per_epoch", 4.06, TypeError, r"Got fit__steps_per_epoch=4\.06\..* whole number"),
+    ("fit__steps_per_epoch", 0, ValueError, "fit__steps_per_epoch == 0, must be >= 1. Leave"),
+    ("fit__steps_per_epoch", True, TypeError, "fit__steps_per_epoch must be.*not bool"),
+    ("fit__validation_steps", 1.5, TypeError, r"Got fit__validation_steps=1\.5\..* whole number"),
+    ("fit__validation_steps", -1, ValueError, "fit__validation_steps == -1, must be >= 1"),
+    ("fit__validation_batch_size", 0, ValueError, "fit__validation_batch_size == 0"),
+    ("fit__validation_batch_size", -1, ValueError, "fit__validation_batch_size=1_000_000"),
+    ("fit__validation_freq", 0, ValueError, "fit__validation_freq == 0.*number of epochs"),
+    ("fit__validation_freq", [1, -2], ValueError, "fit__validation_freq == -2"),
+    ("fit__validation_freq", "often", TypeError, "fit__validation_freq='often'.*list"),
+    ("fit__initial_epoch", -1, ValueError, "fit__initial_epoch == -1, must be >= 0"),
+    ("fit__initial_epoch", 0.5, TypeError, "fit__initial_epoch must be an instance of int"),
+    ("fit__initial_epoch", 2, ValueError, "fit__initial_epoch=2 with epochs=2.*expected less"),
+    ("fit__validation_steps", 1, ValueError, "fit__validation_steps=1 and nothing to validate on"),
+    ("fit__validation_freq", 2, ValueError, "fit__validation_freq=2 and nothing to validate on"),
     ("validation_split", 0.0, ValueError, "validation_split=0.0"),
     ("validation_split", 1.5, ValueError, "validation_split=1.5"),
     ("validation_split", -0.1, ValueError, "validation_split=-0.1"),
@@ -535,6 +562,19 @@ def test_parameter_that_cannot_be_used_is_an_error_that_names_it(
 ):
     with pytest.raises(error, match=message):
         classifier(**{name: value}).fit(ROWS, BINARY)
+
+
+def test_arguments_of_validation_are_no_error_where_there_is_none_by_nature():
+    net = classifier(fit__validation_steps=1).partial_fit(ROWS, BINARY)
+    with pytest.raises(ValueError, match="nothing to validate on"):
+        net.fit(ROWS, BINARY)
+    assert net.fit(ROWS, BINARY, X_val=ROWS, y_val=BINARY).history_["val_loss"]
+
+
+def test_steps_that_are_set_after_training_are_refused_in_prediction():
+    net = classifier().fit(ROWS, BINARY).set_params(predict__steps=1)
+    with pytest.raises(ParameterNameError, match="predict__steps"):
+        net.predict(ROWS)
 
 
 def test_unknown_prefix_is_an_error_at_once():

@@ -16,13 +16,14 @@ from skkeras.data._batches import joined, n_rows
 class Batches:
     """Batches of a stream, checked and encoded as they are read.
 
-    ``encode(x, y, weight)`` returns `Rows`; an epoch has ``n_steps`` batches with rows, None for
-    all.
+    ``encode(x, y, weight)`` returns `Rows`; an epoch, or a validation, has ``n_steps`` batches with
+    rows, None for all.
     """
 
     takes_long = True
     # Arguments of `keras.Model.fit` that a source knows, besides the ones of `Schedule`.
     known_arguments = frozenset({"steps_per_epoch"})
+    known_validation_arguments = frozenset({"validation_steps"})
     wants_small_buffers = False  # batches are in memory anyway
 
     def __init__(self, stream, encode, n_steps=None):
@@ -69,8 +70,8 @@ class Batches:
         return _BatchesReader(self, self.epoch, schedule, first, last, max_steps)
 
     def evaluation_reader(self, _):
-        """Read all batches once."""
-        return _BatchesReader(self, self.stream.batches, None, 0, 1)
+        """Read the batches once."""
+        return _BatchesReader(self, self._evaluation, None, 0, 1)
 
     def keras_training(self, schedule, errors, *, by_pass=False):
         """Wrap the batches for `keras.Model.fit`; every pass is an epoch, see `Rows`."""
@@ -79,7 +80,7 @@ class Batches:
 
     def keras_batches(self, _, errors):
         """Wrap the batches for `keras.Model.evaluate`."""
-        return self._dataset(self.stream.batches, None, errors, self._count())
+        return self._dataset(self._evaluation, None, errors, self._count())
 
     def encoded(self, batches, schedule, seed, first_step):
         """Join batches of an epoch, encode them, and augment each unless ``seed`` is None.
@@ -104,7 +105,11 @@ class Batches:
         A dataset's own length may count batches without rows. A pass tells, but before training it
         would put off the dataset's own shuffling by an epoch.
         """
-        return None if self.stream.once else sum(1 for _ in self.stream.batches())
+        return None if self.stream.once else sum(1 for _ in self._evaluation())
+
+    def _evaluation(self):
+        """Begin an evaluation: the same batches every time, from the first one on, as in Keras."""
+        return itertools.islice(self.stream.batches(), self._n_steps)
 
     def _dataset(self, begin, schedule, errors, n_steps):
         """Wrap the batches as a `tf.data.Dataset`."""

@@ -22,6 +22,11 @@ _STOPPED = (
     "X raised StopIteration within a batch; expected batches, and a plain return after the last. "
     "Look in its own code for a next() of something that has come to an end."
 )
+_ENDLESS = (
+    "X_val has yielded {} batches, far more than an epoch of training, and goes on; expected an "
+    "end. Set fit__validation_steps to the number of batches to validate on."
+)
+_FEW_BATCHES, _MANY_BATCHES = 1_000, 100_000
 _INFINITE = -1  # `tf.data.Dataset.cardinality` of a dataset that repeats
 
 
@@ -143,6 +148,26 @@ class Stream:
 
         return Stream(self.source, begin, self.n_batches, once=self.once, decodes=self._decodes)
 
+    def limited(self, training_steps):
+        """Return the same stream for validation, whose passes raise if they seem to have no end.
+
+        A generator's end can't be known beforehand: ten epochs of training (None: of unknown
+        length) are taken for none.
+        """
+        if self.n_batches is not None:
+            return self
+        most = _MANY_BATCHES if training_steps is None else max(_FEW_BATCHES, 10 * training_steps)
+
+        def begin():
+            for number, element in enumerate(self._begin()):
+                if number == most:
+                    raise ValueError(_ENDLESS.format(most))
+                yield element
+
+        return Stream(
+            self.source, begin, None, self._dataset, once=self.once, decodes=self._decodes
+        )
+
     def epoch(self):
         """Begin a training pass, and notify a PyDataset of its begin and end."""
         if self._dataset is not None and hasattr(self._dataset, "on_epoch_begin"):
@@ -198,21 +223,24 @@ def check_inside(y, sample_weight, name="y"):
             )
 
 
-def check_stream(stream, fit_arguments, epochs):
-    """Raise unless ``epochs`` passes of training on the stream are possible."""
-    for name in ("batch_size", "shuffle"):
+def check_stream(stream, fit_arguments, epochs, *, validates=False):
+    """Raise unless ``epochs`` passes of training, or validation, on the stream are possible."""
+    for name in ("validation_batch_size",) if validates else ("batch_size", "shuffle"):
         if name in fit_arguments:
             raise ValueError(
                 f"Got fit__{name} with a dataset or generator, which has batches and an order of "
                 "its own; expected none. Set it there."
             )
-    steps = fit_arguments.get("steps_per_epoch")
+    argument = "validation_steps" if validates else "steps_per_epoch"
+    steps = fit_arguments.get(argument)
     if stream.is_infinite and steps is None:
+        when = "In validation" if validates else "In training"
         raise ValueError(
             "X is a dataset that repeats for ever; expected an end. Leave .repeat() out, or take "
-            "some batches: .take(100). In training fit__steps_per_epoch=100 will do, too."
+            f"some batches: .take(100). {when} fit__{argument}=100 will do, too."
         )
-    if stream.once and epochs > 1 and steps is None:
+    # Epochs of training go on where the last one ended; each validation begins anew.
+    if stream.once and epochs > 1 and (steps is None or validates):
         raise TypeError(_once_message(stream.source))
     if stream.first()[1] is None:
         raise ValueError(_NO_TARGETS)

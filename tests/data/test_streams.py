@@ -533,6 +533,75 @@ def test_validation_data_that_never_ends_or_is_soon_spent_is_refused():
             method(endless)
 
 
+def endless_function(*arrays):
+    def batches():
+        return itertools.chain.from_iterable(function(*arrays)() for _ in itertools.count())
+
+    return batches
+
+
+def endless_of_unknown_length(*arrays):
+    like = dataset(*arrays)
+    return tf.data.Dataset.from_generator(
+        endless_function(*arrays), output_signature=like.element_spec
+    )
+
+
+class Endless(Batches):
+    num_batches = None
+
+    def __getitem__(self, index):
+        return super().__getitem__(index % super().__len__())
+
+
+ENDLESS = [
+    endless_function,
+    endless_of_unknown_length,
+    lambda *arrays: dataset(*arrays).repeat(),
+    Endless,
+]
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize("make", ENDLESS, ids=["function", "unknown", "repeated", "PyDataset"])
+def test_validation_on_a_number_of_batches_takes_the_first_ones_every_time(make, engine):
+    settings = {"engine": engine, "fit__validation_steps": 2}
+    net = regressor(**settings).fit(dataset(X, VALUES), X_val=make(X, VALUES))
+    assert_same_training(
+        net, regressor().fit(X, VALUES, X_val=X[: 2 * SIZE], y_val=VALUES[: 2 * SIZE])
+    )
+
+
+def test_more_steps_than_there_are_take_all():
+    net = regressor(fit__validation_steps=100).fit(X, VALUES, X_val=function(X, VALUES))
+    assert_same_training(net, regressor().fit(X, VALUES, X_val=X, y_val=VALUES))
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize("make", [*ENDLESS[:2], ENDLESS[3]], ids=["function", "unknown", "PyData"])
+def test_validation_data_that_go_on_and_on_are_an_error_that_names_the_steps(make, engine):
+    net = regressor(engine=engine, epochs=1)
+    with pytest.raises(ValueError, match="X_val has yielded 1000 batches.*fit__validation_steps"):
+        net.fit(X, VALUES, X_val=make(X, VALUES))
+    assert not hasattr(net, "history_")
+    with pytest.raises(ValueError, match="X_val.*repeats for ever.*fit__validation_steps=100"):
+        net.fit(X, VALUES, X_val=dataset(X, VALUES).repeat())
+
+
+def test_long_validation_data_with_an_end_are_read_to_it(monkeypatch):
+    monkeypatch.setattr("skkeras.data._streams._FEW_BATCHES", 1)
+    ten_batches = [(X[:SIZE], VALUES[:SIZE])] * 10
+    net = regressor(epochs=1, batch_size=1_000).fit(X, VALUES, X_val=lambda: iter(ten_batches))
+    assert len(net.history_["val_loss"]) == 1
+    with pytest.raises(ValueError, match="X_val has yielded 10 batches"):
+        net.fit(X, VALUES, X_val=lambda: iter([*ten_batches, ten_batches[0]]))
+
+
+def test_a_batch_size_to_validate_on_a_stream_with_is_refused():
+    with pytest.raises(ValueError, match="fit__validation_batch_size with a dataset or generator"):
+        regressor(fit__validation_batch_size=8).fit(X, VALUES, X_val=dataset(X, VALUES))
+
+
 class ShuffledBatches(Batches):
     def __init__(self, *arrays, **options):
         super().__init__(*arrays, **options)
