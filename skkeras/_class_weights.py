@@ -1,9 +1,13 @@
 """Class weights: how much a row counts by its label, besides its own weight."""
 
+from numbers import Real
+
 import numpy as np
 from sklearn.utils.class_weight import compute_sample_weight
 
 from skkeras._targets import in_memory
+
+_SHOWN = 10  # of the classes, in a message
 
 
 def weigh_labels(by_label, target, y, weight=None):
@@ -17,16 +21,56 @@ def weigh_labels(by_label, target, y, weight=None):
             f"Got class_weight={by_label!r} with a dataset or generator whose rows have "
             "several labels or outputs; expected None. Let it yield weights."
         )
-    if isinstance(by_label, dict):  # scikit-learn tells what is wrong with anything else
-        # Weights of labels that were learnt, but that these rows happen to lack, are left out.
-        lacking = set(target.classes.tolist()) - set(np.unique(labels).tolist())
-        by_label = {label: one for label, one in by_label.items() if label not in lacking}
-    by_class = compute_sample_weight(by_label, labels)
+    if isinstance(by_label, list):
+        raise ValueError(
+            f"Got class_weight={by_label!r}, a list; expected a dict, {{label: weight}}, or "
+            "'balanced'. A list of dicts is for rows with several labels."
+        )
+    if isinstance(by_label, dict):
+        check_by_label(by_label, target.classes)
+        by_class = _weights_of(by_label, labels)
+    else:  # scikit-learn tells what is wrong
+        by_class = compute_sample_weight(by_label, labels)
     return by_class if weight is None else weight * by_class
+
+
+def _weights_of(by_label, labels):
+    """Return the weight of each label; 1 where there is none, as in scikit-learn.
+
+    `compute_sample_weight` can't look up times, nor labels that all rows of a batch lack.
+    """
+    found, codes = np.unique(labels, return_inverse=True)
+    pairs = zip(found.tolist(), found, strict=True)
+    weights = [by_label.get(plain, by_label.get(label, 1.0)) for plain, label in pairs]
+    return np.array(weights, "float64")[codes]
+
+
+def check_by_label(by_label, classes):
+    """Raise ValueError for a label that is none of the classes, or a weight that is no number.
+
+    scikit-learn only sees the one if another class has no weight.
+    """
+    known = {*classes.tolist(), *classes}  # times are both
+    for label, weight in by_label.items():
+        if label not in known:
+            more = ", ..." if len(classes) > _SHOWN else ""
+            raise ValueError(
+                f"class_weight has a weight for {label!r}, which is none of the classes; expected "
+                f"some of {', '.join(map(repr, classes[:_SHOWN].tolist()))}{more}. Leave it out, "
+                "or write it as in y, of the same type."
+            )
+        if not isinstance(weight, Real) or not np.isfinite(weight):
+            raise ValueError(
+                f"class_weight gives {label!r} the weight {weight!r}; expected a number of at "
+                "least 0. Leave it out for a weight of 1."
+            )
 
 
 def weigh_indicators(class_weight, rows, y, weight=None):
     """Weigh rows that have several labels each; see `compute_sample_weight`."""
+    for column in class_weight if isinstance(class_weight, list) else ():
+        if isinstance(column, dict):  # scikit-learn tells what is wrong with anything else
+            check_by_label(column, np.array([0, 1]))
     by_class = compute_sample_weight(class_weight, in_memory(y), indices=rows)
     return by_class if weight is None else np.asarray(weight) * by_class
 

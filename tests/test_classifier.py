@@ -5,6 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from skkeras import KerasClassifier
 
@@ -74,6 +75,59 @@ def test_huge_weights_are_weights_like_others():
         for weight in (1e308, 1.0)
     )
     assert one.history_["loss"] == pytest.approx(other.history_["loss"])
+
+
+@pytest.mark.parametrize(
+    "y, class_weight, message",
+    [
+        (
+            [1, 2],
+            {0: 1, 7: 2},
+            "a weight for 0, which is none of the classes; expected some of 1, 2",
+        ),
+        ([1, 2], {1: 1, 2: 1, 7: 2}, "a weight for 7, which is none"),
+        ([1, 2], {"1": 1, "2": 1}, "a weight for '1', which is none of the classes"),
+        (["a", "b"], {"a": 1, "b": 1, "c": 2}, "a weight for 'c'.*expected some of 'a', 'b'"),
+        ([*range(12)], {12: 2}, r"some of 0, .*, 9, \.\.\."),
+        (np.eye(3), {0: 1, 1: 1, 2: 1, 3: 1}, "a weight for 3, which is none"),
+        ([[1, 1], [0, 1]], [{0: 1, 1: 2}, {0: 1, 1: 1, 2: 1}], "a weight for 2, which is none"),
+        ([1, 2], {1: None, 2: 1}, "gives 1 the weight None; expected a number"),
+        ([1, 2], {1: 1, 2: np.nan}, "gives 2 the weight nan; expected a number"),
+        ([1, 2], [1, 2], r"class_weight=\[1, 2\], a list; expected a dict"),
+    ],
+    ids=[
+        "two",
+        "one more",
+        "strings",
+        "labels",
+        "many",
+        "one-hot",
+        "several",
+        "None",
+        "NaN",
+        "list",
+    ],
+)
+def test_class_weights_of_what_is_no_class_are_an_error_that_names_it(y, class_weight, message):
+    y = np.array([*y] * 4)
+    X = np.arange(4.0 * len(y)).reshape(-1, 4)
+    net = KerasClassifier("linear", class_weight=class_weight, epochs=1)
+    with pytest.raises(ValueError, match=message):
+        net.fit(X, y)
+    if y.ndim == 1:
+        with pytest.raises(ValueError, match=message):
+            net.fit(lambda: iter([(X, y)]))
+
+
+def test_class_weights_of_some_classes_and_of_times_are_taken():
+    X, days = np.arange(32.0).reshape(8, 4), np.array(["2020-01-01", "2020-01-02"] * 4, "M8[D]")
+    net = KerasClassifier("linear", class_weight={days[0]: 2.0}, epochs=1, random_state=0)
+    weights = np.where(days == days[0], 2.0, 1.0)
+    expected = clone(net).set_params(class_weight=None).fit(X, days, sample_weight=weights)
+    # As weights of rows they are relative, as those of classes they aren't.
+    assert net.fit(X, days).history_["loss"][0] == pytest.approx(
+        expected.history_["loss"][0] * weights.mean(), rel=1e-4
+    )
 
 
 def test_classes_can_be_declared_once():
