@@ -60,10 +60,10 @@ def split_routed(routed):
     return groups
 
 
-def members_of(value, is_leaf=lambda item: False, address=()):
+def members_of(value, address=()):
     """Yield the members of nested lists, tuples and dicts with their addresses (indices, keys).
 
-    ``is_leaf`` tells which lists, tuples and dicts are members themselves.
+    A dict that serialises a Keras object is a member itself.
 
     Examples
     --------
@@ -71,11 +71,15 @@ def members_of(value, is_leaf=lambda item: False, address=()):
     >>> list(members_of({"out": ["mse", "mae"]}))
     [(('out', '0'), 'mse'), (('out', '1'), 'mae')]
     """
-    if is_leaf(value) or not isinstance(value, dict | list | tuple):
+    if is_serialised(value) or not isinstance(value, dict | list | tuple):
         yield address, value
         return
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-        yield from members_of(item, is_leaf, (*address, str(key)))
+        yield from members_of(item, (*address, str(key)))
+
+
+def is_serialised(value):
+    return isinstance(value, dict) and "class_name" in value and "config" in value
 
 
 def assign_routed(prefix, members, routed):
