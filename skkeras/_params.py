@@ -2,7 +2,9 @@
 
 An estimator's constructor takes ``prefix__name`` keywords beside its declared parameters. None
 of them has to be declared first: which names are right depends on the builder, the optimizer or
-the loss that is set at the time, so names are checked against those.
+the loss that is set at the time, so names are checked against those callables' signatures, with
+the nearest right one as advice, before anything is called. A builder is any callable: function,
+lambda, partial, bound method, class or callable object.
 """
 
 import functools

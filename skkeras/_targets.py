@@ -3,6 +3,9 @@
 A target learns from y once, encodes any y of its kind for Keras, and decodes the net's outputs
 into predictions as scikit-learn expects. Each kind for one output has a file of its own. Output
 shapes are without the first axis.
+
+Small targets are encoded at once. Many rows are validated block by block, and encoded when a batch
+of them is taken; lazy arrays when they are read. So training takes no more memory for more rows.
 """
 
 import collections
