@@ -15,6 +15,7 @@ import re
 import numpy as np
 
 from skkeras._keras_objects.internals import by_output_name, is_keras
+from skkeras._pickling import PickledByName
 from skkeras.exceptions import BuilderError
 
 # Keras's losses that take class numbers where the net has a unit for each class.
@@ -94,7 +95,7 @@ def keras_loss_class(loss):
 
 
 @dataclasses.dataclass(frozen=True)
-class LossFacts:
+class LossFacts(PickledByName):
     """Facts about a loss that targets need.
 
     ``name`` is as in ``keras.losses`` (``"binary_crossentropy"``), None where the net brings its

@@ -15,10 +15,11 @@ import itertools
 import numpy as np
 
 from skkeras._losses import LossFacts
+from skkeras._pickling import PickledByName
 from skkeras.data._arrays import LazyArray
 
 
-class Target:
+class Target(PickledByName):
     """Base class of the targets of one output: rows are encoded at once, or when they are taken."""
 
     def encode(self, y, output_shape, loss):
@@ -36,7 +37,7 @@ class Target:
         return None
 
 
-class MultiOutput:
+class MultiOutput(PickledByName):
     """Targets of several outputs, a dict by the outputs' names."""
 
     kind = "multioutput"

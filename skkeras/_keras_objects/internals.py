@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skkeras._keras_objects.content_hash import PLAIN
+from skkeras._pickling import PickledByName
 
 # Attributes that hold an object's history or name.
 _HISTORY = {
@@ -275,7 +276,7 @@ def symbolic_inputs(x_specs):
 
 
 @dataclasses.dataclass(frozen=True)
-class NetFacts:
+class NetFacts(PickledByName):
     """Facts that an estimator needs to feed its net and to read its outputs.
 
     Shapes are without the first axis. ``x_specs`` (pairs of shape and dtype) and ``x_dtypes`` (the
