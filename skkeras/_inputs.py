@@ -1,4 +1,4 @@
-"""Inputs: what X and y may be, and how they are checked."""
+"""Inputs: what X and y may be, how they are checked, and structures of several arrays."""
 
 import functools
 import itertools

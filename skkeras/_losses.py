@@ -1,4 +1,11 @@
-"""Losses: their names in `keras.losses`, and the facts about one that a target needs."""
+"""Losses: their names in `keras.losses`, facts about one, and the output activations that suit it.
+
+A default loss takes logits where a net ends in them, and a loss that takes probabilities is refused
+for a linear layer. The activations of Keras's own layers are known; a Lambda, or a layer or model
+with a ``call`` of the user's own, may do anything. An *ending* is the name of an activation, as
+``"softmax"`` or ``"linear"``, or None where it is unknown. Shapes are those of the outputs without
+the first axis, by name if there are several, in the order of ``model.outputs``.
+"""
 
 import dataclasses
 import functools
@@ -8,6 +15,7 @@ import re
 import numpy as np
 
 from skkeras._keras_objects.internals import by_output_name, is_keras
+from skkeras._pickling import PickledByName
 from skkeras.exceptions import BuilderError
 
 # Keras's losses that take class numbers where the net has a unit for each class.
@@ -87,7 +95,7 @@ def keras_loss_class(loss):
 
 
 @dataclasses.dataclass(frozen=True)
-class LossFacts:
+class LossFacts(PickledByName):
     """Facts about a loss that targets need.
 
     ``name`` is as in ``keras.losses`` (``"binary_crossentropy"``), None where the net brings its

@@ -2,7 +2,9 @@
 
 An estimator's constructor takes ``prefix__name`` keywords beside its declared parameters. None
 of them has to be declared first: which names are right depends on the builder, the optimizer or
-the loss that is set at the time, so names are checked against those.
+the loss that is set at the time, so names are checked against those callables' signatures, with
+the nearest right one as advice, before anything is called. A builder is any callable: function,
+lambda, partial, bound method, class or callable object.
 """
 
 import functools
@@ -60,10 +62,10 @@ def split_routed(routed):
     return groups
 
 
-def members_of(value, is_leaf=lambda item: False, address=()):
+def members_of(value, address=()):
     """Yield the members of nested lists, tuples and dicts with their addresses (indices, keys).
 
-    ``is_leaf`` tells which lists, tuples and dicts are members themselves.
+    A dict that serialises a Keras object is a member itself.
 
     Examples
     --------
@@ -71,11 +73,15 @@ def members_of(value, is_leaf=lambda item: False, address=()):
     >>> list(members_of({"out": ["mse", "mae"]}))
     [(('out', '0'), 'mse'), (('out', '1'), 'mae')]
     """
-    if is_leaf(value) or not isinstance(value, dict | list | tuple):
+    if is_serialised(value) or not isinstance(value, dict | list | tuple):
         yield address, value
         return
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-        yield from members_of(item, is_leaf, (*address, str(key)))
+        yield from members_of(item, (*address, str(key)))
+
+
+def is_serialised(value):
+    return isinstance(value, dict) and "class_name" in value and "config" in value
 
 
 def assign_routed(prefix, members, routed):

@@ -3,6 +3,9 @@
 A target learns from y once, encodes any y of its kind for Keras, and decodes the net's outputs
 into predictions as scikit-learn expects. Each kind for one output has a file of its own. Output
 shapes are without the first axis.
+
+Small targets are encoded at once. Many rows are validated block by block, and encoded when a batch
+of them is taken; lazy arrays when they are read. So training takes no more memory for more rows.
 """
 
 import collections
@@ -12,10 +15,11 @@ import itertools
 import numpy as np
 
 from skkeras._losses import LossFacts
+from skkeras._pickling import PickledByName
 from skkeras.data._arrays import LazyArray
 
 
-class Target:
+class Target(PickledByName):
     """Base class of the targets of one output: rows are encoded at once, or when they are taken."""
 
     def encode(self, y, output_shape, loss):
@@ -33,7 +37,7 @@ class Target:
         return None
 
 
-class MultiOutput:
+class MultiOutput(PickledByName):
     """Targets of several outputs, a dict by the outputs' names."""
 
     kind = "multioutput"

@@ -1,9 +1,12 @@
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import skkeras
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_the_root_is_a_table_of_contents():
@@ -50,3 +53,14 @@ def test_no_class_has_more_than_25_methods_of_its_own():
             if isinstance(node, ast.ClassDef):
                 methods = [one for one in node.body if isinstance(one, ast.FunctionDef)]
                 assert len(methods) <= 25, f"{path.name}: {node.name}"
+
+
+def test_the_citation_names_this_version():
+    assert f"\nversion: {skkeras.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_a_commit_checks_what_ci_checks():
+    hooks = re.findall(r"entry: (.*)", (ROOT / ".pre-commit-config.yaml").read_text())
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert len(hooks) == 4
+    assert [hook for hook in hooks if hook.removesuffix(" --no-logo") not in ci] == []

@@ -14,7 +14,14 @@ import pytest
 from sklearn.metrics import mean_absolute_error
 from sklearn.preprocessing import StandardScaler
 
-from skkeras import KerasClassifier, KerasForecaster, KerasRegressor, data, forecast_scorer
+from skkeras import (
+    KerasClassifier,
+    KerasForecaster,
+    KerasRegressor,
+    _pickling,
+    data,
+    forecast_scorer,
+)
 
 CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
 RNG = np.random.default_rng(0)
@@ -125,3 +132,23 @@ def test_pickles_of_files_name_what_contributing_lists(name):
 def test_contributing_lists_nothing_else():
     found = [paths_in(dumped(make())) for make in MAKERS.values()]
     assert set().union(*found, *(paths_in(opened(name)) for name in FILES)) == listed()
+
+
+@pytest.mark.parametrize("name", _pickling._MODULES)
+def test_names_in_pickles_are_found_where_the_table_says(name):
+    found = _pickling._found(name)
+    assert (found.__name__, found.__module__) == (name, f"skkeras.{_pickling._MODULES[name]}")
+
+
+def test_a_pickle_of_a_later_version_says_so():
+    octets = pickle.dumps(KerasRegressor(epochs=1).fit(X, X[:, 0]))
+    later = octets.replace(b"RegressionTarget", b"RegressionTargeT")
+    with pytest.raises(ValueError, match="Load it with the version that wrote it"):
+        pickle.loads(later)
+
+
+def test_objects_pickled_by_name_come_back_with_their_attributes():
+    array = data.lazy(X).map(np.abs)[3:, :2]
+    again = pickle.loads(pickle.dumps(array))
+    np.testing.assert_array_equal(again, np.abs(X)[3:, :2])
+    assert pickle.dumps(again) == pickle.dumps(array)

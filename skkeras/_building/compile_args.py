@@ -18,7 +18,7 @@ import numpy as np
 
 from skkeras._hints import suggestion
 from skkeras._keras_objects.copying import copy_instance
-from skkeras._params import assign_routed, declared_signature, members_of
+from skkeras._params import assign_routed, declared_signature, is_serialised, members_of
 
 
 class Kind(NamedTuple):
@@ -99,7 +99,7 @@ def make_metrics(value, routed):
         "metrics", keras.metrics, keras.metrics.Metric, ("accuracy", "acc", "crossentropy", "ce")
     )
     metrics = _make_structure(kind, value, routed)
-    if metrics is None or (isinstance(metrics, list | dict) and not _is_serialised(value)):
+    if metrics is None or (isinstance(metrics, list | dict) and not is_serialised(value)):
         return metrics
     # Keras takes no bare metric.
     return [metrics]
@@ -107,7 +107,7 @@ def make_metrics(value, routed):
 
 def _make_structure(kind, value, routed):
     """Make every leaf of a list, dict or single value, in the same structure."""
-    members = dict(members_of(value, _is_serialised))
+    members = dict(members_of(value))
     sources = {address: _source(kind, leaf) for address, leaf in members.items()}
     accepted = {address: source.accepted for address, source in sources.items()}
     assigned = assign_routed(kind.parameter, accepted, routed)
@@ -116,15 +116,11 @@ def _make_structure(kind, value, routed):
 
 
 def _put_back(value, made, address=()):
-    if isinstance(value, dict) and not _is_serialised(value):
+    if isinstance(value, dict) and not is_serialised(value):
         return {key: _put_back(item, made, (*address, str(key))) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_put_back(item, made, (*address, str(i))) for i, item in enumerate(value)]
     return made[address]
-
-
-def _is_serialised(value):
-    return isinstance(value, dict) and "class_name" in value and "config" in value
 
 
 def _source(kind, leaf):
@@ -136,7 +132,7 @@ def _source(kind, leaf):
         return Source(frozenset(), lambda values: None)
     if isinstance(leaf, str):
         return _named_source(kind, leaf)
-    if _is_serialised(leaf):
+    if is_serialised(leaf):
         return _source(kind, _deserialise(kind, leaf))
     if inspect.isclass(leaf):
         return _class_source(kind, leaf, fixed)
@@ -280,7 +276,7 @@ def _plain_value(name, value):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if _is_serialised(value):
+    if is_serialised(value):
         return keras.optimizers.schedules.deserialize(copy.deepcopy(value))
     if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
         return copy_instance(value, {}, "optimizer__learning_rate")

@@ -1,4 +1,4 @@
-"""Recipes: nets from an estimator's parameters and facts about its data."""
+"""Recipes: nets from an estimator's parameters and facts about its data, built and checked."""
 
 import copy
 import dataclasses

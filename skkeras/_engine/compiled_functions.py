@@ -1,4 +1,8 @@
-"""Compiled functions of one net: the programs that train it and the predictors that run it."""
+"""Compiled functions of one net, and the cache by which nets of one architecture share them.
+
+Programs train a net and predictors run it. Idle ones are cached by what they depend on, blueprints
+of presets (see `skkeras._engine.net`) beside them.
+"""
 
 import collections
 import contextlib

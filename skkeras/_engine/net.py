@@ -1,4 +1,12 @@
-"""Nets: the model of one fit, the newest values of its variables, and its compiled functions."""
+"""Nets: the model of one fit, the newest values of its variables, and its compiled functions.
+
+A net trains, evaluates and predicts in compiled programs where that is possible, by Keras's own
+loops where it isn't. *Blueprints* spare presets the making of a model: Keras takes 10 ms to make a
+small one, as long as 120 of its training steps. What a preset makes depends on plain values,
+Keras's settings and the seed alone. So the next fit with the same ones (the next fold of a search,
+the same search again) starts from the weights that were made then, and its model is made when
+somebody asks for it. What a user's builder makes isn't known until it is made.
+"""
 
 import copy
 import dataclasses

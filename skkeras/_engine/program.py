@@ -44,11 +44,12 @@ def batch_specs(batch):
     """Describe the rows of a batch as tensor specs with an open first axis."""
     import tensorflow as tf
 
-    def spec(array):
-        dtype = tf.string if array.dtype == object else tf.as_dtype(array.dtype)
-        return tf.TensorSpec((None, *array.shape[1:]), dtype)
-
-    return map_leaves(spec, batch)
+    return map_leaves(
+        lambda array: tf.TensorSpec(
+            (None, *array.shape[1:]), tf.string if array.dtype == object else array.dtype
+        ),
+        batch,
+    )
 
 
 class Program:

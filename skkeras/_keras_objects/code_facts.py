@@ -1,4 +1,4 @@
-"""Facts about code: the names and constants of a function, and which names are libraries'."""
+"""Facts about code: the instructions, names and constants of a function."""
 
 import dis
 import types

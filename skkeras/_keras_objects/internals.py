@@ -1,4 +1,12 @@
-"""Internals of Keras objects: the attributes in which Keras keeps settings and bookkeeping."""
+"""Internals of Keras objects: attributes, specs, and the seeds and names of new ones.
+
+Keras keeps settings and bookkeeping in attributes; here is known which are which. It draws the
+seeds of initializers and dropout layers from Python's global `random`, numbers the names of layers
+by a counter of the thread, and keeps its own global seed generator per thread. So nets are made in
+a thread of their own, with Python's and NumPy's global generators seeded meanwhile and restored
+afterwards: the same seed gives the same net (names included), whatever the caller's thread did
+before, and the caller notices nothing.
+"""
 
 import contextlib
 import contextvars
@@ -12,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skkeras._keras_objects.content_hash import PLAIN
+from skkeras._pickling import PickledByName
 
 # Attributes that hold an object's history or name.
 _HISTORY = {
@@ -267,7 +276,7 @@ def symbolic_inputs(x_specs):
 
 
 @dataclasses.dataclass(frozen=True)
-class NetFacts:
+class NetFacts(PickledByName):
     """Facts that an estimator needs to feed its net and to read its outputs.
 
     Shapes are without the first axis. ``x_specs`` (pairs of shape and dtype) and ``x_dtypes`` (the

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_scalar
 
+from skkeras._pickling import PickledByName
 from skkeras.data._cancellation import check_stopped
 from skkeras.data._parts import rows_of
 from skkeras.data._selection import all_rows, is_number, row_positions, stored_order
@@ -30,7 +31,7 @@ _ROWS_AT_ONCE = 2**18
 
 
 @dataclasses.dataclass(frozen=True)
-class _Step:
+class _Step(PickledByName):
     """A function of a block of rows, and the shape and dtype of one row afterwards."""
 
     function: Callable
@@ -50,7 +51,7 @@ class _Step:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Columns:
+class _Columns(PickledByName):
     """Indexing of columns."""
 
     index: tuple
@@ -102,6 +103,8 @@ class LazyArray:
     >>> np.asarray(y)
     array([ 2.,  5.,  8., 11.,  2.,  5.])
     """
+
+    __module__ = "skkeras.data"  # the path in pickles, and where users import it from
 
     __array_ufunc__ = None  # X + 1 is a clear error rather than all of it in memory
     __hash__ = object.__hash__

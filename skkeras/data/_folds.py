@@ -36,6 +36,8 @@ class LazyKFold(KFold):
     Ranges(range(0, 4)) [4 5]
     """
 
+    __module__ = "skkeras.data"  # the path in pickles, and where users import it from
+
     def __init__(self, n_splits=5):
         super().__init__(n_splits)
 

@@ -57,6 +57,8 @@ class NamedArrays:
     (4, 2)
     """
 
+    __module__ = "skkeras.data"  # the path in pickles, and where users import it from
+
     __iter__ = None  # samples or names? Either would surprise somebody.
 
     def __init__(self, arrays):
@@ -180,6 +182,8 @@ class ColumnsToInputs(TransformerMixin, BaseEstimator):
     >>> ColumnsToInputs({"numbers": ["age", "fare"], "title": "title"}).fit_transform(X)
     NamedArrays(2 samples: numbers (2,) float64, title () object)
     """
+
+    __module__ = "skkeras.data"  # the path in pickles, and where users import it from
 
     def __init__(self, inputs):
         self.inputs = inputs

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from skkeras._pickling import PickledByName
 from skkeras.data._parts import rows_of
 
 _MAGIC = b"\x93NUMPY"
@@ -24,7 +25,7 @@ _HEADER_BYTES = 4096
 
 
 @dataclasses.dataclass(frozen=True)
-class FilePart:
+class FilePart(PickledByName):
     """Rows of an array in a file.
 
     ``path`` is absolute, ``offset`` the byte at which the array begins, ``by_column`` Fortran

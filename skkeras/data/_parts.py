@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
+from skkeras._pickling import PickledByName, call
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ArrayPart:
+class ArrayPart(PickledByName):
     """Rows of any array with a shape, a dtype and slices: h5py, zarr, dask, an ndarray.
 
     Only slices of neighbouring rows are read from it.
@@ -74,8 +76,8 @@ class ArrayPart:
         """Pickle HDF5 datasets, which can't be pickled, by file and name."""
         source = self.source
         if type(source).__module__.partition(".")[0] == "h5py":
-            return _open_hdf5, (os.path.abspath(source.file.filename), source.name)
-        return ArrayPart, (source,)
+            return call, ("_open_hdf5", os.path.abspath(source.file.filename), source.name)
+        return super().__reduce__()
 
 
 def _open_hdf5(path, name):

@@ -93,6 +93,8 @@ class ArrayReshaper(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, Bas
     (10, 28, 28, 1)
     """
 
+    __module__ = "skkeras.data"  # the path in pickles, and where users import it from
+
     def __init__(self, shape=-1):
         self.shape = shape
 

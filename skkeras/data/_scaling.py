@@ -148,6 +148,8 @@ class ArrayScaler(LazyOutputMixin, OneToOneFeatureMixin, TransformerMixin, BaseE
     LazyArray(shape=(10, 28, 28, 3), dtype=float32, n_parts=1)
     """
 
+    __module__ = "skkeras.data"  # the path in pickles, and where users import it from
+
     def __init__(self, scaler, *, axis=-1):
         self.scaler = scaler
         self.axis = axis

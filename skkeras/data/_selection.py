@@ -8,6 +8,8 @@ import dataclasses
 
 import numpy as np
 
+from skkeras._pickling import PickledByName
+
 # Runs take 16 bytes each, row numbers 4: with fewer rows per run, numbers are smaller.
 _ROWS_PER_RUN = 4
 # Runs are searched in this many row numbers at a time, to save memory.
@@ -15,7 +17,7 @@ _ROWS_AT_ONCE = 2**18
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Runs:
+class Runs(PickledByName):
     """Rows in runs of neighbours: int64 first rows, and cumulative lengths."""
 
     starts: np.ndarray

@@ -5,10 +5,11 @@ import threading
 
 import numpy as np
 
+from skkeras._pickling import PickledByName
 from skkeras.data._parts import n_bytes
 
 
-class Storage:
+class Storage(PickledByName):
     """Rows of several parts of one row shape and dtype, in blocks that never span two parts.
 
     All views of an array share it, and its cache of recent blocks.
@@ -77,9 +78,12 @@ class Storage:
             self._recent.put(number, block)
         return _picked(block, rows)
 
-    def __reduce__(self):
-        """Pickle without the cached blocks."""
-        return Storage, (self.parts, self.block_bytes, self.cache_bytes)
+    def __getstate__(self):
+        """State without the cached blocks."""
+        return {name: getattr(self, name) for name in ("parts", "block_bytes", "cache_bytes")}
+
+    def __setstate__(self, state):
+        self.__init__(**state)
 
 
 def _picked(block, rows):

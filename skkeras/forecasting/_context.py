@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skkeras._holdout import split_rows
+from skkeras._pickling import PickledByName
 from skkeras.forecasting._panel import rows_by_group
 from skkeras.forecasting._time_index import counted, read_timeline, tells
 
@@ -17,7 +18,7 @@ _SAME_SPREAD, _SAME_LEVEL = 1e-6, 1e-9
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Past:
+class Past(PickledByName):
     """First and last rows of a training series, ``look_back`` of them at most, and its index.
 
     ``n_rows`` counts those of `update`, too; ``has_moved`` is True once rows have followed those of

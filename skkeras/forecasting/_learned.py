@@ -16,13 +16,14 @@ from skkeras._dataframes import (
     labelled,
     names_of,
 )
+from skkeras._pickling import PickledByName
 from skkeras.forecasting._context import keep
 from skkeras.forecasting._scaling import learn_scaling
 from skkeras.forecasting._time_index import index_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LearnedSeries:
+class LearnedSeries(PickledByName):
     """Facts learnt of one or several series.
 
     ``target`` and ``known_future`` are column numbers, ``y_shape`` is () or (n_targets,), ``means``

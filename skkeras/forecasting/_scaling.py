@@ -5,13 +5,15 @@ import dataclasses
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
+from skkeras._pickling import PickledByName
+
 # Columns are the same series if they differ by so much of a standard deviation at most: more than
 # scaling them in float32 leaves, and less than anybody measures.
 _SAME_SERIES = 1e-4
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Scaling:
+class Scaling(PickledByName):
     """Units that a net works in.
 
     A target that stands among the inputs has its column's units, so that the net can add a forecast

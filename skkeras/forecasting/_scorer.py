@@ -8,6 +8,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import UNCHANGED, MetadataRequest
 
 from skkeras._inputs import relative_weights
+from skkeras._pickling import PickledByName
 from skkeras.forecasting.forecaster import KerasForecaster
 
 
@@ -56,7 +57,7 @@ def forecast_scorer(metric, *, greater_is_better=None, **arguments):
     return _ForecastScorer(metric, _sign(metric, greater_is_better), arguments)
 
 
-class _ForecastScorer:
+class _ForecastScorer(PickledByName):
     def __init__(self, metric, sign, arguments):
         self.metric = metric
         self.sign = sign

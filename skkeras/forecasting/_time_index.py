@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from skkeras._pickling import PickledByName
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Timeline:
+class Timeline(PickledByName):
     """First and last entry of an index, and its step.
 
     The step is a pandas frequency, or the difference of two integers or of the ordinals of two

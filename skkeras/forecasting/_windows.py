@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from skkeras._pickling import PickledByName
+
 # A window that is constant has no scale of its own; its other digits are rounding.
 _SMALLEST_SCALE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Windows:
+class Windows(PickledByName):
     """Equally long windows of a series, like an array (n_windows, length, n_columns).
 
     ``starts`` are the windows' first rows. ``level`` is subtracted and ``scale`` divided by, both
@@ -86,7 +88,7 @@ class Windows:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Inputs:
+class Inputs(PickledByName):
     """Inputs of a net for each origin: the columns of several windows, side by side."""
 
     parts: list

@@ -56,9 +56,9 @@ class Trail:
         stack = vars(self._stack).setdefault("files", [])
         if event == "call":
             is_anonymous = frame.f_code.co_name.startswith("<")
-            name = None if is_anonymous else self._name(frame.f_code.co_filename)
+            name = self._name(frame.f_code.co_filename)
             above = next((one for one in reversed(stack) if one), None)
-            if name:
+            if name and not is_anonymous:
                 self.files.add(name)
                 if above != name:
                     self.calls[above, name] += 1

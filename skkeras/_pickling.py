@@ -1,0 +1,66 @@
+"""Pickles that name private classes apart from where they live, so that modules may move.
+
+A pickle of such an object holds `new`, the class's name and the object's attributes.
+"""
+
+import importlib
+
+# Pickles hold the names for ever; the modules are those of this version.
+_MODULES = {
+    "ArrayPart": "data._parts",
+    "FilePart": "data._npy",
+    "HorizonTarget": "forecasting._target",
+    "Inputs": "forecasting._windows",
+    "Labels": "_classification_targets",
+    "LearnedSeries": "forecasting._learned",
+    "LossFacts": "_losses",
+    "MultiOutput": "_targets",
+    "Multilabel": "_classification_targets",
+    "NetFacts": "_keras_objects.internals",
+    "OneHot": "_classification_targets",
+    "Past": "forecasting._context",
+    "RegressionTarget": "_regression_target",
+    "Runs": "data._selection",
+    "Scaling": "forecasting._scaling",
+    "Storage": "data._storage",
+    "Timeline": "forecasting._time_index",
+    "Windows": "forecasting._windows",
+    "_Columns": "data._arrays",
+    "_ForecastScorer": "forecasting._scorer",
+    "_Step": "data._arrays",
+    "_open_hdf5": "data._parts",
+}
+
+
+class PickledByName:
+    """Mixin of private classes whose instances are pickled: by name, with their attributes."""
+
+    def __reduce__(self):
+        return new, (type(self).__name__,), self.__getstate__()
+
+
+def new(name):
+    """Make an object of a private class, without calling its ``__init__``.
+
+    Examples
+    --------
+    >>> from skkeras._pickling import new
+    >>> new("LossFacts")
+    LossFacts(name=None, is_builtin=True, from_logits=False)
+    """
+    cls = _found(name)
+    return cls.__new__(cls)
+
+
+def call(name, *arguments):
+    """Call a private function."""
+    return _found(name)(*arguments)
+
+
+def _found(name):
+    if name not in _MODULES:
+        raise ValueError(
+            f"The pickle holds {name!r}, which this version of skkeras doesn't know; expected what "
+            "it has written itself. Load it with the version that wrote it."
+        )
+    return getattr(importlib.import_module(f"skkeras.{_MODULES[name]}"), name)
