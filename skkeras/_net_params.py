@@ -124,6 +124,7 @@ class NetParamsMixin:
     def _check_parameters(self):
         for name in ("epochs", "batch_size"):
             check_scalar(self._fit_argument(name), name, Integral, min_val=1)
+        self._check_declared_routed()
         self._predict_arguments()
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
