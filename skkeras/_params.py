@@ -7,7 +7,6 @@ the loss that is set at the time, so names are checked against those.
 
 import functools
 import inspect
-import operator
 from collections.abc import Mapping
 from types import MappingProxyType
 
