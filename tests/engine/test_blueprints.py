@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 import skkeras
 from skkeras import KerasClassifier, KerasRegressor
+from skkeras._engine import net as engine_net
 from skkeras._engine.compiled_functions import blueprints
 from skkeras.exceptions import ParameterNameError
 
@@ -30,8 +31,8 @@ def made(monkeypatch):
         return method(make, seed)
 
     for name in ("make_seeded", "make_apart"):
-        method = getattr(blueprints, name)
-        monkeypatch.setattr(blueprints, name, functools.partial(noted, method))
+        method = getattr(engine_net, name)
+        monkeypatch.setattr(engine_net, name, functools.partial(noted, method))
     return seeds
 
 
