@@ -270,6 +270,7 @@ class NetParamsMixin:
         for name in ("epochs", "batch_size"):
             check_count(*self._given(name), 1)
         check_counts(self._routed)
+        self._check_declared_routed()
         for name, choices in _CHOICES.items():
             given, value = self._given(name)
             if value not in choices:

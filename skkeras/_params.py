@@ -48,6 +48,8 @@ def check_routed_name(name, declared, model=None):
 def split_routed(routed):
     """Group routed parameters: a dict by name for every known prefix, empty where none was given.
 
+    NumPy's scalars, as from a grid ``np.arange(4, 9)``, become Python's: Keras's layers want those.
+
     Examples
     --------
     >>> from skkeras._params import split_routed
@@ -58,8 +60,25 @@ def split_routed(routed):
     groups = {prefix: {} for prefix in PREFIXES}
     for name, value in routed.items():
         prefix, _, rest = name.partition("__")
-        groups[prefix][rest] = value
+        groups[prefix][rest] = python_scalars(value)
     return groups
+
+
+def python_scalars(value):
+    """Replace NumPy's numbers, bools and strings by Python's, also inside lists, tuples and dicts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras._params import python_scalars
+    >>> python_scalars((np.int64(4), [np.float32(0.5), np.str_("relu")]))
+    (4, [0.5, 'relu'])
+    """
+    if isinstance(value, np.number | np.bool_ | np.str_):
+        return value.item()
+    if type(value) is dict:
+        return {key: python_scalars(item) for key, item in value.items()}
+    return type(value)(map(python_scalars, value)) if type(value) in (list, tuple) else value
 
 
 def members_of(value, address=()):
@@ -149,6 +168,41 @@ def _is_same(before, after, name):
         return False
 
 
+class _Declared:
+    """Attribute for a routed parameter that a subclass declares, such as ``model__units=16``.
+
+    Its value is among the other routed ones, whether ``__init__`` sets it or passes it on.
+    """
+
+    def __init__(self, name):
+        self._name = name
+
+    def __get__(self, estimator, cls=None):
+        if estimator is None:
+            return self
+        try:
+            return estimator._routed[self._name]
+        except KeyError:
+            raise AttributeError(
+                f"{type(estimator).__name__}.__init__ takes {self._name!r} and drops it, so the "
+                "net would be made without; expected an attribute of that name. Write "
+                f"self.{self._name} = {self._name} in __init__, or pass it on by "
+                f"super().__init__({self._name}={self._name}, ...)."
+            ) from None
+
+    def __set__(self, estimator, value):
+        estimator._routed = {**estimator._routed, self._name: value}
+
+
+def _declared_routed(cls):
+    """List the routed parameters in a class's signature."""
+    return [
+        name
+        for name in cls.__signature__.parameters
+        if name.partition("__")[0] in PREFIXES and "__" in name
+    ]
+
+
 def _hyperparameters(builder):
     return builder_parameters(builder)[0].keys() if callable(builder) else ()
 
@@ -186,12 +240,21 @@ or a routed one, such as model__units=64. Did you mean 'epochs'? Accepted: 'epoc
         # scikit-learn takes every parameter of the signature for a declared one: its
         # `check_do_not_raise_errors_in_init_or_set_params` would pass `routed=...` by that name.
         cls.__signature__ = declared_signature(cls)
+        for name in _declared_routed(cls):
+            if not hasattr(cls, name):
+                setattr(cls, name, _Declared(name))
 
     def _store_routed(self, routed):
         """Keep routed parameters; for ``__init__``, where a wrong keyword is a TypeError."""
         for name in routed:
             check_routed_name(name, type(self).__signature__.parameters, self._builder())
-        self._routed = dict(routed)
+        # A subclass may have set those that it declares before.
+        self._routed = {**self._routed, **routed}
+
+    def _check_declared_routed(self):
+        """Raise AttributeError for a routed parameter that ``__init__`` declares and drops."""
+        for name in _declared_routed(type(self)):
+            getattr(self, name)
 
     def _builder(self):
         """Return the builder of the nets, if it is known, for advice in messages."""
@@ -289,15 +352,7 @@ FACTS = (
 
 
 def describe(target):
-    """Name a callable or an object for an error message.
-
-    Examples
-    --------
-    >>> from functools import partial
-    >>> from skkeras._params import describe
-    >>> describe(partial(sorted, reverse=True)), describe(3)
-    ('sorted', 'int')
-    """
+    """Name a callable or an object for an error message."""
     while isinstance(target, functools.partial):
         target = target.func
     return getattr(target, "__name__", None) or type(target).__name__

@@ -203,3 +203,41 @@ def test_processes_find_what_one_process_finds():
     grid = {"model__units": [4, 8], "optimizer__learning_rate": [0.01, 0.1]}
     serial = search(grid).fit(X, Y).cv_results_["mean_test_score"]
     assert np.array_equal(search(grid, n_jobs=2).fit(X, Y).cv_results_["mean_test_score"], serial)
+
+
+def test_grids_of_numpy_values_reach_own_builders():
+    def deep(input_shape, n_outputs, units, activation, rate):
+        sizes = [keras.layers.Dense(size, activation=activation) for size in units]
+        last = keras.layers.Dense(n_outputs, activation="softmax")
+        dropout = keras.layers.Dropout(rate)
+        return keras.Sequential([keras.Input(input_shape), *sizes, dropout, last])
+
+    grid = {
+        "model__units": [tuple(np.arange(3, 5)), [np.int64(5)]],
+        "model__activation": np.array(["tanh"]),
+        "model__rate": np.linspace(0, 0.2, 1),
+        "optimizer__learning_rate": np.logspace(-2, -2, 1),
+        "batch_size": np.array([50]),
+    }
+    found = search({"model": [deep], "epochs": np.arange(1, 2), **grid}).fit(X, Y)
+    assert len(found.cv_results_["params"]) == 2
+    searched = search({"model": [build], "model__units": np.arange(4, 9, 4)}).fit(X, Y)
+    units = searched.best_params_["kerasclassifier__model__units"]
+    assert searched.best_estimator_[-1].model_.layers[0].units == units
+
+
+class Declaring(KerasClassifier):
+    def __init__(self, model__units=6, optimizer__learning_rate=0.05, **routed):
+        super().__init__(**routed)
+        self.model__units = model__units
+        self.optimizer__learning_rate = optimizer__learning_rate
+
+
+def test_nets_are_made_with_the_routed_parameters_that_a_subclass_declares():
+    found = GridSearchCV(
+        Declaring(epochs=1, model=build), {"model__units": [3, 5]}, cv=2, error_score="raise"
+    ).fit(X, Y)
+    net = found.best_estimator_
+    assert net.model_.layers[0].units == found.best_params_["model__units"]
+    assert float(net.model_.optimizer.learning_rate) == pytest.approx(0.05)
+    assert Declaring(epochs=1).fit(X, Y).model_.layers[0].units == 6

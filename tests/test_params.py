@@ -345,3 +345,84 @@ def test_errors_survive_pickling():
     assert str(error) == "NaN at epoch 3"
     assert error.epoch == 3
     assert issubclass(ParameterNameError, ValueError)
+
+
+# Subclasses that declare routed parameters
+
+
+class Storing(Net):
+    def __init__(self, model__units=16, optimizer__learning_rate=0.5, **kwargs):
+        super().__init__(**kwargs)
+        self.model__units = model__units
+        self.optimizer__learning_rate = optimizer__learning_rate
+
+
+class StoringFirst(Net):
+    def __init__(self, model__units=16, optimizer__learning_rate=0.5, **kwargs):
+        self.model__units = model__units
+        self.optimizer__learning_rate = optimizer__learning_rate
+        super().__init__(**kwargs)
+
+
+class Passing(Net):
+    def __init__(self, model__units=16, optimizer__learning_rate=0.5, **kwargs):
+        super().__init__(
+            model__units=model__units, optimizer__learning_rate=optimizer__learning_rate, **kwargs
+        )
+
+
+class Inheriting(Storing):
+    def __init__(self, loss__delta=2.0, **kwargs):
+        super().__init__(**kwargs)
+        self.loss__delta = loss__delta
+
+
+@pytest.mark.parametrize("cls", [Storing, StoringFirst, Passing, Inheriting])
+def test_declared_routed_parameters_are_routed(cls):
+    net = cls(epochs=3, model__depth=2)
+    expected = {"model__units": 16, "optimizer__learning_rate": 0.5, "model__depth": 2}
+    if cls is Inheriting:
+        expected["loss__delta"] = 2.0
+    assert net._routed == expected
+    assert expected.items() <= net.get_params().items()
+    net = clone(pickle.loads(pickle.dumps(clone(net).set_params(model__units=5))))
+    assert (net.model__units, net._routed["model__units"]) == (5, 5)
+    net.model__units = 7
+    assert net.get_params()["model__units"] == split_routed(net._routed)["model"]["units"] == 7
+    assert cls(epochs=3).get_params()["model__units"] == 16
+
+
+@pytest.mark.parametrize("cls", [Storing, Passing, Inheriting])
+def test_scikit_learn_checks_pass_with_declared_routed_parameters(cls):
+    check_get_params_invariance("Net", cls())
+    check_set_params("Net", cls())
+    check_parameters_default_constructible("Net", cls())
+
+
+def test_a_declared_routed_parameter_that_is_dropped_is_an_error():
+    class Dropping(Net):
+        def __init__(self, model__units=16, **kwargs):
+            super().__init__(**kwargs)
+
+    with pytest.raises(AttributeError, match=r"drops it.*self.model__units = model__units"):
+        Dropping().get_params()
+
+
+def test_numpy_scalars_become_python_s_where_they_are_routed():
+    routed = {
+        "model__units": np.int64(4),
+        "model__shape": (np.int32(2), [np.float64(0.5)]),
+        "model__names": {"a": np.str_("relu")},
+        "model__matrix": np.eye(2),
+        "callbacks__patience": np.uint8(3),
+        "compile__jit_compile": np.bool_(True),
+    }
+    groups = split_routed(routed)
+    made = groups["model"]
+    assert (made["units"], made["shape"], made["names"]) == (4, (2, [0.5]), {"a": "relu"})
+    assert type(made["units"]) is type(made["shape"][0]) is int
+    assert type(made["names"]["a"]) is str
+    assert made["matrix"] is routed["model__matrix"]
+    assert type(groups["callbacks"]["patience"]) is int
+    assert groups["compile"]["jit_compile"] is True
+    assert type(routed["model__shape"][0]) is np.int32

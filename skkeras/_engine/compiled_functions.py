@@ -13,7 +13,14 @@ import weakref
 
 import numpy as np
 
-from skkeras._engine.program import Predictor, Program, batch_specs, tracing, variable_bytes
+from skkeras._engine.program import (
+    Predictor,
+    Program,
+    UntraceableError,
+    batch_specs,
+    tracing,
+    variable_bytes,
+)
 from skkeras._inputs import leaves, map_leaves
 from skkeras._keras_objects.fingerprint import fingerprint, is_shareable
 from skkeras._keras_objects.internals import (
@@ -34,6 +41,9 @@ BLOCK_ROWS = 64
 # Above so many rows of a table, larger blocks are several times faster, and equal to rounding.
 MAX_STEADY_ROWS = 64 * BLOCK_ROWS
 _PREDICT_BYTES = 32 * 2**20
+# Rows of a batch of a net that draws random numbers: as in `keras.Model.predict`, so that the same
+# rows get the same numbers.
+_KERAS_BATCH_SIZE = 32
 
 
 class CompiledFunctions:
@@ -51,6 +61,8 @@ class CompiledFunctions:
         self._settings = settings
         self._own = {}  # by what they do and the specs of their inputs
         self._snapshot = None
+        self._moved = None  # indices of variables that predicting moves on, once known
+        self._drawing = threading.Lock()
         self.fingerprint = known  # the key of shared ones; None if it has its own
         if recipe is not None and known is None and _is_small(lazy.made):
             self.fingerprint = self._fingerprint_of(lazy.made)
@@ -83,15 +95,38 @@ class CompiledFunctions:
             self._own["train", specs] = _traced(Program, self._lazy.ready(), example)
         return contextlib.nullcontext(self._own["train", specs])
 
-    def predict(self, values, rows, batch_size=None):
-        """Return the outputs for rows, with these values of the net's variables.
+    def predict(self, newest, rows, batch_size=None, keep=None):
+        """Return the outputs for rows, with the values of the net's variables that ``newest()`` is.
 
-        ``batch_size`` rows go through the net at once; None chooses.
+        ``batch_size`` rows go through the net at once; None chooses. A net that draws random
+        numbers when it predicts goes on from call to call: ``keep`` gets a dict, by index, of the
+        values that it has moved on. Without ``keep`` they are dropped.
         """
-        import keras
-
         if self._snapshot is not None and not self._snapshot.is_current():
             self._notice_changes()
+        if keep is None or not self._moved_by(rows):
+            return self._outputs([*newest()], rows, batch_size)
+        with self._drawing:  # no two threads draw the same numbers
+            values = [*newest()]
+            outputs = self._outputs(values, rows, batch_size or _KERAS_BATCH_SIZE)
+            keep({i: values[i] for i in self._moved})
+        return outputs
+
+    def _moved_by(self, rows):
+        """Return the indices of the variables that predicting moves on, of most nets none.
+
+        Raises UntraceableError if it moves variables outside of the net: Keras has to predict.
+        """
+        if self._moved is None:
+            predictor = self._predictor(rows.example[0])
+            if predictor.moves_others:
+                raise UntraceableError
+            self._moved = predictor.moved
+        return self._moved
+
+    def _outputs(self, values, rows, batch_size):
+        import keras
+
         steady = batch_size is None and rows.is_table and rows.n_rows <= MAX_STEADY_ROWS
         n_bytes = _PREDICT_BYTES // 4 if rows.are_gathered else _PREDICT_BYTES
         large = max(1, min(8192, n_bytes // rows.row_bytes))
@@ -149,6 +184,7 @@ class CompiledFunctions:
             self.fingerprint = None
         if differs or not now.has_parts_of(before):
             self._own = {}
+        self._moved = None
         self._snapshot = now  # only now: other threads may predict meanwhile
 
     def _take_snapshot(self, known=None):

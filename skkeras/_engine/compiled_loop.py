@@ -168,7 +168,8 @@ class _Run:
             if self.validation is not None:
                 listeners.on_test_begin()
                 self.net.push(self.program)
-                val_logs = self._evaluate()
+                with self.net.moved_on(self.program):
+                    val_logs = self._evaluate()
                 listeners.on_test_end(val_logs)
                 logs |= _prefixed(val_logs)
             listeners.on_epoch_end(epoch, logs)
@@ -291,7 +292,8 @@ def evaluate_net(net, rows, batch_size):
     """Return a net's loss and metrics over rows; see `evaluate`."""
     with net.training_program(rows.example) as program:
         net.push(program)
-        return evaluate(program, rows, batch_size)
+        with net.moved_on(program):
+            return evaluate(program, rows, batch_size)
 
 
 def diverged(epoch, on_divergence):

@@ -8,6 +8,7 @@ the same search again) starts from the weights that were made then, and its mode
 somebody asks for it. What a user's builder makes isn't known until it is made.
 """
 
+import contextlib
 import copy
 import dataclasses
 import functools
@@ -227,17 +228,44 @@ class Net:
         _check_not_nan(outputs, on_divergence)
         return outputs
 
-    def outputs(self, rows, batch_size=None):
-        """Return what its compiled functions make of rows; see `CompiledFunctions.predict`."""
-        return self._functions.predict(self._newest(), rows, batch_size)
+    def outputs(self, rows):
+        """Return its outputs for rows; random numbers that it draws for them leave no trace."""
+        return self._functions.predict(self._newest, rows)
+
+    @contextlib.contextmanager
+    def moved_on(self, program):
+        """Take over, after a block that evaluates, the seed states that the program moved on."""
+        if program.worker is self._lazy.made:
+            yield
+            return
+        before = program.dump_untrained()
+        yield
+        after = program.dump_untrained()
+        # Not all: another thread may be training the net.
+        self._keep({i: v for i, v in after.items() if not np.array_equal(v, before[i])})
 
     def _predict(self, rows, arguments):
         if arguments.keys() <= {"batch_size", "verbose"} and not self.needs_keras_to_predict:
             try:
-                return self.outputs(rows, arguments.get("batch_size"))
+                return self._functions.predict(
+                    self._newest, rows, arguments.get("batch_size"), self._keep
+                )
             except UntraceableError:
                 pass
         return keras_loop.predict(self, rows, **arguments)
+
+    def _keep(self, values):
+        """Set some variables, by index, to new values."""
+        if not values:
+            return
+        self._lazy.pin()
+        model = self._lazy.get()
+        with self._lock:
+            if self._pulled is not None:
+                self._pulled = [values.get(i, value) for i, value in enumerate(self._pulled)]
+                return
+            for i, value in values.items():
+                model.variables[i].value.assign(value, read_value=False)
 
     def _synchronized(self):
         """Write the newest values into the model's variables, and return the model."""

@@ -99,6 +99,11 @@ class Program:
         """Return the values of the worker's variables as tensors that later steps don't change."""
         return [variable.value.value() for variable in self.variables]
 
+    def dump_untrained(self):
+        """Return, by index, the values of the variables that evaluation may change: seed states."""
+        variables = enumerate(self.worker.variables)
+        return {i: variable.value.value() for i, variable in variables if not variable.trainable}
+
     def train(self, batch, batch_rows, segment_steps, starts_epoch):
         """Run steps over rows in training order; return logs and finiteness of each segment.
 
@@ -230,8 +235,10 @@ class Program:
 class Predictor:
     """Compiled forward pass that takes the weights as an argument.
 
-    It changes nothing, so any number of threads may use it, for any net of its architecture. Of
-    ``x`` only shapes and dtypes matter, of the model its structure.
+    It changes no variable, so any number of threads may use it, for any net of its architecture. Of
+    ``x`` only shapes and dtypes matter, of the model its structure. ``moved`` are the indices of
+    the variables that the forward pass moves on, such as the seed state of a dropout that is always
+    on; ``moves_others`` tells whether it moves variables outside of the model.
     """
 
     def __init__(self, model, x):
@@ -242,19 +249,29 @@ class Predictor:
 
         def forward(values, rows):
             state = list(zip(variables, values, strict=True))
-            with keras.StatelessScope(state_mapping=state):
-                return model(rows, training=False)
+            with keras.StatelessScope(state_mapping=state) as scope:
+                before = [scope.get_current_value(variable) for variable in variables]
+                outputs = model(rows, training=False)
+            after = [scope.get_current_value(variable) for variable in variables]
+            self.moved = [i for i, value in enumerate(after) if value is not before[i]]
+            self.moves_others = len(scope.state_mapping) > len({id(v) for v in variables})
+            return outputs, [after[i] for i in self.moved]
 
         value_specs = [tf.TensorSpec(v.shape, v.value.dtype) for v in variables]
         self._n_values = len(variables)
         self._forward = _compiled(forward, value_specs, batch_specs(x))
 
     def predict(self, values, x):
-        """Return the outputs for rows of the input dtypes; an optimizer's values are ignored."""
+        """Return the outputs for rows of the input dtypes; an optimizer's values are ignored.
+
+        The list ``values`` gets the new values of the variables that are moved on.
+        """
         import tensorflow as tf
 
-        values = [tf.convert_to_tensor(value) for value in values[: self._n_values]]
-        outputs = self._forward(values, _tensors(x))
+        tensors = [tf.convert_to_tensor(value) for value in values[: self._n_values]]
+        outputs, moved = self._forward(tensors, _tensors(x))
+        for i, value in zip(self.moved, moved, strict=True):
+            values[i] = value
         return map_leaves(lambda out: out.numpy(), outputs)
 
 
