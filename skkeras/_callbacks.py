@@ -6,7 +6,15 @@ import inspect
 import io
 from types import ModuleType
 
-from skkeras._params import assign_routed, declared_signature, describe, members_of
+from skkeras._keras_objects.internals import construct, constructor_names
+from skkeras._params import (
+    ANY,
+    assign_routed,
+    builder_parameters,
+    declared_signature,
+    describe,
+    members_of,
+)
 
 BATCH_HOOKS = (
     "on_batch_begin",
@@ -233,11 +241,12 @@ def _accepted(member):
 
     if _is_class(member):
         cls = member.func if isinstance(member, functools.partial) else member
-        return frozenset(declared_signature(cls).parameters)
+        return constructor_names(cls)
     if isinstance(member, keras.callbacks.Callback):
-        return frozenset(declared_signature(type(member)).parameters)
+        return constructor_names(type(member))
     if callable(member):
-        return frozenset(inspect.signature(member).parameters)
+        names, takes_any = builder_parameters(member)
+        return {*names, ANY} if takes_any else names.keys()
     raise TypeError(
         f"Got callbacks={member!r} of type {type(member).__name__}; expected an instance or a "
         "class of keras.callbacks, a function that returns some, or a list or dict of these."
@@ -251,7 +260,7 @@ def _make(member, values, memo):
     if isinstance(member, keras.callbacks.Callback):
         return [_replaced(member, values) if values else _copied(member, memo)]
     if _is_class(member):
-        made = [member(**values)]
+        made = [construct("callbacks", member, values)]
     else:
         made = [callback for _, callback in members_of(_call_factory(member, values))]
     for callback in made:

@@ -103,13 +103,18 @@ def is_serialised(value):
     return isinstance(value, dict) and "class_name" in value and "config" in value
 
 
+# Among the names that something accepts: its own ``**kwargs``, which may take others as well.
+ANY = "**kwargs"
+
+
 def assign_routed(prefix, members, routed):
     """Decide which member of a structure each routed parameter goes to.
 
     ``metrics__threshold`` goes to every metric that takes a threshold, ``metrics__0__threshold``
     to the first of a list, ``metrics__out__threshold`` to the ones under a dict's key. The longer
     address wins. ``members`` maps each member's address (see `members_of`) to the names that it
-    accepts; the returned dict maps it to its values by name.
+    accepts, `ANY` among them for a ``**kwargs``: it gets what no other takes by name. The returned
+    dict maps it to its values by name.
     Raises ParameterNameError if an address or a name is unknown.
 
     Examples
@@ -135,8 +140,10 @@ def assign_routed(prefix, members, routed):
                 f"{prefix}. {suggestion('__'.join(start), addresses)}"
             )
         takers = [address for address in reached if name in members[address]]
+        if not takers and name.isidentifier():
+            takers = [address for address in reached if ANY in members[address]]
         if not takers:
-            names = set().union(*(members[address] for address in reached))
+            names = set().union(*(members[address] for address in reached)) - {ANY}
             raise ParameterNameError(
                 f"Got the parameter '{prefix}__{route}', but nothing in {prefix} takes {name!r}. "
                 f"{suggestion(name, names)}"

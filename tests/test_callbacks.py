@@ -375,3 +375,46 @@ def test_callbacks_of_scikit_learn_hear_of_every_epoch_and_can_stop(stop_after, 
     assert fitted.n_epochs_ == epochs
     told = [(when, "epoch", epoch) for epoch in epochs for when in ("begin", "end")]
     assert listener.events == [("begin", "fit", 0), *told, ("end", "fit", 0)]
+
+
+class Takes(keras.callbacks.Callback):
+    """Takes whatever it is given."""
+
+    def __init__(self, **settings):
+        super().__init__()
+        self.settings = settings
+
+
+class Deep(keras.callbacks.EarlyStopping):
+    """Takes a parameter out of those for its parent."""
+
+    def __init__(self, **settings):
+        self.depth = settings.pop("depth", 3)
+        super().__init__(**settings)
+
+
+def test_a_class_with_keywords_of_any_name_takes_parameters():
+    for one in (Takes, functools.partial(Takes, width=2), lambda **settings: Takes(**settings)):
+        [made] = make_callbacks(one, {"depth": 5})
+        assert made.settings["depth"] == 5
+    [made] = make_callbacks([Takes], {"0__depth": 5, "0__kwargs": 6})
+    assert made.settings == {"depth": 5, "kwargs": 6}
+    [made] = make_callbacks(Deep, {"depth": 5, "patience": 7})
+    assert (made.depth, made.patience) == (5, 7)
+
+
+def test_a_parameter_goes_to_those_that_name_it_before_those_that_take_any():
+    taking, stopping = make_callbacks(
+        [Takes, keras.callbacks.EarlyStopping], {"patience": 7, "other": 1}
+    )
+    assert (taking.settings, stopping.patience) == ({"other": 1}, 7)
+
+
+def test_a_name_that_a_parent_refuses_is_an_error_with_a_suggestion():
+    message = "'callbacks__patienc', and 'Deep' can't be made with it.*Did you mean 'patience'?"
+    with pytest.raises(ParameterNameError, match=message):
+        make_callbacks(Deep, {"patienc": 7})
+    with pytest.raises(ParameterNameError, match="nothing in callbacks takes '0'"):
+        make_callbacks(Takes, {"0": 7})
+    with pytest.raises(ValueError, match="callbacks=Deep.*Pass the class, with all its parameters"):
+        make_callbacks(Deep(depth=1), {"depth": 2})

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skkeras import KerasClassifier, KerasRegressor
+from skkeras import KerasClassifier, KerasForecaster, KerasRegressor
 from skkeras._hints import suggestion
 from skkeras.exceptions import ParameterNameError
 
@@ -82,6 +82,21 @@ def test_other_methods_tell_where_an_argument_goes(method, name, instead):
             TypeError, match=rf"^{method}\(\) got .*'{name}'; expected {instead}\.$"
         ):
             getattr(estimator, method)(*arguments, **{name: 1})
+
+
+@pytest.mark.parametrize(
+    "method, name, instead",
+    [
+        ("fit", "epochs", "epochs=... of the constructor"),
+        ("fit", "validation_data", "X_val=... and y_val=... of fit"),
+        ("predict", "batch_size", "predict__batch_size=... of the constructor"),
+        ("predict", "group", "groups=..."),
+        ("evaluate", "batch_size", "batch_size=... of the constructor"),
+    ],
+)
+def test_forecasters_tell_where_an_argument_goes(method, name, instead):
+    with pytest.raises(TypeError, match=rf"^{method}\(\) got .*'{name}'; expected {instead}\.$"):
+        getattr(KerasForecaster(look_back=2), method)(np.zeros((9, 1)), **{name: 1})
 
 
 def test_routing_to_what_is_not_there_asks_for_it():

@@ -18,7 +18,12 @@ import numpy as np
 
 from skkeras._hints import suggestion
 from skkeras._keras_objects.copying import copy_instance
-from skkeras._params import assign_routed, declared_signature, is_serialised, members_of
+from skkeras._keras_objects.internals import construct, constructor_names
+from skkeras._params import (
+    assign_routed,
+    is_serialised,
+    members_of,
+)
 
 
 class Kind(NamedTuple):
@@ -138,7 +143,7 @@ def _source(kind, leaf):
         return _class_source(kind, leaf, fixed)
     if isinstance(leaf, kind.base):
         return Source(
-            _constructor_names(type(leaf)),
+            constructor_names(type(leaf)),
             lambda values: copy_instance(leaf, _plain(values), kind.parameter),
         )
     if kind.parameter != "optimizer" and callable(leaf):
@@ -151,7 +156,7 @@ def _source(kind, leaf):
 
 def _class_source(kind, cls, fixed):
     def build(values):
-        made = cls(**_plain({**fixed, **values}))
+        made = construct(kind.parameter, cls, _plain({**fixed, **values}))
         if not isinstance(made, kind.base) and (
             kind.parameter == "optimizer" or not callable(made)
         ):
@@ -161,7 +166,7 @@ def _class_source(kind, cls, fixed):
             )
         return made
 
-    return Source(_constructor_names(cls), build)
+    return Source(constructor_names(cls), build)
 
 
 def _function_source(kind, function):
@@ -256,10 +261,6 @@ def _known_names(kind):
     }
     names = functions | {cls.__name__ for cls in _classes(kind)} | set(kind.deferred)
     return names - {"get", "serialize", "deserialize"}
-
-
-def _constructor_names(cls):
-    return frozenset(declared_signature(cls).parameters)
 
 
 def _plain(values):

@@ -12,6 +12,7 @@ import contextlib
 import contextvars
 import dataclasses
 import functools
+import inspect
 import random
 import re
 import threading
@@ -19,8 +20,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skkeras._hints import suggestion
 from skkeras._keras_objects.content_hash import PLAIN
+from skkeras._params import ANY, declared_signature, describe
 from skkeras._pickling import PickledByName
+from skkeras.exceptions import ParameterNameError
 
 # Attributes that hold an object's history or name.
 _HISTORY = {
@@ -393,3 +397,31 @@ def build_optimizer(model):
     if optimizer is not None and not optimizer.built:
         make_seeded(lambda: optimizer.build(model.trainable_variables), seed=0)
     return model
+
+
+def constructor_names(cls):
+    """Names that a class's constructor accepts, with `ANY` for a ``**kwargs`` of the user's own.
+
+    Keras's classes pass theirs on to a parent, which refuses what is left.
+    """
+    names = frozenset(declared_signature(cls).parameters)
+    init = cls.__init__
+    if not inspect.isfunction(init) or init.__module__.partition(".")[0] == "keras":
+        return names
+    kinds = [parameter.kind for parameter in inspect.signature(init).parameters.values()]
+    return names | {ANY} if inspect.Parameter.VAR_KEYWORD in kinds else names
+
+
+def construct(prefix, cls, values):
+    """Call a class with routed values; ParameterNameError if its ``**kwargs`` doesn't take one."""
+    try:
+        return cls(**values)
+    except (TypeError, ValueError) as error:
+        names = constructor_names(cls.func if isinstance(cls, functools.partial) else cls)
+        unknown = [name for name in values if name not in names]
+        if not unknown:
+            raise
+        raise ParameterNameError(
+            f"Got the parameter '{prefix}__{unknown[0]}', and {describe(cls)!r} can't be made with "
+            f"it ({error}). {suggestion(unknown[0], names - {ANY})}"
+        ) from error

@@ -4,6 +4,7 @@ from sklearn.callback import with_callbacks
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
+from skkeras._hints import check_no_others
 from skkeras._inputs import relative_weights
 from skkeras.forecasting._base import BaseForecaster
 from skkeras.forecasting._intervals import interval_widths
@@ -142,7 +143,7 @@ random_state, verbose, on_divergence, engine, **routed
         self.normalize = normalize
         self.window_norm = window_norm
 
-    def fit(self, X, y=None, sample_weight=None, *, X_val=None, y_val=None, groups=None):
+    def fit(self, X, y=None, sample_weight=None, *, X_val=None, y_val=None, groups=None, **others):
         """Train a net on a series, or on several.
 
         Parameters
@@ -158,6 +159,8 @@ random_state, verbose, on_divergence, engine, **routed
             reach into it are left out. Not with groups.
         groups : array-like of shape (n_rows,), default=None
             Which series each row is of. The rows of one are in order; windows don't cross.
+        **others : dict
+            None are taken: what `keras.Model.fit` takes goes to the constructor.
 
         Returns
         -------
@@ -171,7 +174,8 @@ random_state, verbose, on_divergence, engine, **routed
         DivergenceError
             If training turns to NaN, and ``on_divergence="raise"``.
         """
-        return super().fit(X, y, sample_weight, X_val=X_val, y_val=y_val, groups=groups)
+        data = {"X_val": X_val, "y_val": y_val, "groups": groups}
+        return super().fit(X, y, sample_weight, **data, **others)
 
     @with_callbacks
     def partial_fit(self, X, y=None, sample_weight=None, *, groups=None):
@@ -210,19 +214,23 @@ random_state, verbose, on_divergence, engine, **routed
         """
         return self._initialize(X, y, groups)
 
-    def evaluate(self, X, y=None, sample_weight=None, *, groups=None):
+    def evaluate(self, X, y=None, sample_weight=None, *, groups=None, **others):
         """Compute the loss and the metrics that the net was compiled with, in the net's units.
 
         Parameters
         ----------
         X, y, sample_weight, groups
             As in `score`.
+        **others : dict
+            None are taken: ``batch_size`` is the constructor's.
 
         Returns
         -------
         results : dict of float
             ``{"loss": ..., ...}``.
         """
+        own = ("X", "y", "sample_weight", "groups")
+        check_no_others("evaluate", others, own, type(self).__signature__.parameters)
         return self._evaluate(X, y, sample_weight, groups)
 
     def update(self, X, *, groups=None):
@@ -254,7 +262,7 @@ random_state, verbose, on_divergence, engine, **routed
         self._learned = self._learned.extended(parts, contexts, self.look_back)
         return self
 
-    def predict(self, X, *, history=None, groups=None):
+    def predict(self, X, *, history=None, groups=None, **others):
         """Forecast each row of X from the rows before it.
 
         Parameters
@@ -265,6 +273,8 @@ random_state, verbose, on_divergence, engine, **routed
             What came right before X; None looks at the training data, see Notes of the class.
         groups : array-like of shape (n_rows,), default=None
             Which series each row is of.
+        **others : dict
+            None are taken: what `keras.Model.predict` takes goes to the constructor.
 
         Returns
         -------
@@ -278,6 +288,7 @@ random_state, verbose, on_divergence, engine, **routed
         UserWarning
             If X's index begins inside the training data, whose rows before X aren't kept.
         """
+        check_no_others("predict", others, ("X", "history", "groups"))
         forecasts, _ = self._forecasts(X, history, groups, warns=True)
         return self._learned.shaped(forecasts)
 

@@ -444,3 +444,22 @@ def test_every_keras_optimizer_can_be_copied(cls):
     value = cls(learning_rate=0.5)
     assert make_optimizer(value, {}).get_config() == value.get_config()
     assert learning_rate(make_optimizer(value, {"learning_rate": 0.25})) == 0.25
+
+
+class Weighted(keras.losses.Loss):
+    def __init__(self, **settings):
+        self.factor = settings.pop("factor", 1.0)
+        super().__init__(**settings)
+
+    def call(self, y_true, y_pred):
+        return self.factor * keras.ops.mean((y_true - y_pred) ** 2, axis=-1)
+
+
+def test_a_class_with_keywords_of_any_name_takes_parameters():
+    made = make_loss(Weighted, {"factor": 3.0, "reduction": "sum"})
+    assert (made.factor, made.reduction) == (3.0, "sum")
+    with pytest.raises(ParameterNameError, match="'loss__reducton', and 'Weighted'.*'reduction'?"):
+        make_loss(Weighted, {"reducton": "sum"})
+    # Keras's own pass their keywords on to a parent that takes none.
+    with pytest.raises(ParameterNameError, match="nothing in optimizer takes 'learning_rat'"):
+        make_optimizer(keras.optimizers.Adam, {"learning_rat": 1.0})
