@@ -1,8 +1,5 @@
 """Base class of the estimators: `fit`, `predict`, pickling."""
 
-import contextlib
-import copy
-
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -28,7 +25,7 @@ from skkeras._keras_objects.internals import by_output_name
 from skkeras._net_params import NetParamsMixin, check_method_names
 from skkeras._params import RoutedParamsMixin, split_routed
 from skkeras._scoring import ScoringMixin
-from skkeras._state import StateMixin
+from skkeras._state import StateMixin, undone_on_error
 from skkeras.data._batches import joined
 from skkeras.data._streams import as_stream, check_inside, check_stream
 
@@ -130,7 +127,7 @@ class BaseKerasEstimator(
             own = ("X", "y", "sample_weight", "X_val", "y_val", "groups")
             check_no_others("fit", others, own, type(self).__signature__.parameters)
         go_on = self.warm_start and hasattr(self, "_net")
-        with _undone_on_error(self, go_on=go_on):
+        with undone_on_error(self, go_on=go_on):
             self._check_parameters()
             examples = self._examples(
                 X, y, sample_weight, groups=groups, use="fit", go_on=go_on, splits=X_val is None
@@ -145,7 +142,7 @@ class BaseKerasEstimator(
         return self
 
     @with_callbacks
-    def partial_fit(self, X, y=None, sample_weight=None):
+    def partial_fit(self, X, y=None, sample_weight=None, **others):
         """Train for one epoch more, from where the weights and the optimizer are.
 
         Nothing is held out of these rows.
@@ -158,17 +155,21 @@ class BaseKerasEstimator(
             Their targets. None with a stream.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each sample counts, relative to the others.
+        **others : dict
+            None are taken: what `keras.Model.fit` takes goes to the constructor.
 
         Returns
         -------
         self : object
             The estimator.
         """
+        own = ("X", "y", "sample_weight")
+        check_no_others("partial_fit", others, own, type(self).__signature__.parameters)
         return self._partial_fit(X, y, sample_weight)
 
     def _partial_fit(self, X, y, sample_weight, *, groups=None, classes=None):
         go_on = hasattr(self, "_net")
-        with _undone_on_error(self, go_on=go_on):
+        with undone_on_error(self, go_on=go_on):
             self._check_parameters()
             examples = self._examples(
                 X, y, sample_weight, groups=groups, use="partial_fit", go_on=go_on, classes=classes
@@ -197,14 +198,14 @@ class BaseKerasEstimator(
         return self._initialize(X, y)
 
     def _initialize(self, X, y, groups=None):
-        with _undone_on_error(self):
+        with undone_on_error(self):
             self._check_parameters()
             examples = self._examples(X, y, groups=groups, use="initialize")
             self._make_net(examples, None, self._learn(examples))
             self._sources(examples)
         return self
 
-    def evaluate(self, X, y=None, sample_weight=None):
+    def evaluate(self, X, y=None, sample_weight=None, **others):
         """Compute the loss and the metrics that the net was compiled with.
 
         Parameters
@@ -215,12 +216,16 @@ class BaseKerasEstimator(
             True targets. None with a stream.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each sample counts, relative to the others.
+        **others : dict
+            None are taken: ``batch_size`` is the constructor's.
 
         Returns
         -------
         results : dict of float
             ``{"loss": ..., ...}``.
         """
+        own = ("X", "y", "sample_weight")
+        check_no_others("evaluate", others, own, type(self).__signature__.parameters)
         return self._evaluate(X, y, sample_weight)
 
     def _evaluate(self, X, y, sample_weight, groups=None):
@@ -450,46 +455,3 @@ def _joined(past, history, n_past):
         ]
         for name in {**past, **history}
     }
-
-
-# Attributes that a fit sets: removed or restored if it fails.
-_LEARNT = {
-    "_target",
-    "_learned",
-    "_net",
-    "_facts",
-    "_builder_facts",
-    "_generator",
-    "_split_seed",
-    "_made_with",
-    "history_",
-    "n_iter_",
-    "best_epoch_",
-    "n_features_in_",
-    "feature_names_in_",
-    "_input_columns",
-}
-
-
-@contextlib.contextmanager
-def _undone_on_error(estimator, *, go_on=False):
-    """Leave an estimator as it was if a fit fails: not fitted, or as it was fitted before.
-
-    A fit that is interrupted (Ctrl-C) keeps its training so far, as Keras's does.
-    """
-    before = {name: value for name, value in vars(estimator).items() if name in _LEARNT}
-    if go_on:  # the net and the generator of the earlier fit are changed in place
-        before["_generator"] = copy.deepcopy(before["_generator"])
-        values = before["_net"].values()
-    try:
-        yield
-    except BaseException as error:
-        has_trained = go_on or vars(estimator).get("_net") is not before.get("_net")
-        if has_trained and not isinstance(error, Exception):
-            raise
-        for name in _LEARNT & vars(estimator).keys():
-            delattr(estimator, name)
-        vars(estimator).update(before)
-        if go_on:
-            before["_net"].restore(values)
-        raise

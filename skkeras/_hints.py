@@ -29,10 +29,31 @@ _ALSO_CALLED = {
 # Short for one of the names that are accepted.
 _SHORT = {"lr": "learning_rate", "wd": "weight_decay"}
 
-# Where the arguments of `keras.Model.fit` go.
+# Where the arguments of Keras's methods go that aren't those of the constructor.
 _ARGUMENTS_OF_KERAS = {
-    "validation_data": "X_val=... and y_val=... of fit",
-    "initial_epoch": "fit__initial_epoch=... of the constructor",
+    "fit": {
+        "validation_data": "X_val=... and y_val=... of fit",
+        "initial_epoch": "fit__initial_epoch=... of the constructor",
+    },
+    "partial_fit": {
+        "epochs": "a call for each epoch, or fit with warm_start=True",
+        "initial_epoch": "none, since it goes on from the last epoch",
+        **dict.fromkeys(
+            ("validation_data", "X_val", "y_val", "groups"), "none, since it validates on nothing"
+        ),
+    },
+    "predict": {
+        **{
+            name: f"predict__{name}=... of the constructor"
+            for name in ("batch_size", "verbose", "callbacks")
+        },
+        "steps": "the rows to predict as X",
+    },
+    "evaluate": {
+        "return_dict": "none, since it returns a dict",
+        "steps": "the rows to evaluate as X and y",
+        **dict.fromkeys(("verbose", "callbacks"), "none, since it shows nothing"),
+    },
 }
 
 
@@ -86,8 +107,10 @@ def advice(name, declared, prefixes, hyperparameters=()):
     return suggestion(name, declared)
 
 
-def check_no_others(method, others, own, declared):
+def check_no_others(method, others, own, declared=()):
     """Raise TypeError, which tells where an argument goes that a method doesn't take.
+
+    The method takes its ``own``, and the constructor those ``declared``.
 
     Examples
     --------
@@ -97,16 +120,24 @@ def check_no_others(method, others, own, declared):
     ...
     TypeError: fit() got an unexpected keyword argument 'epochs'; expected epochs=... of the \
 constructor.
+    >>> check_no_others("predict", {"batch_size": 8}, ["X"])
+    Traceback (most recent call last):
+    ...
+    TypeError: predict() got an unexpected keyword argument 'batch_size'; expected \
+predict__batch_size=... of the constructor.
     """
+    of_keras = {"predict_proba": "predict", "score": "predict"}.get(method, method)
     for name in others:
-        if name in _ARGUMENTS_OF_KERAS:
-            place = _ARGUMENTS_OF_KERAS[name]
+        if name in (places := _ARGUMENTS_OF_KERAS.get(of_keras, {})):
+            place = places[name]
         elif name in declared:
             place = f"{name}=... of the constructor"
         elif (near := _nearest(name, list(own))) is not None:
             place = f"{near}=..."
+        elif of_keras in ("fit", "predict"):
+            place = f"{of_keras}__{name}=... of the constructor, if keras.Model.{of_keras} takes it"
         else:
-            place = f"fit__{name}=... of the constructor, if keras.Model.fit takes it"
+            place = f"only {', '.join(own)}"
         raise TypeError(
             f"{method}() got an unexpected keyword argument {name!r}; expected {place}."
         )

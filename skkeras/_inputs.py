@@ -55,6 +55,7 @@ def check_targets(estimator, X, y, *, reset, numeric=False):
     y = by_name(y)
     _check_no_list_of_inputs(X, y)
     X = check_inputs(estimator, X, reset=reset)
+    _check_no_list_of_outputs(X, y)
     is_read = any(isinstance(part, LazyArray) for part in _parts(X))
     check = functools.partial(_check_target, numeric=numeric, is_read=is_read)
     if isinstance(y, dict):
@@ -75,6 +76,20 @@ def _check_no_list_of_inputs(X, y):
             f"X is a {type(X).__name__} of {len(X)} arrays, each as long as y; expected several "
             "inputs by their names: {'a': ..., 'b': ...}, for a net with inputs of these names, or "
             "skkeras.data.NamedArrays of such a dict, which scikit-learn can split."
+        )
+
+
+def _check_no_list_of_outputs(X, y):
+    """Raise for a list of the targets of several outputs, as Keras takes them."""
+    n_rows = n_samples(X)
+    if not isinstance(y, list | tuple) or len(y) in (0, n_rows):
+        return
+    if all(getattr(part, "shape", ())[:1] == (n_rows,) for part in y):
+        raise TypeError(
+            f"y is a {type(y).__name__} of {len(y)} arrays, each as long as X; expected the "
+            "targets of several outputs by their names: {'a': ..., 'b': ...}, for a net with "
+            "outputs of these names, or skkeras.data.NamedArrays of such a dict, which "
+            "scikit-learn can split."
         )
 
 

@@ -1,5 +1,6 @@
-"""State of a fitted estimator: copied, cloned and pickled."""
+"""State of a fitted estimator: copied, cloned and pickled, and restored if a fit fails."""
 
+import contextlib
 import copy
 
 from skkeras._engine.net import Net
@@ -7,6 +8,48 @@ from skkeras._engine.program import state_variables
 from skkeras._keras_objects.copying import check_same, is_picklable, pack, pack_model
 from skkeras._keras_objects.internals import build_optimizer, make_seeded
 from skkeras._params import changed_names
+
+# Attributes that a fit sets: removed or restored if it fails.
+_LEARNT = {
+    "_target",
+    "_learned",
+    "_net",
+    "_facts",
+    "_builder_facts",
+    "_generator",
+    "_split_seed",
+    "_made_with",
+    "history_",
+    "n_iter_",
+    "best_epoch_",
+    "n_features_in_",
+    "feature_names_in_",
+    "_input_columns",
+}
+
+
+@contextlib.contextmanager
+def undone_on_error(estimator, *, go_on=False):
+    """Leave an estimator as it was if a fit fails: not fitted, or as it was fitted before.
+
+    A fit that is interrupted (Ctrl-C) keeps its training so far, as Keras's does.
+    """
+    before = {name: value for name, value in vars(estimator).items() if name in _LEARNT}
+    if go_on:  # the net and the generator of the earlier fit are changed in place
+        before["_generator"] = copy.deepcopy(before["_generator"])
+        values = before["_net"].values()
+    try:
+        yield
+    except BaseException as error:
+        has_trained = go_on or vars(estimator).get("_net") is not before.get("_net")
+        if has_trained and not isinstance(error, Exception):
+            raise
+        for name in _LEARNT & vars(estimator).keys():
+            delattr(estimator, name)
+        vars(estimator).update(before)
+        if go_on:
+            before["_net"].restore(values)
+        raise
 
 
 class StateMixin:

@@ -9,6 +9,7 @@ from sklearn.utils.validation import column_or_1d
 from skkeras._base import BaseKerasEstimator
 from skkeras._classification_targets import classification_target
 from skkeras._examples import count_labels
+from skkeras._hints import check_no_others
 from skkeras._inputs import check_targets
 from skkeras._targets import MultiOutput
 
@@ -148,7 +149,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         self.class_weight = class_weight
 
     @with_callbacks
-    def partial_fit(self, X, y=None, classes=None, sample_weight=None):
+    def partial_fit(self, X, y=None, classes=None, sample_weight=None, **others):
         """Train for one epoch more, from where the weights and the optimizer are.
 
         Nothing is held out of these rows, and ``class_weight="balanced"`` balances them alone.
@@ -163,12 +164,16 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
             All labels that will ever come; needed in the first call if its y lacks some.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each sample counts, relative to the others.
+        **others : dict
+            None are taken: what `keras.Model.fit` takes goes to the constructor.
 
         Returns
         -------
         self : object
             The estimator.
         """
+        own = ("X", "y", "classes", "sample_weight")
+        check_no_others("partial_fit", others, own, type(self).__signature__.parameters)
         if classes is not None:
             classes = np.unique(classes)
             if hasattr(self, "_net") and not np.array_equal(classes, self.classes_):
@@ -178,29 +183,34 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
                 )
         return self._partial_fit(X, y, sample_weight, classes=classes)
 
-    def predict(self, X):
+    def predict(self, X, **others):
         """Predict the labels of X.
 
         Parameters
         ----------
         X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             Rows like those of training; or batches of them, whose targets aren't looked at.
+        **others : dict
+            None are taken: what `keras.Model.predict` takes goes to the constructor.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Labels; one-hot rows or an indicator if y was one.
         """
+        check_no_others("predict", others, ("X",))
         outputs = self._outputs(X)
         return self._target.predictions(outputs, self._facts.loss)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X, **others):
         """Predict the probability of each class.
 
         Parameters
         ----------
         X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             Rows like those of training; or batches of them, whose targets aren't looked at.
+        **others : dict
+            None are taken: what `keras.Model.predict` takes goes to the constructor.
 
         Returns
         -------
@@ -213,10 +223,11 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         ValueError
             If the net's outputs are no probabilities, as after a hinge loss.
         """
+        check_no_others("predict_proba", others, ("X",))
         outputs = self._outputs(X)
         return self._target.probabilities(outputs, self._facts.loss)
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None, **others):
         """Compute the mean accuracy on X and y.
 
         Parameters
@@ -227,12 +238,15 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
             True labels; None with a stream. The score of several outputs is the mean of theirs.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each sample counts.
+        **others : dict
+            None are taken: what `keras.Model.predict` takes goes to the constructor.
 
         Returns
         -------
         score : float
             Between 0 and 1.
         """
+        check_no_others("score", others, ("X", "y", "sample_weight"))
         return self._score(accuracy_score, X, y, sample_weight)
 
     @property

@@ -4,6 +4,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
 from skkeras._base import BaseKerasEstimator
+from skkeras._hints import check_no_others
 from skkeras._inputs import check_targets
 from skkeras._regression_target import RegressionTarget
 from skkeras._targets import MultiOutput
@@ -75,23 +76,26 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
     True
     """
 
-    def predict(self, X):
+    def predict(self, X, **others):
         """Predict numbers for X.
 
         Parameters
         ----------
         X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             Rows like those of training; or batches of them, whose targets aren't looked at.
+        **others : dict
+            None are taken: what `keras.Model.predict` takes goes to the constructor.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, ...)
             In the shape that y had in training.
         """
+        check_no_others("predict", others, ("X",))
         outputs = self._outputs(X)
         return self._target.predictions(outputs, self._facts.loss)
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None, **others):
         """Compute the coefficient of determination, R2, on X and y.
 
         Parameters
@@ -102,12 +106,15 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
             True values; None with a stream. The score of several outputs is the mean of theirs.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each sample counts.
+        **others : dict
+            None are taken: what `keras.Model.predict` takes goes to the constructor.
 
         Returns
         -------
         score : float
             At most 1; 0 for predicting the mean.
         """
+        check_no_others("score", others, ("X", "y", "sample_weight"))
         return self._score(r2_score, X, y, sample_weight)
 
     def _check_data(self, X, y, *, reset):

@@ -202,6 +202,31 @@ def test_several_outputs_are_cross_validated():
         assert net.fit(X[train], parts[0]).score(X[test], parts[1]) == score
 
 
+@pytest.mark.parametrize("estimator", [KerasRegressor, KerasClassifier])
+@pytest.mark.parametrize("returns", [dict, list])
+def test_one_array_of_targets_for_several_outputs_is_told_to_be_a_dict(estimator, returns):
+    def build(input_shape):
+        inputs = keras.Input(input_shape)
+        heads = {name: keras.layers.Dense(1, name=name)(inputs) for name in ("one", "two")}
+        return keras.Model(inputs, heads if returns is dict else [*heads.values()])
+
+    net = estimator(build, epochs=1)
+    message = r"2 outputs, 'one', 'two', and y is one array.* dict with these names, {'one': ...,"
+    for y in (LABELS, np.c_[LABELS, 1 - LABELS], np.c_[LABELS, LABELS]):
+        with pytest.raises(ValueError, match=message):
+            net.fit(X, y)
+    with pytest.raises(ValueError, match=message):
+        net.fit(lambda: iter([(X, np.c_[LABELS, 1 - LABELS])]))
+    for y in ([LABELS, LABELS], (LABELS[:, None], VALUES)):
+        with pytest.raises(TypeError, match=f"y is a {type(y).__name__} of 2 arrays.* by their na"):
+            net.fit(X, y)
+
+
+def test_a_list_of_arrays_may_still_be_rows():
+    y = [np.array([value, -value]) for value in VALUES]
+    assert KerasRegressor("linear", epochs=1).fit(X, y).predict(X).shape == (60, 2)
+
+
 @pytest.mark.parametrize("y", [{"one": VALUES}, {"one": VALUES, "to": VALUES}, VALUES])
 def test_outputs_that_are_not_those_of_training_are_an_error(y):
     net = KerasRegressor(two_heads, epochs=1).fit(X, {"one": VALUES, "two": X[:, :2]})

@@ -57,6 +57,33 @@ def test_fit_tells_where_an_argument_goes(name, instead):
         KerasClassifier(build).fit(X, Y, **{name: 1})
 
 
+@pytest.mark.parametrize(
+    "method, name, instead",
+    [
+        ("predict", "batch_size", "predict__batch_size=... of the constructor"),
+        ("predict", "verbose", "predict__verbose=... of the constructor"),
+        ("predict", "steps", "the rows to predict as X"),
+        ("predict_proba", "batch_size", "predict__batch_size=... of the constructor"),
+        ("score", "batch_size", "predict__batch_size=... of the constructor"),
+        ("score", "sample_weights", "sample_weight=..."),
+        ("evaluate", "batch_size", "batch_size=... of the constructor"),
+        ("evaluate", "return_dict", "none, since it returns a dict"),
+        ("evaluate", "groups", "only X, y, sample_weight"),
+        ("partial_fit", "epochs", "a call for each epoch, or fit with warm_start=True"),
+        ("partial_fit", "X_val", "none, since it validates on nothing"),
+        ("partial_fit", "batch_size", "batch_size=... of the constructor"),
+    ],
+)
+def test_other_methods_tell_where_an_argument_goes(method, name, instead):
+    arguments = (X,) if method.startswith("predict") else (X, Y)
+    estimators = [KerasClassifier(build), KerasRegressor(build)]
+    for estimator in estimators[: 1 if method == "predict_proba" else 2]:
+        with pytest.raises(
+            TypeError, match=rf"^{method}\(\) got .*'{name}'; expected {instead}\.$"
+        ):
+            getattr(estimator, method)(*arguments, **{name: 1})
+
+
 def test_routing_to_what_is_not_there_asks_for_it():
     with pytest.raises(ParameterNameError, match=r"no callbacks; expected callbacks=\.\.\."):
         KerasRegressor(epochs=1, callbacks__patience=3).fit(X, Y)

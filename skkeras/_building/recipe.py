@@ -22,7 +22,7 @@ from skkeras._keras_objects.internals import (
 )
 from skkeras._losses import by_output, check_ending, ends_in_logits, loss_facts, only_loss
 from skkeras._params import builder_parameters, call_builder, check_keywords, describe, split_routed
-from skkeras._targets import blocks, output_activation
+from skkeras._targets import MultiOutput, blocks, output_activation
 from skkeras.data._arrays import LazyArray
 from skkeras.exceptions import BuilderError, SharedVariablesError
 from skkeras.models import find_preset
@@ -59,6 +59,7 @@ class Recipe:
         build_variables(model, self.x_specs)
         check_not_taken(model, taken)
         shape = output_shape(model, self.x_specs)
+        check_by_name(self.target, shape)
         if model.compiled:
             self._check_compiled(model, shape)
         else:
@@ -329,7 +330,9 @@ _trained: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
 def trained_variables():
     """Return the trainable variables of all living nets, by their id."""
-    return dict(_trained)
+    # Not `dict(_trained)`: nets may be collected, and other threads may make some, meanwhile.
+    living = (reference() for reference in _trained.valuerefs())
+    return {id(variable): variable for variable in living if variable is not None}
 
 
 def clone_template(template):
@@ -367,6 +370,18 @@ def check_model(model):
         raise BuilderError(
             f"The builder returned {model!r} of type {type(model).__name__}; expected a "
             "keras.Model. Does it end in `return model`?"
+        )
+
+
+def check_by_name(target, output_shape):
+    """Raise BuilderError if a net has several outputs, and there is one array of targets."""
+    several = isinstance(output_shape, dict) and len(output_shape) > 1
+    if several and not isinstance(target, MultiOutput):
+        by_name = ", ".join(f"{name!r}: ..." for name in output_shape)
+        raise BuilderError(
+            f"The net has {len(output_shape)} outputs, {', '.join(map(repr, output_shape))}, and y "
+            f"is one array; expected a target for each. Give y as a dict with these names, "
+            f"{{{by_name}}}, or let the net have one output."
         )
 
 

@@ -400,13 +400,19 @@ def load_together(arrays):
 def _check_alike(parts):
     """Raise unless all parts have rows of one shape and dtype; return the first."""
     first = parts[0]
-    for part in parts:
-        got, expected = ((p.shape[1:], p.dtype) for p in (part, first))
-        if got != expected:
-            raise ValueError(
-                f"{part.name} has rows of shape {got[0]} and dtype {got[1]}; expected shape "
-                f"{expected[0]} and dtype {expected[1]}, as in {first.name}."
-            )
+    for number, part in enumerate(parts[1:], 2):
+        (shape, dtype), expected = ((p.shape[1:], p.dtype) for p in (part, first))
+        if (shape, dtype) == expected:
+            continue
+        cure = "Join rows of one shape."
+        if shape == expected[0]:
+            to = str(expected[1])
+            cure = f"Join lazy(...).map(lambda rows: rows.astype({to!r}), dtype={to!r}) instead."
+        numbers = (f" (number {number})", " (number 1)") if part.name == first.name else ("", "")
+        raise ValueError(
+            f"{part.name}{numbers[0]} has rows of shape {shape} and dtype {dtype}; expected shape "
+            f"{expected[0]} and dtype {expected[1]}, as in {first.name}{numbers[1]}. {cure}"
+        )
     return first
 
 

@@ -64,11 +64,11 @@ class FilePart(PickledByName):
             ) from error
 
     def _check_unchanged(self, file):
-        if (state := _state(os.fstat(file.fileno()))) != self.state:
+        now = _state(os.fstat(file.fileno()))
+        if now != self.state:
             raise OSError(
-                f"{self.path} has changed since it was opened: it has {state[0]} bytes, and had "
-                f"{self.state[0]}; expected the same contents while its rows are in use. Open it "
-                "anew."
+                f"{self.path} has changed since it was opened: {_difference(now, self.state)}; "
+                "expected the same contents while its rows are in use. Open it anew."
             )
 
     def _read(self, file, start, stop):
@@ -265,3 +265,13 @@ def check_pairs(inputs, labels, were_found):
 
 def _state(stat):
     return stat.st_size, stat.st_mtime_ns, stat.st_ino
+
+
+def _difference(now, before):
+    """Say what of a file's state has changed."""
+    if now[0] != before[0]:
+        return f"it has {now[0]} bytes, and had {before[0]}"
+    written = [np.datetime64(state[1], "ns") for state in (now, before)]
+    if written[0] != written[1]:
+        return f"it has as many bytes, {now[0]}, written at {written[0]} (UTC), not {written[1]}"
+    return f"another file, with as many bytes ({now[0]}), has taken its place"

@@ -7,7 +7,7 @@ from scipy.sparse import issparse
 
 from skkeras.data._arrays import LazyArray
 from skkeras.data._npy import check_pairs, memmap_part, npy_part, npy_paths
-from skkeras.data._parts import ArrayPart
+from skkeras.data._parts import ArrayPart, check_open
 
 
 def open_npy(paths, *, one_per_file=False):
@@ -106,7 +106,7 @@ def lazy(*arrays):
     TypeError
         If something is no such array.
     ValueError
-        If their rows differ in shape or dtype.
+        If their rows differ in shape or dtype, or the file of an HDF5 dataset is closed.
 
     Examples
     --------
@@ -131,6 +131,7 @@ def _parts_of(array):
         if is_whole and not array._steps and array._finite[0] is None:
             return array._storage.parts
         return [ArrayPart(array)]
+    check_open(array, "The HDF5 dataset")
     is_unfit = issparse(array) or isinstance(array, np.ma.MaskedArray)
     if is_unfit or not _is_array_like(array):
         raise TypeError(

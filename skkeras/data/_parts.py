@@ -1,6 +1,7 @@
 """Parts of a lazy array: the arrays that hold its rows, one after the other."""
 
 import dataclasses
+import functools
 import math
 import os
 from typing import Any
@@ -20,15 +21,26 @@ class ArrayPart(PickledByName):
 
     source: Any
 
-    @property
+    def __post_init__(self):
+        _ = self.name  # known from here on, also when the source is closed
+
+    @functools.cached_property
     def shape(self):
         """Shape, as a tuple of ints."""
         return tuple(int(n) for n in self.source.shape)
 
-    @property
+    @functools.cached_property
     def dtype(self):
         """A NumPy dtype."""
         return np.dtype(self.source.dtype)
+
+    @functools.cached_property
+    def place(self):
+        """File and name of an HDF5 dataset; None for others."""
+        source = self.source
+        if not _is_hdf5(source):
+            return None
+        return os.path.abspath(source.file.filename), source.name
 
     @property
     def in_memory(self):
@@ -37,9 +49,12 @@ class ArrayPart(PickledByName):
 
     reads_any_row = in_memory  # else rows come in chunks, which are read as a whole
 
-    @property
+    @functools.cached_property
     def name(self):
         """Description for error messages."""
+        if self.place is not None:
+            path, name = self.place
+            return f"HDF5 dataset {name!r} of shape {self.shape} in {path}"
         return f"{type(self.source).__name__} of shape {self.shape}"
 
     def block_rows(self, n_bytes):
@@ -52,6 +67,7 @@ class ArrayPart(PickledByName):
 
     def read(self, start, stop):
         """Return neighbouring rows as an ndarray."""
+        check_open(self.source, self.name)
         rows = self.source[start:stop]
         if np.ma.is_masked(rows):
             raise ValueError(
@@ -74,10 +90,20 @@ class ArrayPart(PickledByName):
 
     def __reduce__(self):
         """Pickle HDF5 datasets, which can't be pickled, by file and name."""
-        source = self.source
-        if type(source).__module__.partition(".")[0] == "h5py":
-            return call, ("_open_hdf5", os.path.abspath(source.file.filename), source.name)
-        return super().__reduce__()
+        return super().__reduce__() if self.place is None else (call, ("_open_hdf5", *self.place))
+
+
+def check_open(source, name):
+    """Raise ValueError if a source is an HDF5 dataset whose file is closed; h5py tells less."""
+    if _is_hdf5(source) and not source:
+        raise ValueError(
+            f"{name} is closed; expected its file to stay open while rows are in use. Call fit and "
+            "predict inside the `with h5py.File(...)`, or open the file without one."
+        )
+
+
+def _is_hdf5(source):
+    return type(source).__module__.partition(".")[0] == "h5py"
 
 
 def _open_hdf5(path, name):

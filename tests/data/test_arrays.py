@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from skkeras import data
+from skkeras import KerasRegressor, data
 
 ROWS = np.arange(23 * 3, dtype="float32").reshape(23, 3)
 
@@ -251,6 +251,45 @@ def test_an_hdf5_dataset_is_read_and_travels_by_the_name_of_its_file(tmp_path):
         np.testing.assert_array_equal(np.asarray(array[[5, 1, 5]]), ROWS[[5, 1, 5]])
         pickled = pickle.dumps(array[::2])
     np.testing.assert_array_equal(np.asarray(pickle.loads(pickled)), ROWS[::2])
+
+
+def test_a_closed_hdf5_file_is_said_to_be_closed(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        stored = file.create_dataset("x", data=ROWS)
+        array = data.lazy(stored)
+    message = r"HDF5 dataset '/x' of shape \(23, 3\) in .*rows.h5 is closed; expected its file to"
+    for read in (np.asarray, lambda array: array[3], lambda array: next(array.blocks())):
+        with pytest.raises(ValueError, match=message):
+            read(array)
+    net = KerasRegressor("linear", epochs=1)
+    with pytest.raises(ValueError, match=message):
+        net.fit(array, ROWS[:, 0])
+    with pytest.raises(ValueError, match=message):
+        net.fit(ROWS, ROWS[:, 0], X_val=array, y_val=ROWS[:, 0])
+    with pytest.raises(ValueError, match="The HDF5 dataset is closed; expected"):
+        data.lazy(stored)
+    np.testing.assert_array_equal(np.asarray(pickle.loads(pickle.dumps(array))), ROWS)
+
+
+def test_joined_arrays_that_differ_are_named(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        for name, dtype in ("a", "float32"), ("b", "float64"), ("c", "float32"):
+            file.create_dataset(name, data=ROWS.astype(dtype))
+        message = (
+            r"'/b' of shape .* in .*rows.h5 has rows .* float64; expected .* float32, as in HDF5"
+        )
+        with pytest.raises(ValueError, match=message + r".*'/a'.*rows.astype\('float32'\)"):
+            data.lazy(file["a"], file["b"])
+        as_told = data.lazy(file["b"]).map(lambda rows: rows.astype("float32"), dtype="float32")
+        both = data.lazy(file["a"], as_told)
+        assert (both.shape, both.dtype) == ((46, 3), np.float32)
+        np.testing.assert_array_equal(np.asarray(both), np.concatenate([ROWS, ROWS]))
+    with pytest.raises(ValueError, match=r"ndarray .*\(number 3\) has rows .*\(number 1\)"):
+        data.lazy(ROWS, ROWS, ROWS.astype("float16"))
+    with pytest.raises(ValueError, match="Join rows of one shape"):
+        data.lazy(ROWS, ROWS[:, :2])
 
 
 def test_a_zarr_array_is_read_in_whole_chunks(tmp_path):

@@ -141,10 +141,22 @@ def changed(path):
     os.utime(path, ns=(0, 0))
 
 
+def replaced(path):
+    times = os.stat(path).st_atime_ns, os.stat(path).st_mtime_ns
+    save(path.with_name("other"), ROWS[::-1])
+    os.replace(path.with_name("other.npy"), path)
+    os.utime(path, ns=times)
+
+
 @pytest.mark.parametrize(
     "spoil, error, message",
     [
-        (changed, OSError, "b.npy has changed since it was opened"),
+        (
+            changed,
+            OSError,
+            "b.npy has changed since it was opened: it has as many bytes, 368, written",
+        ),
+        (replaced, OSError, "b.npy has changed .*: another file, with as many bytes"),
         (
             lambda path: os.truncate(path, 200),
             OSError,
