@@ -126,6 +126,12 @@ class Recipe:
         """Return the recipe without the training data that a builder may ask for."""
         return dataclasses.replace(self, facts={k: v for k, v in self.facts.items() if k != "X"})
 
+    def detached(self):
+        """Copy it to be kept: without data, and with parameters that its user can't change."""
+        names = ("loss", "optimizer", "metrics", "routed")
+        own = copy.deepcopy({name: getattr(self, name) for name in names})
+        return dataclasses.replace(self.without_data(), **own)
+
     @property
     def is_repeatable(self):
         """Whether a net can be made again from a pickle, which holds no data."""

@@ -9,7 +9,6 @@ somebody asks for it. What a user's builder makes isn't known until it is made.
 """
 
 import contextlib
-import copy
 import dataclasses
 import functools
 import threading
@@ -405,8 +404,7 @@ def make_net(recipe, seed):
     net = Net(model, recipe, recipe.settings)
     if key is None or variable_bytes(model.variables) > _MAX_BYTES or not _is_ordinary(net):
         return net, facts
-    kept = copy.deepcopy(recipe.without_data())  # its user may change a list of the parameters
-    make = functools.partial(make_apart, functools.partial(key[-1].call, kept), seed)
+    make = functools.partial(make_apart, functools.partial(key[-1].call, recipe.detached()), seed)
     start = [tf.identity(variable.value) for variable in state_variables(model)]
     known = Blueprint(make, start, net.fingerprint, facts)
     blueprints.put(key, known)
