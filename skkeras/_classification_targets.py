@@ -33,7 +33,8 @@ class Labels(Target):
         if len(self.classes) < 2:
             raise ValueError(
                 f"y has one class, {self.classes.tolist()[0]!r}; expected at least 2 classes to "
-                "tell apart."
+                "tell apart. Stratify the split that left one, or say which others come later: "
+                "partial_fit(X, y, classes=[...])."
             )
 
     @property

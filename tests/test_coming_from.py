@@ -1,10 +1,13 @@
 """What the tables for those who come from other libraries replace works, and is refused."""
 
+import keras
 import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.datasets import load_iris
 from sklearn.exceptions import DataConversionWarning
+from sklearn.metrics import r2_score
+from sklearn.pipeline import make_pipeline
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
@@ -14,9 +17,12 @@ from skkeras import KerasClassifier, KerasRegressor, data
 pytestmark = pytest.mark.no_cover
 
 
-def scikeras_builder(meta, compile_kwargs, hidden=4):
-    import keras
+N = 24
+TABLE = np.random.default_rng(0).normal(size=(N, 4))
+TWO, THREE = np.arange(N) % 2, np.arange(N) % 3
 
+
+def scikeras_builder(meta, compile_kwargs, hidden=4):
     net = keras.Sequential(
         [
             keras.Input((meta["n_features_in_"],)),
@@ -45,9 +51,83 @@ def test_builders_for_scikeras_and_what_replaces_its_parameters_work(parameters)
     assert (len(net.classes_), net.n_iter_, net.model_.input_shape) == (3, 2, (None, 4))
 
 
-def test_schedule_is_given_as_an_instance():
-    import keras
+def test_positional_arguments_are_given_by_name():
+    callbacks = [keras.callbacks.LearningRateScheduler, keras.callbacks.EarlyStopping]
+    net = KerasRegressor(
+        "linear",
+        epochs=2,
+        optimizer__learning_rate=0.1,
+        callbacks=callbacks,
+        callbacks__schedule=lambda epoch, rate: rate / 2,
+        callbacks__1__patience=7,
+        callbacks__monitor="loss",
+    ).fit(TABLE, TABLE[:, 0])
+    assert net.callbacks_[1].patience == 7
+    assert float(net.model_.optimizer.learning_rate) == pytest.approx(0.1 / 4)
 
+
+def test_a_builder_with_keywords_gets_those_that_are_routed_and_the_facts_that_it_names():
+    def build(meta, compile_kwargs, **kwargs):
+        assert sorted(kwargs) == ["hidden"]
+        return scikeras_builder(meta, compile_kwargs, **kwargs)
+
+    net = KerasClassifier(build, model__hidden=7, epochs=1).fit(TABLE, THREE)
+    assert net.model_.layers[0].units == 7
+
+
+def test_histories_have_the_names_of_keras_and_warm_starts_go_on():
+    net = KerasRegressor("linear", metrics=["mae"], validation_split=0.25, epochs=2)
+    net.set_params(warm_start=True).fit(TABLE, TABLE[:, 0])
+    assert sorted(net.history_) == ["loss", "mae", "val_loss", "val_mae"]
+    assert net.fit(TABLE, TABLE[:, 0]).n_iter_ == 4
+    assert net.partial_fit(TABLE, TABLE[:, 0]).n_iter_ == len(net.history_["loss"]) == 5
+
+
+def test_what_replaces_arguments_of_predict_and_score_works():
+    y = TABLE[:, :2]
+    net = KerasRegressor("linear", epochs=1, predict__batch_size=5).fit(TABLE, y)
+    assert net.predict(TABLE).shape == (N, 2)
+    raw = r2_score(y, net.predict(TABLE), multioutput="raw_values")
+    assert net.score(TABLE, y) == pytest.approx(raw.mean())
+
+
+def test_one_class_is_an_error_unless_others_are_said_to_come():
+    ones = np.ones(N, int)
+    message = r"y has one class, 1; .*Stratify.*partial_fit\(X, y, classes=\[...\]\)"
+    with pytest.raises(ValueError, match=message):
+        KerasClassifier(epochs=1).fit(TABLE, ones)
+    net = KerasClassifier("linear").partial_fit(TABLE, ones, classes=[0, 1])
+    assert net.partial_fit(TABLE, TWO).predict_proba(TABLE).shape == (N, 2)
+
+
+def test_an_autoencoder_needs_no_y():
+    class AutoEncoder(KerasRegressor):
+        def fit(self, X, y=None):
+            return super().fit(X, X)
+
+        def transform(self, X):
+            return self.predict(X)
+
+    net = AutoEncoder("linear", epochs=1, random_state=0).fit(TABLE)
+    plain = KerasRegressor("linear", epochs=1, random_state=0).fit(TABLE, TABLE)
+    np.testing.assert_array_equal(net.transform(TABLE), plain.predict(TABLE))
+
+
+def test_several_inputs_and_outputs_need_no_encoders():
+    def build():
+        inputs = {name: keras.Input((2,), name=name) for name in "ab"}
+        joined = keras.layers.Concatenate()([*inputs.values()])
+        return keras.Model(
+            inputs, {name: keras.layers.Dense(1, name=name)(joined) for name in "cd"}
+        )
+
+    split = data.ColumnsToInputs({"a": [0, 1], "b": [2, 3]})
+    y = {"c": TABLE[:, 0], "d": TABLE[:, 1]}
+    net = make_pipeline(split, KerasRegressor(build, epochs=1)).fit(TABLE, y)
+    assert {name: part.shape for name, part in net.predict(TABLE).items()} == {"c": (N,), "d": (N,)}
+
+
+def test_schedule_is_given_as_an_instance():
     X, y = load_iris(return_X_y=True)
     schedule = keras.optimizers.schedules.CosineDecay(0.01, 1000)
     net = KerasClassifier(epochs=1, optimizer__learning_rate=schedule).fit(X, y)
@@ -65,6 +145,15 @@ def test_schedule_is_given_as_an_instance():
         {"fit__callbacks": []},
         {"fit__class_weight": {0: 2}},
         {"batch_size": -1},
+        {"batch_size": None},
+        {"score__normalize": False},
+        {"predict__steps": 2},
+        {"optimizer__0": 0.1},
+        {
+            "callbacks": keras.callbacks.LearningRateScheduler,
+            "callbacks__0": lambda epoch, rate: rate,
+        },
+        {"model": lambda params: None},
     ],
     ids=lambda parameters: list(parameters)[-1],
 )
@@ -142,9 +231,6 @@ def meta_of(estimator, X, y, method="fit", **arguments):
     return seen
 
 
-N = 24
-TABLE = np.random.default_rng(0).normal(size=(N, 4))
-TWO, THREE = np.arange(N) % 2, np.arange(N) % 3
 # What SciKeras 0.13.0 gives: target_type_, n_outputs_, y_ndim_, and for classifiers n_classes_.
 CLASSIFIED = {
     "two": (TWO, ("binary", 1, 1, 2)),
