@@ -10,7 +10,7 @@ import numpy as np
 
 from skkeras._building.compile_args import make_loss, make_metrics, make_optimizer
 from skkeras._inputs import input_shapes
-from skkeras._keras_objects.copying import pack_model
+from skkeras._keras_objects.copying import compile_anew, pack_model
 from skkeras._keras_objects.fingerprint import fingerprint
 from skkeras._keras_objects.internals import (
     NetFacts,
@@ -75,7 +75,7 @@ class Recipe:
 
     def _check_compiled(self, model, shape):
         """Check that a net compiled by its builder is trained as the estimator was asked."""
-        if self._asks("optimizer"):
+        if self._asks("optimizer") and not self._adjusts_template:
             check_agrees(model.optimizer, self._optimizer(), "optimizer")
         if self._asks("loss"):
             compiled = model.loss if isinstance(shape, dict) else only_loss(model.loss)
@@ -143,7 +143,7 @@ class Recipe:
     def _build(self):
         builder = as_builder(self.source)
         if builder is None:
-            return clone_template(self.source)
+            return self._from_template()
         n_outputs = self.facts["n_outputs"]
         several = isinstance(n_outputs, dict)
         shape = {name: (n,) for name, n in n_outputs.items()} if several else (n_outputs,)
@@ -166,6 +166,18 @@ class Recipe:
             }
         hyperparameters = {k: _fresh(v) for k, v in self._routed["model"].items()}
         return call_builder(builder, facts, hyperparameters)
+
+    @property
+    def _adjusts_template(self):
+        """Whether optimizer parameters go to the optimizer that a template is compiled with."""
+        routed = self.optimizer is None and self._routed["optimizer"]
+        return bool(routed) and is_layer(self.source) and self.source.compiled
+
+    def _from_template(self):
+        model = clone_template(self.source)
+        if self._adjusts_template:
+            compile_anew(model, make_optimizer(model.optimizer, self._routed["optimizer"]))
+        return model
 
     def _optimizer(self):
         return make_optimizer(self.optimizer or "adam", self._routed["optimizer"])
@@ -389,6 +401,8 @@ def check_agrees(compiled, asked, name):
         f"model is compiled with {name}={_say(compiled)}, and the estimator was given {given}; "
         "expected one of them. Don't compile it, or let its builder compile with compile_kwargs, "
         f"or don't pass {name} nor {name}__... to the estimator."
+        + " A keras.Model's own optimizer takes optimizer__... if optimizer is left out."
+        * (name == "optimizer")
     )
 
 

@@ -109,7 +109,7 @@ class CompiledFunctions:
         return outputs
 
     def _moved_by(self, rows):
-        """Return the indices of the variables that predicting moves on; of most nets there are none.
+        """Return the indices of the variables that predicting moves on: none, of most nets.
 
         Raises UntraceableError if it moves variables outside of the net: Keras has to predict.
         """

@@ -384,3 +384,14 @@ def build_optimizer(model):
     if optimizer is not None and not optimizer.built:
         make_seeded(lambda: optimizer.build(model.trainable_variables), seed=0)
     return model
+
+
+def optimizes(optimizer, variables):
+    """Tell whether a built optimizer was built for these variables, or more.
+
+    Keras refuses to train others, and has no public way to ask:
+    https://github.com/keras-team/keras/blob/master/keras/src/optimizers/base_optimizer.py
+    """
+    lists = [value for value in vars(optimizer).values() if isinstance(value, list)]
+    wanted = {id(variable) for variable in variables}
+    return any(wanted <= {id(item) for item in items} for items in lists)
