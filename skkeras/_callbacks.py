@@ -6,6 +6,8 @@ import inspect
 import io
 from types import ModuleType
 
+import numpy as np
+
 from skkeras._params import assign_routed, declared_signature, describe, members_of
 
 BATCH_HOOKS = (
@@ -128,6 +130,27 @@ def needs_batches(callback):
         ):
             return True
     return False
+
+
+def check_monitors(callbacks, logs):
+    """Raise ValueError if a callback compares epochs by a log that is an array.
+
+    Parameters
+    ----------
+    callbacks : iterable of keras.callbacks.Callback
+        Those of a fit; ``monitor`` is the name of the log by which some compare epochs.
+    logs : dict
+        Logs of an epoch. Of some metrics, such as ``F1Score()``, they have a value for each class.
+    """
+    for callback in callbacks:
+        name = getattr(callback, "monitor", None)
+        shape = np.shape(logs.get(name, 0.0)) if isinstance(name, str) else ()
+        if shape and getattr(callback, "save_best_only", True):
+            raise ValueError(
+                f"{describe(callback)} compares epochs by monitor={name!r}, which has {shape[0]} "
+                "values, such as one for each class; expected one. Let the metric average them, as "
+                "keras.metrics.F1Score(average='macro') does, or monitor another."
+            )
 
 
 def early_stopping_callback():

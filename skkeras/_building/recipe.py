@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from skkeras._building.compile_args import make_loss, make_metrics, make_optimizer
+from skkeras._building.metric_targets import check_metrics, outputs_read_as_rows, reads_any
 from skkeras._inputs import input_shapes
 from skkeras._keras_objects.copying import compile_anew, pack_model
 from skkeras._keras_objects.fingerprint import fingerprint
@@ -91,6 +92,7 @@ class Recipe:
         loss = by_output(loss_facts(model.loss), shape)
         self.target.check_net(shape, loss)
         check_ending(model, loss, shape)
+        check_metrics(model, getattr(self.target, "targets", self.target), loss, shape)
         dtypes = input_dtypes(model, self.x_specs)
         return NetFacts(self.x_specs, dtypes, shape, float_dtype(model), loss)
 
@@ -186,10 +188,31 @@ class Recipe:
         if self.loss is not None:
             made = make_loss(self.loss, self._routed["loss"])
             return made if isinstance(output_shape, dict) else only_loss(made)
-        default = self.target.default_loss(output_shape)
+        default = self._for_metrics(self.target.default_loss(output_shape))
         if model is not None:
             default = self._taking_logits(default, model, output_shape)
         return make_loss(default, self._routed["loss"])
+
+    def _for_metrics(self, default):
+        """Let a default loss, or that of each output, take the one-hot rows that metrics read."""
+
+        def changed(loss, name):
+            is_sparse = loss == "sparse_categorical_crossentropy"
+            return loss.removeprefix("sparse_" * (is_sparse and name in self._reading_rows))
+
+        if isinstance(default, dict):
+            return {name: changed(loss, name) for name, loss in default.items()}
+        return changed(default, None)
+
+    @functools.cached_property
+    def _reading_rows(self):
+        """Names of the outputs whose metrics read one-hot rows; None is that of the only one."""
+        given = self.metrics, self._routed["compile"].get("weighted_metrics")
+        if all(map(reads_any, given)):
+            return set()
+        targets = getattr(self.target, "targets", {None: self.target})
+        n_classes = {name: target.n_classes for name, target in targets.items()}
+        return outputs_read_as_rows(lambda: [self._metrics(), given[1]], n_classes)
 
     def _taking_logits(self, default, model, output_shape):
         """Let a default loss, or that of each output, take logits where the net ends in them."""
