@@ -153,17 +153,47 @@ def check_monitors(callbacks, logs):
             )
 
 
-def early_stopping_callback():
+def early_stopping_callback(monitor="val_loss", mode="auto"):
     """Make the callback of ``early_stopping=True``.
+
+    Parameters
+    ----------
+    monitor, mode : str
+        The log to watch, and whether its best is the least ("min"), the largest ("max") or as
+        Keras knows it ("auto").
 
     Returns
     -------
     callback : keras.callbacks.EarlyStopping
-        Watches the validation loss, and restores the best weights.
+        Watches a log of the validation, and restores the best weights.
     """
     import keras
 
-    return keras.callbacks.EarlyStopping(monitor="val_loss", patience=10, restore_best_weights=True)
+    return keras.callbacks.EarlyStopping(
+        monitor=monitor, mode=mode, patience=10, restore_best_weights=True
+    )
+
+
+def score_callback(score):
+    """Make the callback that puts scores into the logs of an epoch; callbacks after it see them.
+
+    Parameters
+    ----------
+    score : callable
+        Returns a dict of floats, at the end of an epoch.
+
+    Returns
+    -------
+    callback : keras.callbacks.Callback
+        Prefixes names with ``val_``.
+    """
+    import keras
+
+    class EpochScores(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs.update({f"val_{name}": value for name, value in score().items()})
+
+    return EpochScores()
 
 
 def task_callback(estimator, context, X, y):
