@@ -22,7 +22,7 @@ from skkeras._keras_objects.internals import (
 )
 from skkeras._losses import by_output, check_ending, ends_in_logits, loss_facts, only_loss
 from skkeras._params import builder_parameters, call_builder, check_keywords, describe, split_routed
-from skkeras._targets import output_activation
+from skkeras._targets import MultiOutput, output_activation
 from skkeras.exceptions import BuilderError, SharedVariablesError
 from skkeras.models import find_preset
 
@@ -57,7 +57,7 @@ class Recipe:
         check_model(model)
         build_variables(model, self.x_specs)
         check_not_taken(model, taken)
-        shape = output_shape(model, self.x_specs)
+        shape = self._output_shape(model)
         if model.compiled:
             self._check_compiled(model, shape)
         else:
@@ -87,12 +87,24 @@ class Recipe:
 
     def facts_of(self, model):
         """Collect the facts of a net that was made, and check that it can learn the target."""
-        shape = output_shape(model, self.x_specs)
-        loss = by_output(loss_facts(model.loss), shape)
-        self.target.check_net(shape, loss)
+        shape = self._output_shape(model)
+        losses = by_output(model.loss, shape)
+        loss, target = loss_facts(losses), self.target.reading(shape)
+        target.check_net(shape, loss)
+        loss = target.with_y_shape(loss, losses, shape)
         check_ending(model, loss, shape)
         dtypes = input_dtypes(model, self.x_specs)
-        return NetFacts(self.x_specs, dtypes, shape, float_dtype(model), loss)
+        lists = isinstance(shape, dict) and isinstance(self._outputs(model), list | tuple)
+        return NetFacts(self.x_specs, dtypes, shape, float_dtype(model), loss, lists)
+
+    def _outputs(self, model):
+        return model(symbolic_inputs(self.x_specs))
+
+    def _output_shape(self, model):
+        """Return the shape of the net's output; by name if y is, however many there are."""
+        by_name = isinstance(self.target, MultiOutput)
+        shape = output_shape(model, self.x_specs, by_name=by_name)
+        return shape if by_name or not isinstance(shape, dict) else _only(shape)
 
     @property
     def settings(self):
@@ -174,7 +186,7 @@ class Recipe:
         if self.loss is not None:
             made = make_loss(self.loss, self._routed["loss"])
             return made if isinstance(output_shape, dict) else only_loss(made)
-        default = self.target.default_loss(output_shape)
+        default = self.target.reading(output_shape).default_loss(output_shape)
         if model is not None:
             default = self._taking_logits(default, model, output_shape)
         return make_loss(default, self._routed["loss"])
@@ -201,6 +213,11 @@ class Recipe:
 
     def _metrics(self):
         return make_metrics(self.metrics, self._routed["metrics"])
+
+
+def _only(shape):
+    """Take the shape of the only output out of its dict."""
+    return next(iter(shape.values())) if len(shape) == 1 else shape
 
 
 def _plain(value):
