@@ -25,6 +25,7 @@ _MODULES = {
     "Storage": "data._storage",
     "Timeline": "forecasting._time_index",
     "Windows": "forecasting._windows",
+    "ByStep": "_step_targets",
     "_Columns": "data._arrays",
     "_ForecastScorer": "forecasting._scorer",
     "_Step": "data._arrays",

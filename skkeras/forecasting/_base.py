@@ -88,7 +88,7 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
             parts, contexts, truth, sample_weight=sample_weight, given=(X, y), masks=masks
         )
 
-    def _learn_target(self, y, classes=None):
+    def _learn_target(self, y, classes=None, x_shape=()):
         return HorizonTarget(self.horizon, y.series.shape[1])
 
     def _parts(self, examples, X_val, y_val, groups):

@@ -34,7 +34,7 @@ class WindowExamples(Table):
             )
         return train, validation
 
-    def weights(self, rows):
+    def weights(self, rows, facts):
         """Weigh each window by the mean weight of the rows that it forecasts."""
         weight = relative_weights(self.sample_weight, self.layout.positions)
         if weight is None:
