@@ -11,6 +11,7 @@ import itertools
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from skkeras._class_weights import balanced, weigh_indicators, weigh_labels
 from skkeras._encoding import blocks, encoded, in_memory, label_counts, spans
@@ -18,6 +19,7 @@ from skkeras._engine.batches import Batches
 from skkeras._holdout import split_rows
 from skkeras._inputs import batch_weights, check_any_weight, n_samples, training_weights
 from skkeras._keras_objects.specs import input_specs
+from skkeras._tree import map_leaves
 from skkeras.data._streams import check_sliceable
 
 
@@ -41,6 +43,10 @@ class Table:
     def targets(self):
         """What the kind of the targets is learnt from."""
         return self.y
+
+    def shown(self, rows):
+        """Return the inputs of some rows (all for None) to a builder that asks for them."""
+        return map_leaves(functools.partial(_shown, rows=rows), self.X)
 
     def split(self, split, wanted, target, groups, seed):
         """Split the row numbers, see `split_rows`; stratified if there are labels."""
@@ -93,6 +99,11 @@ class Table:
         check_any_weight(weight, held_out, "sample_weight", "hold out")
         validation = dataclasses.replace(rows, weight=weight)
         return training.only(train), validation.only(held_out)
+
+
+def _shown(X, rows):
+    X = X if rows is None else X[rows]
+    return X.toarray() if issparse(X) else X  # Keras's layers adapt to arrays
 
 
 class StreamExamples:

@@ -255,8 +255,8 @@ def builder_facts(examples, target, source, seen=None):
         "meta": _scikeras_meta(X, examples.y, target),
     }
     if _asks_for(source, "X"):
-        # Only for builders that ask: taking rows copies them.
-        facts["X"] = X if seen is None else _rows_of(X, seen)
+        # Only for builders that ask: rows are copied, windows gathered, sparse ones densified.
+        facts["X"] = examples.shown(seen)
     return facts
 
 
@@ -273,10 +273,6 @@ def check_asks_for_no_data(source):
 def _asks_for(source, fact):
     builder = as_builder(source)
     return builder is not None and fact in builder_parameters(builder)[0]
-
-
-def _rows_of(X, rows):
-    return {name: part[rows] for name, part in X.items()} if isinstance(X, dict) else X[rows]
 
 
 def _scikeras_meta(X, y, target):

@@ -22,6 +22,10 @@ class WindowExamples(Table):
 
     are_gathered = True
 
+    def shown(self, rows):
+        """Return some windows (all for None) as an array, to a builder that asks for them."""
+        return self.X[slice(None) if rows is None else rows]
+
     def split(self, split, wanted, target, groups, seed):
         """Split the windows by the rows that they forecast; those of both parts are left out."""
         masks = map(self.layout.spread, self.masks)

@@ -199,6 +199,51 @@ def test_a_builder_gets_the_shapes_and_may_return_steps_by_targets():
     assert forecaster(model=build, horizon=3).fit(walk()).predict(walk(5)).shape == (5, 3, 2)
 
 
+@pytest.mark.parametrize("window_norm", [None, "last", "revin"])
+def test_a_builder_gets_the_training_windows_as_an_array(window_norm):
+    import keras
+
+    shown = []
+
+    def build(X, input_shape, n_outputs):
+        scale = keras.layers.Normalization()
+        scale.adapt(X)
+        shown.append((X, scale))
+        flat = keras.layers.Flatten()
+        layers = [keras.Input(input_shape), scale, flat, keras.layers.Dense(n_outputs)]
+        return keras.Sequential(layers)
+
+    net = by_hand(
+        build, target=0, known_future=1, window_norm=window_norm, validation_split=20, epochs=1
+    )
+    series = walk()
+    net.fit(series)
+    X, scale = shown[-1]
+    past = np.stack([series[t - 3 : t] for t in range(3, 40)])
+    if window_norm == "last":
+        past = past - past[:, -1:]
+    elif window_norm == "revin":
+        past = (past - past.mean(1, keepdims=True)) / past.std(1, keepdims=True)
+    known = np.stack([series[t - 2 : t + 1, 1:] for t in range(3, 40)])
+    windows = np.concatenate([past, known], axis=2)
+    assert type(X) is np.ndarray
+    np.testing.assert_allclose(X, windows, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(np.ravel(scale.mean), windows.mean((0, 1)), rtol=1e-4, atol=1e-5)
+
+
+def test_a_builder_may_ask_for_the_windows_of_a_panel():
+    shown = []
+
+    def build(X, input_shape, n_outputs):
+        shown.append((X.mean(), len([*X]), X[0].shape, np.asarray(X).dtype))
+        return plus_one(input_shape, n_outputs)
+
+    long, groups = np.r_[0:10, 100:120].astype(float)[:, np.newaxis], ["a"] * 10 + ["b"] * 20
+    by_hand(build).partial_fit(long, groups=groups)
+    windows = [long[t - 3 : t] for t in [*range(3, 10), *range(13, 30)]]
+    assert shown[-1] == (pytest.approx(np.mean(windows)), 24, (3, 1), np.float32)
+
+
 # What precedes X.
 
 
