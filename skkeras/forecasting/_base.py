@@ -13,8 +13,9 @@ from skkeras._holdout import DEFAULT_FRACTION
 from skkeras._params import changed_names
 from skkeras.forecasting._context import hold_out
 from skkeras.forecasting._examples import WindowExamples
+from skkeras.forecasting._intervals import HeldOut, widths_by_series
 from skkeras.forecasting._learned import LearnedSeries, known_rows, learn_series
-from skkeras.forecasting._panel import only_part, parts_of
+from skkeras.forecasting._panel import only_part, parts_of, rows_by_group
 from skkeras.forecasting._rollout import Rollout
 from skkeras.forecasting._target import HorizonTarget
 from skkeras.forecasting._time_index import index_of
@@ -81,7 +82,8 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
         rollout = self._rollout
         contexts = rollout.contexts(parts, follows)
         if follows == "nothing":
-            self._learned = self._learned.remembering(parts, self.look_back)
+            is_seen = np.ones(len(table), bool) if masks is None else masks[0]
+            self._learned = self._learned.remembering(parts, truth, is_seen, self.look_back)
         elif follows == "training":
             self._learned = self._learned.extended(parts, contexts, self.look_back)
         return rollout.examples(
@@ -133,7 +135,11 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
         super()._train(training, validation, examples, epochs)
         if validation is not None:
             # Kept as rows, which are few; errors are as many as windows times steps.
-            held_out = [part.only(validation.subset) for part in (validation.x, validation.y)]
+            x, y = (part.only(validation.subset) for part in (validation.x, validation.y))
+            groups, codes = [None], np.zeros(len(x), int)
+            if examples.masks is not None:
+                groups, codes = examples.groups, examples.codes[validation.subset]
+            held_out = HeldOut(x, y, groups, codes)
             self._learned = dataclasses.replace(self._learned, held_out=held_out)
 
     def _table(self, X, *, reset, name="X"):
@@ -215,16 +221,40 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
         self._learned.check_goes_on(steps, self.horizon, names)
         return self._rollout.ahead(past.tail, steps, known)[0], index
 
-    def _held_out_errors(self):
-        """Return the absolute errors of the windows held out, in the targets' units."""
+    def _widths(self, coverage, groups, history, group=None):
+        """Return half-widths of intervals by series; a history is that of ``group``."""
         check_is_fitted(self)
+        pasts = self._learned.pasts
+        changes = {one: past.changes for one, past in pasts.items()}
+        only = next(iter(changes.values())) if len(pasts) == 1 else None
+        for one in groups:
+            changes.setdefault(one, only if one is None else None)
+        if history is not None and group not in pasts:
+            changes[group] = self._past_of_history(history, group).changes
+        held_out = self._held_out()
+        errors = self._errors(held_out)
+        return widths_by_series(errors, held_out.codes, held_out.groups, changes, coverage)
+
+    def _widths_of_rows(self, coverage, X, history, groups):
+        """Return half-widths of intervals, (n_rows, horizon, n_targets)."""
+        rows = rows_by_group(groups, len(X))
+        widths = self._widths(coverage, rows, history, next(iter(rows)))
+        of_rows = np.empty((len(X), *self._target.steps))
+        for group, at in rows.items():
+            of_rows[at] = widths[group]
+        return of_rows
+
+    def _held_out(self):
         if self._learned.held_out is None:
             raise ValueError(
                 "Got no windows that the net wasn't trained on, and so nothing to tell its errors "
                 "from; expected a fit that holds some out. Set validation_split=0.2, or pass X_val."
             )
-        x, y = self._learned.held_out
-        outputs = self._net_outputs(WindowExamples(x))
+        return self._learned.held_out
+
+    def _errors(self, held_out):
+        """Return the absolute errors of the windows held out, in the targets' units."""
+        y, outputs = held_out.y, self._net_outputs(WindowExamples(held_out.x))
         errors = self._target.forecasts(outputs) - self._target.forecasts(y[:])
         if y.scale is not None:
             errors *= y.scale[:, np.newaxis]

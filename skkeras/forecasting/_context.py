@@ -21,7 +21,8 @@ class Past:
     """First and last rows of a training series, ``look_back`` of them at most, and its index.
 
     ``n_rows`` counts those of `update`, too; ``has_moved`` is True once rows have followed those of
-    training; ``timeline`` is None if rows are only counted.
+    training; ``timeline`` is None if rows are only counted; ``changes`` are of `mean_changes`, of
+    the targets.
     """
 
     head: np.ndarray
@@ -29,6 +30,7 @@ class Past:
     n_rows: int
     timeline: Any = None
     has_moved: bool = False
+    changes: Any = None
 
     def with_rows(self, before, X, index, look_back):
         """Return the past after rows X; ``before`` is the tail, with rows that fill a gap."""
@@ -37,7 +39,7 @@ class Past:
             timeline = timeline.moved(len(X), index if tells(index) else None)
         head = np.concatenate([self.head, X[: look_back - len(self.head)]])
         tail = np.concatenate([before, X[-look_back:]])[-look_back:]
-        return Past(head, tail, n_rows, timeline, has_moved=True)
+        return Past(head, tail, n_rows, timeline, True, self.changes)
 
     def is_inside(self, index):
         """Tell whether an index says that it begins before the end, but not at the beginning."""
@@ -79,10 +81,11 @@ class Past:
         return self.timeline.after(steps)
 
 
-def keep(X, look_back, index=None, name="X"):
+def keep(X, look_back, index=None, name="X", changes=None):
     """Return the past of a series, which error messages call ``name``."""
     timeline = read_timeline(index, name)
-    return Past(X[:look_back].copy(), X[-look_back:].copy(), len(X), timeline)
+    head, tail = X[:look_back].copy(), X[-look_back:].copy()
+    return Past(head, tail, len(X), timeline, changes=changes)
 
 
 def rows_in_common(head, X, scale):

@@ -13,12 +13,15 @@ class WindowExamples(Table):
     """Windows of series, as the third kind of examples; ``X`` is `Inputs`, ``y`` is `Windows`.
 
     The windows are cut from the rows of ``layout``; ``masks`` tell which rows to train on and which
-    to hold out (None: none), and a window forecasts ``horizon`` rows.
+    to hold out (None: none), and a window forecasts ``horizon`` rows. ``codes`` are the numbers of
+    the windows' series among ``groups``.
     """
 
     layout: Any = None
     masks: Any = None
     horizon: int = 1
+    groups: Any = None
+    codes: Any = None
 
     are_gathered = True
 

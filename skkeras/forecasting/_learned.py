@@ -17,6 +17,7 @@ from skkeras._dataframes import (
     names_of,
 )
 from skkeras.forecasting._context import keep
+from skkeras.forecasting._intervals import mean_changes
 from skkeras.forecasting._scaling import learn_scaling
 from skkeras.forecasting._time_index import index_of
 
@@ -27,8 +28,8 @@ class LearnedSeries:
 
     ``target`` and ``known_future`` are column numbers, ``y_shape`` is () or (n_targets,), ``means``
     and ``spreads`` are of the columns, ``kind`` and ``names`` those of the frames that came in.
-    ``pasts`` are by group, None for a single series. ``held_out`` are the (Inputs, Windows) not
-    trained on.
+    ``pasts`` are by group, None for a single series. ``held_out`` are the windows not trained on,
+    a `HeldOut`.
     """
 
     target: Any
@@ -70,9 +71,15 @@ class LearnedSeries:
             forecasts if self.y_shape else forecasts[:, 0], self.kind, self.names, index
         )
 
-    def remembering(self, parts, look_back):
-        """Return these facts with the ends of new series, of which nothing was held out yet."""
-        pasts = {group: keep(part.X, look_back, part.index) for group, part in parts.items()}
+    def remembering(self, parts, truth, is_seen, look_back):
+        """Return these facts with the ends of new series, of which nothing was held out yet.
+
+        ``truth`` are the targets of all rows; the net is trained on those that ``is_seen``.
+        """
+        pasts = {}
+        for group, (at, X, index) in parts.items():
+            changes = mean_changes(truth[at[is_seen[at]]])
+            pasts[group] = keep(X, look_back, index, changes=changes)
         return dataclasses.replace(self, pasts=pasts, held_out=None)
 
     def extended(self, parts, contexts, look_back):
@@ -82,8 +89,13 @@ class LearnedSeries:
             if group in pasts:
                 pasts[group] = pasts[group].with_rows(contexts[group][0], X, index, look_back)
             else:
-                pasts[group] = keep(X, look_back, index)
+                pasts[group] = keep(X, look_back, index, changes=self._changes(X))
         return dataclasses.replace(self, pasts=pasts)
+
+    def _changes(self, X):
+        """Return the mean changes of the targets, read off their own columns; or None."""
+        own = self.scaling.own
+        return mean_changes(X[:, own] * self.scaling.factors) if own else None
 
     def past_of_rows(self, group):
         """Return the ends of the series that some rows are of; None for a new one."""
@@ -139,7 +151,7 @@ class LearnedSeries:
             )
         only = next(iter(self.pasts)) if len(self.pasts) == 1 else group
         known = self.pasts.get(only if group is None else group)
-        past = keep(X, look_back, index, "history")
+        past = keep(X, look_back, index, "history", self._changes(X))
         if known is None or known.missing(index, "history") is None or known.timeline.step is None:
             return past
         return dataclasses.replace(past, timeline=known.timeline.moved(len(X), index))

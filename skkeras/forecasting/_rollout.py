@@ -120,4 +120,15 @@ class Rollout:
         truth = layout.spread(self.learned.scaling.targets(y))
         norm = columns_of(norm, self.learned.scaling.own)
         y = outcomes(truth, x.origins, self.horizon, norm)
-        return WindowExamples(x, y, layout=layout, horizon=self.horizon, **given)
+        codes = np.empty(len(is_whole), int)
+        for code, part in enumerate(parts.values()):
+            codes[part.at] = code
+        return WindowExamples(
+            x,
+            y,
+            layout=layout,
+            horizon=self.horizon,
+            groups=[*parts],
+            codes=codes[is_whole],
+            **given,
+        )

@@ -6,7 +6,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from skkeras._inputs import relative_weights
 from skkeras.forecasting._base import BaseForecaster
-from skkeras.forecasting._intervals import interval_widths
 from skkeras.forecasting._panel import parts_of
 
 
@@ -344,6 +343,11 @@ random_state, verbose, on_divergence, engine, **routed
         step (split-conformal). So the fit has to hold some out: ``validation_split=0.2``, or
         ``X_val``.
 
+        In a panel these are the windows of the same series. Where it has fewer than 20, or too few
+        for the coverage, the windows of all series count, each by its error over its series' mean
+        absolute change from row to row, times that of this series. So it is for a new series that
+        has a ``history`` or was given to `update`; for one without, errors count as they are.
+
         Parameters
         ----------
         X, history, groups
@@ -361,7 +365,7 @@ random_state, verbose, on_divergence, engine, **routed
         ValueError
             If the fit has held out too few windows for such a share, or none.
         """
-        widths = interval_widths(self._held_out_errors(), coverage)
+        widths = self._widths_of_rows(coverage, X, history, groups)
         forecasts = self._forecasts(X, history, groups, warns=True)[0]
         return self._learned.shaped(forecasts - widths), self._learned.shaped(forecasts + widths)
 
@@ -419,7 +423,7 @@ random_state, verbose, on_divergence, engine, **routed
         ValueError
             If steps are beyond the horizon, or the fit has held out too few windows.
         """
-        widths = interval_widths(self._held_out_errors(), coverage)
+        widths = self._widths(coverage, [group], history, group)[group]
         if steps > self.horizon:
             raise ValueError(
                 f"Got steps={steps}, beyond horizon={self.horizon}; expected at most that many, "

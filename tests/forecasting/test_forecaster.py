@@ -1264,6 +1264,82 @@ def test_limits_are_as_far_as_held_out_forecasts_were_off(window_norm):
         net.forecast_interval(3)
 
 
+@pytest.fixture(scope="module")
+def noisy_panel():
+    """Three series of noise, of which the last is short; a net that forecasts the last value."""
+    rng = np.random.default_rng(0)
+    lengths, scales = [200, 150, 30], [1.0, 100.0, 10.0]
+    series = [rng.normal(scale=s, size=(n, 1)) for n, s in zip(lengths, scales, strict=True)]
+    X, groups = np.concatenate(series), np.repeat(["small", "large", "short"], lengths)
+    rows = {one: np.flatnonzero(groups == one) for one in ("small", "large", "short")}
+    mixed = rng.permutation(groups)  # rows of each are in order
+    shuffled = np.empty_like(X)
+    for one, at in rows.items():
+        shuffled[mixed == one] = X[at]
+    frozen = {"optimizer": "sgd", "optimizer__learning_rate": 0.0, "epochs": 1}
+    net = by_hand(validation_split=0.2, horizon=2, **frozen).fit(shuffled, groups=mixed)
+    return net, dict(zip(rows, series, strict=True))
+
+
+def errors_by_hand(series):
+    """Absolute errors of the windows held out, (n_windows, 2), of a forecast by the last value."""
+    n_held_out = len(series) // 5
+    origins = range(len(series) - n_held_out, len(series) - 1)
+    return np.array([np.abs(series[t : t + 2, 0] - series[t - 1, 0] - 1) for t in origins])
+
+
+def order_statistic(errors, coverage):
+    return np.sort(errors, axis=0)[int(np.ceil((len(errors) + 1) * coverage)) - 1]
+
+
+def test_intervals_of_a_series_come_from_its_own_errors(noisy_panel):
+    net, series = noisy_panel
+    for group in ("small", "large"):
+        low, high = net.predict_interval(series[group][:7], 0.8, groups=[group] * 7)
+        expected = order_statistic(errors_by_hand(series[group]), 0.8)
+        np.testing.assert_allclose((high - low)[:, :, 0] / 2, [expected] * 7, rtol=1e-4)
+        low, high = net.forecast_interval(2, 0.8, group=group)
+        np.testing.assert_allclose((high - low)[:, 0] / 2, expected, rtol=1e-4)
+    groups = np.array(["small", "large"] * 2)
+    low, high = net.predict_interval(np.zeros((4, 1)), 0.8, groups=groups)
+    widths = (high - low)[:, 0, 0]
+    assert widths[0] == pytest.approx(widths[2])
+    assert widths[1] == pytest.approx(widths[3])
+    assert widths[1] > 50 * widths[0]
+
+
+def test_intervals_of_a_short_or_new_series_come_from_all_errors_by_its_scale(noisy_panel):
+    net, series = noisy_panel
+    changes = {one: np.abs(np.diff(X[: -(len(X) // 5), 0])).mean() for one, X in series.items()}
+    pool = np.concatenate([errors_by_hand(X) / changes[one] for one, X in series.items()])
+    low, high = net.forecast_interval(1, 0.8, group="short")
+    expected = changes["short"] * order_statistic(pool, 0.8)[0]
+    np.testing.assert_allclose((high - low)[0, 0] / 2, expected, rtol=1e-4)
+    history = 1000 + np.array([[0.0], [3.0], [0.0]])
+    for group in (None, "new"):
+        low, high = net.forecast_interval(1, 0.8, history=history, group=group)
+        scale = 3 * order_statistic(pool, 0.8)[0]
+        np.testing.assert_allclose((high - low)[0, 0] / 2, scale, rtol=1e-4)
+    low, high = net.predict_interval(history, 0.8, groups=["unknown"] * 3)
+    plain = np.concatenate([errors_by_hand(X) for X in series.values()])
+    np.testing.assert_allclose((high - low)[0, :, 0] / 2, order_statistic(plain, 0.8), rtol=1e-4)
+
+
+def test_intervals_of_series_that_do_not_change_are_finite():
+    X, groups = np.repeat([[5.0], [7.0]], 20, axis=0), np.repeat(["a", "b"], 20)
+    net = by_hand(validation_split=0.3, epochs=1).fit(X, groups=groups)
+    low, high = net.forecast_interval(1, 0.5, group="a")
+    assert np.isfinite([low, high]).all()
+
+
+def test_intervals_of_a_panel_are_kept_in_a_file(noisy_panel):
+    net, _ = noisy_panel
+    again = pickle.loads(pickle.dumps(net))
+    np.testing.assert_array_equal(
+        again.forecast_interval(2, group="large"), net.forecast_interval(2, group="large")
+    )
+
+
 def test_intervals_want_windows_held_out():
     with pytest.raises(ValueError, match="no windows.*validation_split=0.2"):
         forecaster().fit(walk()).predict_interval(walk())
