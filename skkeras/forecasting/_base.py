@@ -14,6 +14,7 @@ from skkeras._params import changed_names
 from skkeras.forecasting._context import hold_out
 from skkeras.forecasting._examples import WindowExamples
 from skkeras.forecasting._intervals import HeldOut, widths_by_series
+from skkeras.forecasting._layout import Context
 from skkeras.forecasting._learned import LearnedSeries, known_rows, learn_series
 from skkeras.forecasting._panel import only_part, parts_of, rows_by_group
 from skkeras.forecasting._rollout import Rollout
@@ -190,7 +191,7 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
             group, part = only_part(parts)
             past = self._past_of_history(history, group)
             past.check_is_right_before(part.index)
-            contexts = {group: (past.tail, 0)}
+            contexts = {group: Context(past.tail)}
         layout = rollout.layout(parts, contexts)
         return rollout.forecasts(layout.series, layout.origins), layout
 

@@ -79,7 +79,7 @@ class LearnedSeries:
         pasts = {}
         for group, (at, X, index) in parts.items():
             changes = mean_changes(truth[at[is_seen[at]]])
-            pasts[group] = keep(X, look_back, index, changes=changes)
+            pasts[group] = keep(X, look_back, index, changes=changes, scale=self.spreads)
         return dataclasses.replace(self, pasts=pasts, held_out=None)
 
     def extended(self, parts, contexts, look_back):
@@ -87,9 +87,12 @@ class LearnedSeries:
         pasts = dict(self.pasts)
         for group, (_, X, index) in parts.items():
             if group in pasts:
-                pasts[group] = pasts[group].with_rows(contexts[group][0], X, index, look_back)
+                before = contexts[group].before
+                pasts[group] = pasts[group].with_rows(before, X, index, look_back, self.spreads)
             else:
-                pasts[group] = keep(X, look_back, index, changes=self._changes(X))
+                pasts[group] = keep(
+                    X, look_back, index, changes=self._changes(X), scale=self.spreads
+                )
         return dataclasses.replace(self, pasts=pasts)
 
     def _changes(self, X):

@@ -8,7 +8,8 @@ import numpy as np
 
 from skkeras.forecasting._context import beginning
 from skkeras.forecasting._examples import WindowExamples
-from skkeras.forecasting._layout import join, lay_out, padded, too_few
+from skkeras.forecasting._layout import Context, join, lay_out, padded, too_few
+from skkeras.forecasting._time_index import tells
 from skkeras.forecasting._windows import columns_of, inputs, outcomes, window_norms
 
 
@@ -74,7 +75,7 @@ class Rollout:
         return np.concatenate(forecasts)[:steps], rows[: len(context) + steps]
 
     def contexts(self, parts, follows):
-        """Return the rows before each series' rows, and how many of its rows have none.
+        """Return the `Context` of each series' rows.
 
         ``follows`` says what the rows are: "nothing" (the first ones), after "training", validation
         data after it ("validates"), or "unknown", to be found out.
@@ -87,18 +88,21 @@ class Rollout:
     def _context(self, X, index, group, follows):
         past = None if follows == "nothing" else self.learned.past_of_rows(group)
         if past is None:
-            return X[:0], 0
-        n_warm_up = 0
+            return Context(X[:0], why=": they are the first rows of a series")
+        n_warm_up, n_unsure, why = 0, 0, ""
         if follows == "unknown":
             sizes = {"look_back": self.look_back, "gap": self.gap}
-            n_warm_up, gap = beginning(past, X, index, scale=self.learned.spreads, **sizes)
+            n_warm_up, gap, n_unsure = beginning(
+                past, X, index, scale=self.learned.spreads, **sizes
+            )
+            why = _why(tells(index)) if n_warm_up else ""
         else:
             gap = past.check_follows(index)
-        if gap == 0 or n_warm_up == self.look_back:
-            return past.tail, n_warm_up
+        if gap == 0 or (n_warm_up == self.look_back and not n_unsure):
+            return Context(past.tail, n_warm_up, n_unsure, why)
         if follows == "validates":  # the net that would fill the gap isn't trained yet
-            return X[:0], 0
-        return self.ahead(past.tail, gap)[1], n_warm_up
+            return Context(X[:0])
+        return Context(self.ahead(past.tail, gap)[1], n_warm_up, n_unsure, why)
 
     def layout(self, parts, contexts):
         """Put the context before the rows of each series."""
@@ -114,7 +118,7 @@ class Rollout:
         layout = self.layout(parts, contexts)
         is_whole = layout.is_real & (layout.n_ahead >= self.horizon)
         if not is_whole.any():
-            n_before = max(len(rows) for rows, _ in contexts.values())
+            n_before = max(len(context.before) for context in contexts.values())
             raise ValueError(too_few(len(y), n_before, self.look_back, self.horizon))
         x, norm = self.windows(layout.series, layout.origins[is_whole])
         truth = layout.spread(self.learned.scaling.targets(y))
@@ -132,3 +136,10 @@ class Rollout:
             codes=codes[is_whole],
             **given,
         )
+
+
+def _why(has_index):
+    """Say why the first rows of X have no history."""
+    if has_index:
+        return ": its index begins within the training data"
+    return ": it has no index, begins as the training data do, and so is taken for them"

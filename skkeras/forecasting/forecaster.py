@@ -68,8 +68,9 @@ random_state, verbose, on_divergence, engine, **routed
     Where both have a pandas index of dates, periods or integers, other than one that just counts
     rows from 0, that index decides whether X follows, and after which gap. An index of training
     that isn't even (a day is missing) says only what is later; gaps after it aren't seen. Without
-    an index, rows are compared, each with those before it. The first, which has none, is judged by
-    itself: where values repeat (counts, flags), give an index or ``history``.
+    an index, X is the training data only where its first rows are theirs, and as many as tell:
+    where values repeat (counts, flags, exact periods) one row doesn't, and so X follows until
+    enough of its rows were the same. An index or ``history`` is surer.
 
     In a Pipeline a scaler drops the index of X, unless ``set_output(transform="pandas")``; `fit`
     then takes that of y.
@@ -330,8 +331,8 @@ random_state, verbose, on_divergence, engine, **routed
             ahead = f", and the {self.horizon} rows to come that it sees" if are_whole else ""
             raise ValueError(
                 f"Got n_samples={len(truth)} rows, none of which has {self.look_back} rows of "
-                f"known history{ahead}; expected rows that follow the training data, or more of "
-                "them. Pass history=, or more rows."
+                f"known history{ahead}{layout.why}; expected rows that follow the training data, "
+                "or more of them. Pass history=, or more rows, or a pandas index that tells."
             )
         flat = slice(None) if self._learned.y_shape else 0
         return truth[outcome, flat], forecasts[rows, steps, flat], outcome

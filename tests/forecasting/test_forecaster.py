@@ -319,6 +319,58 @@ def test_a_high_level_is_not_taken_for_the_training_data():
     assert by_hand(normalize=True).initialize(X[:150]).pairs(X[150:])[2][0] == 0
 
 
+SINE = np.sin(2 * np.pi * np.arange(240) / 8)[:, np.newaxis]
+COUNTS = np.random.default_rng(0).poisson(0.4, size=(240, 1)).astype(float)
+FLAGS = np.random.default_rng(1).integers(0, 2, size=(240, 1)).astype(float)
+
+
+@pytest.mark.parametrize("X", [SINE, COUNTS, FLAGS], ids=["periodic", "counts", "flags"])
+def test_rows_that_repeat_are_the_future_and_not_the_training_data(X):
+    net = by_hand(oldest, look_back=8).initialize(X[:192])
+    for n_alike in range(8):  # X begins as the training data did, for some rows
+        later = np.concatenate([X[:n_alike], X[200:]])
+        expected = np.concatenate([X[184:192], later])[: len(later)]
+        np.testing.assert_allclose(net.predict(later), expected, atol=1e-5)
+        assert net.pairs(later)[2][0] == 0
+    scores = cross_val_score(
+        forecaster(look_back=8, target=0), X, cv=TimeSeriesSplit(3, test_size=8)
+    )
+    assert np.isfinite(scores).all()
+
+
+def test_the_training_data_is_known_by_as_many_rows_as_tell():
+    net = by_hand(oldest, look_back=30).initialize(COUNTS)
+    predicted = net.predict(COUNTS)[:, 0]
+    first = net.pairs(COUNTS)[2][0]
+    assert first == 30
+    mean = COUNTS.mean()
+    is_mean = np.isclose(predicted[:30], mean)
+    n_unsure = int(is_mean.argmax())
+    assert 8 <= n_unsure < 30
+    assert is_mean[n_unsure:].all()
+    np.testing.assert_allclose(predicted[:n_unsure], COUNTS[-30:, 0][:n_unsure], atol=1e-5)
+
+
+@pytest.mark.parametrize("t", [1, 3, 9, 12])
+def test_no_forecast_of_rows_that_repeat_sees_later_ones(t):
+    net = by_hand(oldest, look_back=20).initialize(COUNTS)
+    changed = COUNTS[:40].copy()
+    changed[t:] += 3
+    np.testing.assert_array_equal(net.predict(changed)[: t + 1], net.predict(COUNTS[:40])[: t + 1])
+
+
+def test_a_score_of_rows_without_history_says_why_they_have_none():
+    net = by_hand(target=0).initialize(walk())
+    with pytest.raises(ValueError, match="no index, begins as the training data do, and so is"):
+        net.score(walk()[:3])
+    net = by_hand(target=0).initialize(TENS[:50])
+    with pytest.raises(ValueError, match="its index begins within the training data.*history="):
+        net.score(TENS[20:23])
+    X, groups = panel([20, 30])
+    with pytest.raises(ValueError, match="the first rows of a series.*history="):
+        by_hand().initialize(X, groups=groups).score(X[:3], groups=[7] * 3)
+
+
 def test_x_after_an_uneven_index_follows_at_once_and_else_has_no_history():
     holed = TENS.drop(TENS.index[20])
     net = by_hand().initialize(holed[:49])
