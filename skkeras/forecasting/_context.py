@@ -9,7 +9,7 @@ import numpy as np
 
 from skkeras._holdout import split_rows
 from skkeras.forecasting._panel import rows_by_group
-from skkeras.forecasting._time_index import counted, read_timeline, tells
+from skkeras.forecasting._time_index import counted, tells
 
 # X is what training began with if it is as close as a scaler's rounding leaves it: so much of a
 # column's spread, and of its level.
@@ -27,6 +27,7 @@ class Past:
     ``n_rows`` counts those of `update`, too; ``has_moved`` is True once rows have followed those of
     training; ``timeline`` is None if rows are only counted; ``changes`` are of `mean_changes`, of
     the targets; ``n_telling`` rows tell that others are the first of these, see `telling_length`.
+    ``holes`` are in the tail: pairs of a row, and the number of entries missing before it.
     """
 
     head: np.ndarray
@@ -36,18 +37,28 @@ class Past:
     has_moved: bool = False
     changes: Any = None
     n_telling: int = 1
+    holes: tuple = ()
 
-    def with_rows(self, before, X, index, look_back, scale=1.0):
-        """Return the past after rows X; ``before`` is the tail, with rows that fill a gap."""
+    def with_rows(self, before, X, index, look_back, scale=1.0, *, last=slice(None)):
+        """Return the past after rows X.
+
+        ``before`` is the tail, with rows that fill a gap; or what precedes the ``last`` of the rows
+        if X has holes.
+        """
         timeline, n_rows = self.timeline, self.n_rows + len(X)
         if timeline is not None:
             timeline = timeline.moved(len(X), index if tells(index) else None)
         head = np.concatenate([self.head, X[: look_back - len(self.head)]])
-        tail = np.concatenate([before, X[-look_back:]])[-look_back:]
+        tail = np.concatenate([before, X[last][-look_back:]])[-look_back:]
         n_telling = self.n_telling
         if len(self.head) < look_back or len(X) >= self.n_rows:  # more is known of it than was
             n_telling = max(n_telling, telling_length(np.concatenate([before, X]), scale))
         return Past(head, tail, n_rows, timeline, True, self.changes, n_telling)
+
+    @property
+    def after_holes(self):
+        """The last rows, as far as no hole in the index lies between them."""
+        return self.tail[self.holes[-1][0] :] if self.holes else self.tail
 
     def is_inside(self, index):
         """Tell whether an index says that it begins before the end, but not at the beginning."""
@@ -65,7 +76,10 @@ class Past:
 
     def check_follows(self, index):
         """Return how many rows an index says are missing; raise unless it begins after the end."""
-        missing = self.missing(index) or 0
+        missing = self.missing(index)
+        if missing == 0:
+            missing = self.timeline.hole_before(index)
+        missing = missing or 0
         if missing < 0:
             raise ValueError(
                 f"X has an index that begins at {index[0]}, and rows up to {self.timeline.last} "
@@ -89,12 +103,25 @@ class Past:
         return self.timeline.after(steps)
 
 
-def keep(X, look_back, index=None, name="X", changes=None, scale=1.0):
-    """Return the past of a series, which error messages call ``name``."""
-    timeline = read_timeline(index, name)
-    head, tail = X[:look_back].copy(), X[-look_back:].copy()
+def keep(X, look_back, timeline=None, index=None, changes=None, scale=1.0):
+    """Return the past of a series."""
     n_telling = telling_length(X, scale)
-    return Past(head, tail, len(X), timeline, changes=changes, n_telling=n_telling)
+    missing = np.zeros(0, int) if timeline is None else timeline.holes(index)
+    rows = np.flatnonzero(missing)
+    start = _start_of_tail(rows, len(X), look_back)
+    holes = tuple((int(row - start), int(missing[row])) for row in rows[rows > start])
+    head, tail = X[:look_back].copy(), X[start:].copy()
+    return Past(head, tail, len(X), timeline, False, changes, n_telling, holes)
+
+
+def _start_of_tail(starts, n_rows, look_back):
+    """Return the row from which on a series is kept, to fill the holes before its last rows.
+
+    Forecasts that fill a hole are made of a whole window as well, if that has no hole itself.
+    """
+    start = max(n_rows - look_back, 0)
+    within = starts[starts > start]
+    return max(int(within[0]) - look_back, 0) if len(within) else start
 
 
 def telling_length(X, scale):

@@ -47,13 +47,26 @@ class Context(NamedTuple):
     """What precedes the rows of one series: the rows ``before``.
 
     Where training began, the first ``n_warm_up`` rows have none; the ``n_unsure`` first of these
-    get the rows before all the same. ``why`` says in words where the rows stand.
+    get the rows before all the same. ``why`` says in words where the rows stand. ``rows`` are those
+    up to the next hole in the index.
     """
 
     before: np.ndarray
     n_warm_up: int = 0
     n_unsure: int = 0
     why: str = ""
+    rows: slice = slice(None)
+
+
+def without_made_up(contexts):
+    """Return the contexts of one series without forecasts that fill holes: no window is trained on.
+
+    The first is as it was: what fills a gap before all rows is known of it.
+    """
+    return [
+        context if i == 0 else context._replace(before=context.before[:0])
+        for i, context in enumerate(contexts)
+    ]
 
 
 def lay_out(X, before, n_warm_up, n_unsure=0, why="", *, look_back, horizon, fill):

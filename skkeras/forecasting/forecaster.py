@@ -35,6 +35,10 @@ class KerasForecaster(BaseForecaster):
         Rows that are missing between the training data and the X that follows it. They are filled
         with the net's own forecasts; columns that it doesn't forecast keep their last value. Where
         X has a pandas index, the index tells. After `update` and `partial_fit` there is no gap.
+    freq : str, pandas offset, timedelta, int or None, default=None
+        The step of X's index, of all series: such as ``"B"``, or a calendar with its holidays,
+        ``pandas.offsets.CustomBusinessDay(holidays=[...])``; an int for an index of integers. None
+        reads it off the index.
     normalize : bool, default=True
         Whether the net sees standardised inputs and targets.
     window_norm : {"last", "revin"} or None, default=None
@@ -66,10 +70,19 @@ random_state, verbose, on_divergence, engine, **routed
     training data; `predict` then warns.
 
     Where both have a pandas index of dates, periods or integers, other than one that just counts
-    rows from 0, that index decides whether X follows, and after which gap. An index of training
-    that isn't even (a day is missing) says only what is later; gaps after it aren't seen. Without
-    an index, X is the training data only where its first rows are theirs, and as many as tell:
-    where values repeat (counts, flags, exact periods) one row doesn't, and so X follows until
+    rows from 0, that index decides whether X follows, and after which gap. All series of a panel
+    have one step, that of those that tell it, unless an even series of 10 rows or more tells
+    another. An index of training that isn't even (a day is missing, and no ``freq`` says that it
+    is one) says only what is later; gaps after it aren't seen, and it has no `forecast`.
+
+    No window is trained on that crosses a hole in the index; elsewhere the net's own forecasts
+    stand for the missing rows. Holes are told by the step, or, where it isn't known, by the spacing
+    of most rows; in an index that leaves out days of the week, up to 4 missing ones in a row are
+    holidays. Where a guessed spacing would leave out most windows, they cross holes, with a
+    warning.
+
+    Without an index, X is the training data only where its first rows are theirs, and as many as
+    tell: where values repeat (counts, flags, exact periods) one row doesn't, and so X follows until
     enough of its rows were the same. An index or ``history`` is surer.
 
     In a Pipeline a scaler drops the index of X, unless ``set_output(transform="pandas")``; `fit`
@@ -96,6 +109,7 @@ random_state, verbose, on_divergence, engine, **routed
         target=None,
         known_future=None,
         gap=0,
+        freq=None,
         normalize=True,
         window_norm=None,
         loss=None,
@@ -139,6 +153,7 @@ random_state, verbose, on_divergence, engine, **routed
         self.target = target
         self.known_future = known_future
         self.gap = gap
+        self.freq = freq
         self.normalize = normalize
         self.window_norm = window_norm
 
