@@ -11,6 +11,7 @@ import itertools
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from skkeras._class_weights import (
     balanced,
@@ -57,6 +58,10 @@ class Table:
     def targets(self):
         """What the kind of the targets is learnt from."""
         return self.y
+
+    def shown(self, rows):
+        """Return the inputs of some rows (all for None) to a builder that asks for them."""
+        return map_leaves(functools.partial(_shown, rows=rows), self.X)
 
     def split(self, split, wanted, target, groups, seed):
         """Split the row numbers, see `split_rows`; stratified if there are labels."""
@@ -131,6 +136,11 @@ class Table:
             check_any_weight(one, held_out, "sample_weight", "hold out")
         validation = dataclasses.replace(rows, weight=fitted_weights(weight, self.y, facts))
         return training.only(train), validation.only(held_out)
+
+
+def _shown(X, rows):
+    X = X if rows is None else X[rows]
+    return X.toarray() if issparse(X) else X  # Keras's layers adapt to arrays
 
 
 class StreamExamples:

@@ -9,6 +9,7 @@ import importlib
 _MODULES = {
     "ArrayPart": "data._parts",
     "FilePart": "data._npy",
+    "HeldOut": "forecasting._intervals",
     "HorizonTarget": "forecasting._target",
     "Inputs": "forecasting._windows",
     "Labels": "_classification_targets",

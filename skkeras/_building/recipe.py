@@ -293,7 +293,7 @@ def builder_facts(examples, target, source, seen=None):
     the numbers of the rows that are not held out. ``meta`` holds the facts once more, under
     SciKeras's names.
     """
-    X, builder = examples.X, as_builder(source)
+    builder = as_builder(source)
     asked = () if builder is None else builder_parameters(builder)[0]
     facts = {
         "input_shape": input_shapes(examples.specs),
@@ -303,7 +303,8 @@ def builder_facts(examples, target, source, seen=None):
         "meta": scikeras_meta(examples, target) if "meta" in asked else {},
     }
     if "X" in asked:
-        facts["X"] = X if seen is None else _rows_of(X, seen)
+        # Only for builders that ask: rows are copied, windows gathered, sparse ones densified.
+        facts["X"] = examples.shown(seen)
     return facts
 
 
@@ -320,10 +321,6 @@ def check_asks_for_no_data(source):
 def _asks_for(source, fact):
     builder = as_builder(source)
     return builder is not None and fact in builder_parameters(builder)[0]
-
-
-def _rows_of(X, rows):
-    return {name: part[rows] for name, part in X.items()} if isinstance(X, dict) else X[rows]
 
 
 # Trainable variables of all living nets, by their id.
