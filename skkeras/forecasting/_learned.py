@@ -116,7 +116,7 @@ class LearnedSeries(PickledByName):
         known = next((past.timeline for past in self.pasts.values() if past.timeline), None)
         if known is None or not tells(index):
             return read_timeline(index, name, whose=whose)
-        known.check_kind(index, name)
+        known.check_kind(index, name, whose)
         find_step = functools.partial(series_step, step=self.step)
         return read_timeline(index, name, find_step=find_step, whose=whose)
 

@@ -59,7 +59,7 @@ class Timeline(PickledByName):
         Negative if it doesn't begin after the last; 0 if it does, and the step isn't known; None if
         labels have no order. An index of another kind, step or grid raises ValueError.
         """
-        self.check_kind(index, name)
+        self.check_kind(index, name, self.whose)
         if self.kind == "labels":
             return None
         check_order(index, name)
@@ -78,12 +78,10 @@ class Timeline(PickledByName):
             )
         return n_missing - 1
 
-    def check_kind(self, index, name):
+    def check_kind(self, index, name, whose=""):
         """Raise unless an index is of the kind of this one, such as dates."""
         if kind_of_index(index) != self.kind:
-            raise ValueError(
-                f"{name} has an index of {index.dtype}{self.whose}; {self._expected(name)}"
-            )
+            raise ValueError(f"{name} has an index of {index.dtype}{whose}; {self._expected(name)}")
 
     def _expected(self, name):
         apart = "" if self.step is None else f"entries {self.words} apart, "

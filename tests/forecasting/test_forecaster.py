@@ -1514,6 +1514,23 @@ def benchmark():
     return module["measure"], module["load_etth1"]()
 
 
+def test_small_steps_keep_up_where_large_ones_ruin_a_net():
+    path = Path(__file__).parents[1] / "benchmarks" / "weekly.py"
+    weekly = runpy.run_path(str(path))
+    X, week, start, net = weekly["daily_sales"]()
+    net.set_params(optimizer__learning_rate=0.01).fit(X[:start])
+    fitted = pickle.dumps(net)
+    later = {}
+    for way in ("partial_fit", "partial_fit, rate / 10", "warm fit, rate / 10"):
+        net, later[way] = pickle.loads(fitted), []
+        for end in range(start + week, start + 4 * week, week):
+            weekly["learn"](net, way, X[end - week : end], X[:end])
+            truth, forecasts, _ = net.pairs(X[end : end + week])
+            later[way].append(np.abs(truth - forecasts).mean())
+    ruined, *kept = (np.mean(errors) for errors in later.values())
+    assert max(kept) < 2 < 5 < ruined
+
+
 @pytest.mark.slow
 def test_dlinear_reaches_the_error_of_its_paper():
     measure, parts = benchmark()
