@@ -528,6 +528,7 @@ PARAMETERS = [
     ("fit__validation_batch_size", -1, ValueError, "fit__validation_batch_size=1_000_000"),
     ("fit__validation_freq", 0, ValueError, "fit__validation_freq == 0.*number of epochs"),
     ("fit__validation_freq", [1, -2], ValueError, "fit__validation_freq == -2"),
+    ("fit__validation_freq", (1, 2), TypeError, "not tuple.*list of their numbers"),
     ("fit__validation_freq", "often", TypeError, "fit__validation_freq='often'.*list"),
     ("fit__initial_epoch", -1, ValueError, "fit__initial_epoch == -1, must be >= 0"),
     ("fit__initial_epoch", 0.5, TypeError, "fit__initial_epoch must be an instance of int"),
