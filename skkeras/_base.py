@@ -136,9 +136,11 @@ class BaseKerasEstimator(
             parts = self._parts(examples, X_val, y_val, groups)
             self._make_net(examples, parts, seed)
             training, validation = self._sources(examples, parts)
+            held_out = examples, None if parts is None else parts[1]
             if X_val is not None:
-                validation = self._validation_source(X_val, y_val, training)
-            self._train(training, validation, examples, self._epochs_of_fit(validation))
+                held_out, validation = self._validation_source(X_val, y_val, training)
+            epochs = self._epochs_of_fit(validation)
+            self._train(training, validation, examples, epochs, held_out)
         return self
 
     @with_callbacks
@@ -353,24 +355,24 @@ class BaseKerasEstimator(
         return None
 
     def _validation_source(self, X_val, y_val, training):
+        """Return examples, with None for all their rows, and the source of them."""
         stream, known = as_stream(X_val), split_routed(self._routed)["fit"].get("validation_steps")
         if stream is not None and known is None:
             X_val = stream.limited(training.steps_per_epoch(self._fit_argument("batch_size")))
         try:
             examples = self._examples(X_val, y_val, use="X_val")
-            return examples.sources(self._target, self._facts)[0]
+            return (examples, None), examples.sources(self._target, self._facts)[0]
         except ValueError as error:
             raise ValueError(f"X_val and y_val can't be used: {error}") from error
 
     # Training.
 
-    def _train(self, training, validation, examples, epochs):
+    def _train(self, training, validation, examples, epochs, held_out=None):
         """Train the net, tell callbacks of both kinds about it, and keep the history."""
         X, y = examples.given
-        callbacks = self._own_callbacks()
-        stopper = (
-            early_stopping_callback() if self.early_stopping and validation is not None else None
-        )
+        callbacks, scores = self._own_callbacks(), self._score_callbacks(held_out, validation)
+        stops = self.early_stopping and validation is not None
+        stopper = early_stopping_callback(*self._monitor()) if stops else None
         context = self._init_callback_context(max_subtasks=len(epochs))
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         tasks = task_callback(self, context, X, y) if hasattr(self, "_skl_callbacks") else None
@@ -378,7 +380,7 @@ class BaseKerasEstimator(
         n_past, past, history = self.n_iter_, self.history_, {}
         vars(self).pop("best_epoch_", None)
         try:
-            self._run(training, validation, [*callbacks, *helpers], epochs, history)
+            self._run(training, validation, [*scores, *callbacks, *helpers], epochs, history)
             context.call_on_fit_task_end(estimator=self, X=X, y=y)
             if stopper is not None:
                 self.best_epoch_ = n_past + stopper.best_epoch - epochs.start

@@ -6,6 +6,8 @@ import inspect
 import io
 from types import ModuleType
 
+import numpy as np
+
 from skkeras._keras_objects.internals import construct, constructor_names
 from skkeras._params import (
     ANY,
@@ -138,17 +140,68 @@ def needs_batches(callback):
     return False
 
 
-def early_stopping_callback():
+def check_monitors(callbacks, logs):
+    """Raise ValueError if a callback compares epochs by a log that is an array.
+
+    Parameters
+    ----------
+    callbacks : iterable of keras.callbacks.Callback
+        Those of a fit; ``monitor`` is the name of the log by which some compare epochs.
+    logs : dict
+        Logs of an epoch. Of some metrics, such as ``F1Score()``, they have a value for each class.
+    """
+    for callback in callbacks:
+        name = getattr(callback, "monitor", None)
+        shape = np.shape(logs.get(name, 0.0)) if isinstance(name, str) else ()
+        if shape and getattr(callback, "save_best_only", True):
+            raise ValueError(
+                f"{describe(callback)} compares epochs by monitor={name!r}, which has {shape[0]} "
+                "values, such as one for each class; expected one. Let the metric average them, as "
+                "keras.metrics.F1Score(average='macro') does, or monitor another."
+            )
+
+
+def early_stopping_callback(monitor="val_loss", mode="auto"):
     """Make the callback of ``early_stopping=True``.
+
+    Parameters
+    ----------
+    monitor, mode : str
+        The log to watch, and whether its best is the least ("min"), the largest ("max") or as
+        Keras knows it ("auto").
 
     Returns
     -------
     callback : keras.callbacks.EarlyStopping
-        Watches the validation loss, and restores the best weights.
+        Watches a log of the validation, and restores the best weights.
     """
     import keras
 
-    return keras.callbacks.EarlyStopping(monitor="val_loss", patience=10, restore_best_weights=True)
+    return keras.callbacks.EarlyStopping(
+        monitor=monitor, mode=mode, patience=10, restore_best_weights=True
+    )
+
+
+def score_callback(score):
+    """Make the callback that puts scores into the logs of an epoch; callbacks after it see them.
+
+    Parameters
+    ----------
+    score : callable
+        Returns a dict of floats, at the end of an epoch.
+
+    Returns
+    -------
+    callback : keras.callbacks.Callback
+        Prefixes names with ``val_``.
+    """
+    import keras
+
+    class EpochScores(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs.update({f"val_{name}": value for name, value in score().items()})
+
+    return EpochScores()
 
 
 def task_callback(estimator, context, X, y):

@@ -89,12 +89,19 @@ class Labels(Target):
         Class numbers of shape (n_samples,), a 0/1 column of the outputs' shape, or one-hot rows of
         shape (n_samples, n_classes).
         """
-        codes = self._codes(y)
-        if output_shape in ((), (1,)):
+        codes, kind = self._codes(y), self.metric_targets(output_shape, loss)
+        if kind == "column":
             return codes.astype("float32").reshape(-1, *output_shape)
-        if loss.name in SPARSE_LOSSES or not (loss.is_builtin or self.indicator):
+        if kind == "numbers":
             return codes.astype("int32")
         return np.eye(len(self.classes), dtype="float32")[codes]
+
+    def metric_targets(self, output_shape, loss):
+        """Name what `encode_rows` returns, which metrics get, too."""
+        if output_shape in ((), (1,)):
+            return "column"
+        is_sparse = loss.name in SPARSE_LOSSES or not (loss.is_builtin or self.indicator)
+        return "numbers" if is_sparse else "rows"
 
     def strata(self, y):
         """Label of each sample, to stratify splits by; its number, of lazy labels."""
@@ -224,6 +231,10 @@ class Multilabel(Target):
             )
         if not all(map(_is_binary, blocks(y))):
             raise ValueError("y has other values than in the first fit; expected 0 and 1.")
+
+    def metric_targets(self, output_shape, loss):
+        """Name what metrics get: rows of 0 and 1."""
+        return "rows"
 
     def encode_rows(self, y, output_shape, loss):
         """Return 0/1 columns of shape (n_samples, n_classes)."""

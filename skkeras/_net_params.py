@@ -228,17 +228,21 @@ class NetParamsMixin:
         return model if model is not None else getattr(self, "build_model", "mlp")
 
     def _adopt_learning_rate(self):
-        """Take over a learning rate set since the net was made; raise for any other change."""
+        """Take over a new learning rate and unfrozen layers; raise for any other change."""
         now, rate = self._net_parameters(), "optimizer__learning_rate"
         changed = changed_names(self._made_with, now)
         others = sorted(set(changed) - {rate})
         if others or (changed and not isinstance(now.get(rate), Real)):
+            name = (others or changed)[0]
             raise ValueError(
-                f"{(others or changed)[0]} was changed since the net was made, and this goes on "
+                f"{name} was changed since the net was made, and this goes on "
                 "with that net; expected nothing new but epochs, batch_size, callbacks and an "
-                "optimizer__learning_rate that is a number. Set it back, or fit with "
-                "warm_start=False, or change the net itself, which is model_."
+                f"optimizer__learning_rate that is a number. Set it back{self._former(name)}, or "
+                "fit with warm_start=False, or set it back and change the net itself, which is "
+                'model_: model_.get_layer("...").trainable = True unfreezes a layer, and the next '
+                "fit or partial_fit trains it."
             )
+        self._net.train_unfrozen()
         if changed:
             self._net.model.optimizer.learning_rate = float(now[rate])
             self._made_with = now
@@ -247,6 +251,11 @@ class NetParamsMixin:
         """Return the name that an argument of `keras.Model.fit` was given by, and its value."""
         routed = f"fit__{name}"
         return (routed if routed in self._routed else name), self._fit_argument(name)
+
+    def _former(self, name):
+        """Say what a parameter was when the net was made, if that is short."""
+        said = repr(self._made_with.get(name))
+        return f" to {said}" if name in self._made_with and len(said) < 30 else ""
 
     def _fit_argument(self, name):
         return split_routed(self._routed)["fit"].get(name, getattr(self, name))

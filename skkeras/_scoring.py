@@ -1,9 +1,12 @@
 """Scores of predictions; of lazy arrays, block by block."""
 
+import copy
+
 import numpy as np
-from sklearn.metrics import accuracy_score, r2_score
+from sklearn.metrics import accuracy_score, check_scoring, r2_score
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from skkeras._callbacks import score_callback
 from skkeras._inputs import by_name, training_weights
 from skkeras._targets import WHOLE_BYTES, spans
 from skkeras.data._arrays import LazyArray
@@ -97,6 +100,36 @@ class ScoringMixin:
         ]
         return float(np.mean(scores))
 
+    def _score_callbacks(self, held_out, validation):
+        """Make the callback that scores held-out rows after every epoch, if ``scoring`` is set.
+
+        ``held_out`` are examples and the numbers of the rows, None for all; or None in a fit that
+        never holds any out.
+        """
+        scoring = getattr(self, "scoring", None)
+        if scoring is None or held_out is None:
+            return []
+        if validation is None:
+            raise ValueError(
+                f"Got scoring={scoring!r}, which scores held-out rows after every epoch, and none "
+                "are held out; expected some. Set validation_split=0.1 or early_stopping=True, or "
+                "pass X_val."
+            )
+        examples, rows = held_out
+        if not hasattr(examples, "sample_weight"):
+            raise ValueError(
+                f"Got scoring={scoring!r} and an X_val that comes in batches; expected arrays, "
+                "which scikit-learn's scorers take. Or set scoring=None, and metrics of Keras."
+            )
+        return [score_callback(_epoch_scorer(self, scoring, examples, rows))]
+
+    def _monitor(self):
+        """Return the log that early stopping watches, and which way is up."""
+        scoring = getattr(self, "scoring", None)
+        if scoring is None:
+            return "val_loss", "auto"
+        return f"val_{_score_names(scoring)[0]}", "max"
+
     def _predicted_blocks(self, X, y, sample_weight):
         """Yield targets, predictions and weights of lazy rows, block by block in storage order."""
         check_is_fitted(self)
@@ -114,3 +147,36 @@ class ScoringMixin:
             return self.predict(X), y, sample_weight
         check_inside(y, sample_weight)
         return joined([(self.predict(x), *rest) for x, *rest in stream.blocks(with_targets=True)])
+
+
+def _score_names(scoring):
+    if isinstance(scoring, list | tuple | dict):
+        return [*scoring]
+    return [scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")]
+
+
+def _epoch_scorer(estimator, scoring, examples, rows):
+    """Return a function that scores some rows, as a dict of floats by name."""
+    scorer, names = check_scoring(estimator, scoring), _score_names(scoring)
+    X, y = (_picked(part, rows) for part in (examples.X, examples.y))
+    weight = None if examples.sample_weight is None else examples.weights(rows)
+    weights = {} if weight is None else {"sample_weight": _picked(weight, rows)}
+    # Rows that were checked have no names of columns any more.
+    estimator = copy.copy(estimator)
+    for name in ("feature_names_in_", "_input_columns"):
+        vars(estimator).pop(name, None)
+
+    def score():
+        scores = scorer(estimator, X, y, **weights)
+        scores = scores if isinstance(scores, dict) else {names[0]: scores}
+        return {name: float(value) for name, value in scores.items()}
+
+    return score
+
+
+def _picked(part, rows):
+    if rows is None:
+        return part
+    if isinstance(part, dict):
+        return {name: one[rows] for name, one in part.items()}
+    return part[rows]

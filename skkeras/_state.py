@@ -143,7 +143,7 @@ def _check_state(model, other):
     if shapes[0] != shapes[1]:
         raise ValueError(
             "The optimizer of model_ was built for other variables than are trainable now; call "
-            "model_.compile again after freezing layers."
+            "model_.compile again after freezing layers, or train it after unfreezing some."
         )
 
 

@@ -36,6 +36,10 @@ class Target(PickledByName):
         """Class of each sample, to stratify splits by; None where it has none or several."""
         return None
 
+    def metric_targets(self, output_shape, loss):
+        """Name what metrics get: class "numbers", one-hot "rows", a 0/1 "column"; else None."""
+        return None
+
 
 class MultiOutput(PickledByName):
     """Targets of several outputs, a dict by the outputs' names."""

@@ -43,8 +43,13 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         What to hold out for validation: a fraction or number of rows, shuffled and stratified, or
         the first split of a scikit-learn splitter.
     early_stopping : bool, default=False
-        Stop when ``val_loss`` hasn't improved for 10 epochs, and restore the weights of the best
-        epoch. Holds out a tenth of the data if nothing else is said.
+        Stop when ``val_loss``, or the score of ``scoring``, hasn't improved for 10 epochs, and
+        restore the weights of the best epoch. Holds out a tenth of the data if nothing else is
+        said.
+    scoring : str, callable, list, dict or None, default=None
+        scikit-learn scores of the held-out rows after every epoch, for ``history_`` and for
+        callbacks, as ``val_roc_auc``; early stopping watches the first of them. A name or scorer
+        as for `sklearn.model_selection.cross_validate`, or several.
     callbacks : callback, class, list, dict or None, default=None
         Keras callbacks; each fit gets copies of its own, kept in ``callbacks_``.
     class_weight : dict, "balanced" or None, default=None
@@ -116,6 +121,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         batch_size=32,
         validation_split=None,
         early_stopping=False,
+        scoring=None,
         callbacks=None,
         class_weight=None,
         shuffle=True,
@@ -146,6 +152,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
             engine=engine,
             **routed,
         )
+        self.scoring = scoring
         self.class_weight = class_weight
 
     @with_callbacks

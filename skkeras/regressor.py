@@ -31,8 +31,13 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         What to hold out for validation: a fraction or number of rows, shuffled, or the first split
         of a scikit-learn splitter.
     early_stopping : bool, default=False
-        Stop when ``val_loss`` hasn't improved for 10 epochs, and restore the weights of the best
-        epoch. Holds out a tenth of the data if nothing else is said.
+        Stop when ``val_loss``, or the score of ``scoring``, hasn't improved for 10 epochs, and
+        restore the weights of the best epoch. Holds out a tenth of the data if nothing else is
+        said.
+    scoring : str, callable, list, dict or None, default=None
+        scikit-learn scores of the held-out rows after every epoch, for ``history_`` and for
+        callbacks, as ``val_r2``; early stopping watches the first of them. A name or scorer as
+        for `sklearn.model_selection.cross_validate`, or several.
     callbacks : callback, class, list, dict or None, default=None
         Keras callbacks; each fit gets copies of its own, kept in ``callbacks_``.
     shuffle : bool, default=True
@@ -75,6 +80,49 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
     >>> float(net.fit(X, y).score(X, y)) > 0.99
     True
     """
+
+    def __init__(
+        self,
+        model=None,
+        *,
+        loss=None,
+        optimizer=None,
+        metrics=None,
+        epochs=100,
+        batch_size=32,
+        validation_split=None,
+        early_stopping=False,
+        scoring=None,
+        callbacks=None,
+        shuffle=True,
+        augment=None,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+        on_divergence="raise",
+        engine="compiled",
+        **routed,
+    ):
+        super().__init__(
+            model,
+            loss=loss,
+            optimizer=optimizer,
+            metrics=metrics,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_split=validation_split,
+            early_stopping=early_stopping,
+            callbacks=callbacks,
+            shuffle=shuffle,
+            augment=augment,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+            on_divergence=on_divergence,
+            engine=engine,
+            **routed,
+        )
+        self.scoring = scoring
 
     def predict(self, X, **others):
         """Predict numbers for X.

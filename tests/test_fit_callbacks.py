@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn.callback import ProgressBar, ScoringMonitor
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -475,3 +475,26 @@ def test_scoring_monitor_hears_of_partial_fits(X, binary):
     net = classifier().set_callbacks(monitor)
     net.partial_fit(X, binary)
     assert list(scores(monitor).values()) == scores_by_epoch(X, binary)[:1]
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        keras.callbacks.EarlyStopping(monitor="val_f1_score", mode="max"),
+        keras.callbacks.ReduceLROnPlateau(monitor="f1_score", mode="max"),
+    ],
+)
+def test_a_metric_with_a_value_for_each_class_is_no_monitor(X, labels, callback):
+    options = {"validation_split": 0.2, "epochs": 2, "random_state": 0}
+    net = KerasClassifier(metrics=[keras.metrics.F1Score()], callbacks=callback, **options)
+    with pytest.raises(ValueError, match=r"has 3 values.*F1Score\(average='macro'\)"):
+        net.fit(X, labels)
+    assert not hasattr(net, "history_")
+
+
+def test_values_for_each_class_are_in_the_history(X, labels):
+    net = KerasClassifier(metrics=[keras.metrics.F1Score()], epochs=2, early_stopping=True)
+    history = net.fit(X, labels).history_
+    assert np.shape(history["val_f1_score"]) == np.shape(history["f1_score"]) == (2, 3)
+    expected = f1_score(labels, net.predict(X), average=None)
+    np.testing.assert_allclose(net.evaluate(X, labels)["f1_score"], expected, rtol=1e-4)

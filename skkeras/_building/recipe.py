@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from skkeras._building.compile_args import make_loss, make_metrics, make_optimizer
+from skkeras._building.metric_targets import check_metrics, outputs_read_as_rows, reads_any
+from skkeras._building.scikeras_meta import scikeras_meta
 from skkeras._inputs import input_shapes
-from skkeras._keras_objects.copying import pack_model
+from skkeras._keras_objects.copying import compile_anew, pack_model
 from skkeras._keras_objects.fingerprint import fingerprint
 from skkeras._keras_objects.internals import (
     NetFacts,
@@ -22,8 +24,7 @@ from skkeras._keras_objects.internals import (
 )
 from skkeras._losses import by_output, check_ending, ends_in_logits, loss_facts, only_loss
 from skkeras._params import builder_parameters, call_builder, check_keywords, describe, split_routed
-from skkeras._targets import MultiOutput, blocks, output_activation
-from skkeras.data._arrays import LazyArray
+from skkeras._targets import MultiOutput, output_activation
 from skkeras.exceptions import BuilderError, SharedVariablesError
 from skkeras.models import find_preset
 
@@ -77,7 +78,7 @@ class Recipe:
 
     def _check_compiled(self, model, shape):
         """Check that a net compiled by its builder is trained as the estimator was asked."""
-        if self._asks("optimizer"):
+        if self._asks("optimizer") and not self._adjusts_template:
             check_agrees(model.optimizer, self._optimizer(), "optimizer")
         if self._asks("loss"):
             compiled = model.loss if isinstance(shape, dict) else only_loss(model.loss)
@@ -93,6 +94,7 @@ class Recipe:
         loss = by_output(loss_facts(model.loss), shape)
         self.target.check_net(shape, loss)
         check_ending(model, loss, shape)
+        check_metrics(model, getattr(self.target, "targets", self.target), loss, shape)
         dtypes = input_dtypes(model, self.x_specs)
         return NetFacts(self.x_specs, dtypes, shape, float_dtype(model), loss)
 
@@ -151,7 +153,7 @@ class Recipe:
     def _build(self):
         builder = as_builder(self.source)
         if builder is None:
-            return clone_template(self.source)
+            return self._from_template()
         n_outputs = self.facts["n_outputs"]
         several = isinstance(n_outputs, dict)
         shape = {name: (n,) for name, n in n_outputs.items()} if several else (n_outputs,)
@@ -175,6 +177,18 @@ class Recipe:
         hyperparameters = {k: _fresh(v) for k, v in self._routed["model"].items()}
         return call_builder(builder, facts, hyperparameters)
 
+    @property
+    def _adjusts_template(self):
+        """Whether optimizer parameters go to the optimizer that a template is compiled with."""
+        routed = self.optimizer is None and self._routed["optimizer"]
+        return bool(routed) and is_layer(self.source) and self.source.compiled
+
+    def _from_template(self):
+        model = clone_template(self.source)
+        if self._adjusts_template:
+            compile_anew(model, make_optimizer(model.optimizer, self._routed["optimizer"]))
+        return model
+
     def _optimizer(self):
         return make_optimizer(self.optimizer or "adam", self._routed["optimizer"])
 
@@ -182,10 +196,31 @@ class Recipe:
         if self.loss is not None:
             made = make_loss(self.loss, self._routed["loss"])
             return made if isinstance(output_shape, dict) else only_loss(made)
-        default = self.target.default_loss(output_shape)
+        default = self._for_metrics(self.target.default_loss(output_shape))
         if model is not None:
             default = self._taking_logits(default, model, output_shape)
         return make_loss(default, self._routed["loss"])
+
+    def _for_metrics(self, default):
+        """Let a default loss, or that of each output, take the one-hot rows that metrics read."""
+
+        def changed(loss, name):
+            is_sparse = loss == "sparse_categorical_crossentropy"
+            return loss.removeprefix("sparse_" * (is_sparse and name in self._reading_rows))
+
+        if isinstance(default, dict):
+            return {name: changed(loss, name) for name, loss in default.items()}
+        return changed(default, None)
+
+    @functools.cached_property
+    def _reading_rows(self):
+        """Names of the outputs whose metrics read one-hot rows; None is that of the only one."""
+        given = self.metrics, self._routed["compile"].get("weighted_metrics")
+        if all(map(reads_any, given)):
+            return set()
+        targets = getattr(self.target, "targets", {None: self.target})
+        n_classes = {name: target.n_classes for name, target in targets.items()}
+        return outputs_read_as_rows(lambda: [self._metrics(), given[1]], n_classes)
 
     def _taking_logits(self, default, model, output_shape):
         """Let a default loss, or that of each output, take logits where the net ends in them."""
@@ -251,7 +286,7 @@ def builder_facts(examples, target, source, seen=None):
         "n_outputs": target.n_outputs,
         "n_classes": target.n_classes,
         # Only for builders that ask: it takes a look at all of y, and taking rows copies them.
-        "meta": _scikeras_meta(examples, target) if "meta" in asked else {},
+        "meta": scikeras_meta(examples, target) if "meta" in asked else {},
     }
     if "X" in asked:
         facts["X"] = X if seen is None else _rows_of(X, seen)
@@ -275,53 +310,6 @@ def _asks_for(source, fact):
 
 def _rows_of(X, rows):
     return {name: part[rows] for name, part in X.items()} if isinstance(X, dict) else X[rows]
-
-
-def _scikeras_meta(examples, target):
-    """Describe the data as SciKeras's ``meta`` does, by its rules: builders branch on the values.
-
-    https://github.com/adriangb/scikeras/blob/v0.13.0/scikeras/wrappers.py#L516
-    """
-    import keras
-
-    X, y = (next(iter(v.values())) if isinstance(v, dict) else v for v in (examples.X, examples.y))
-    is_classifier, is_column = target.classes is not None, np.ndim(examples.given[1]) == 2
-    meta = {
-        "n_features_in_": X.shape[1] if len(X.shape) > 1 else 1,
-        "X_dtype_": np.dtype(keras.config.floatx()) if hasattr(X, "toarray") else X.dtype,
-        "X_shape_": X.shape,
-        "y_dtype_": y.dtype,
-        "y_ndim_": 2 if is_classifier and is_column else y.ndim,
-        "target_type_": _target_type(target.kind, y),
-        "n_outputs_": 1 if is_classifier or y.ndim == 1 else y.shape[1],
-        "n_outputs_expected_": len(examples.y) if isinstance(examples.y, dict) else 1,
-    }
-    if is_classifier:
-        meta |= {"classes_": target.classes, "n_classes_": target.n_classes}
-    return meta
-
-
-def _target_type(kind, y):
-    """Name what y is as `sklearn.utils.multiclass.type_of_target` does: numbers by their values.
-
-    Block by block, and without its warning that many whole numbers may be no classes.
-    """
-    if kind == "onehot":
-        return "multilabel-indicator"
-    if kind != "continuous" or not isinstance(y, np.ndarray | LazyArray):
-        return kind
-    if y.ndim > 2:
-        return "unknown"
-    several = "-multioutput" if y.ndim == 2 and y.shape[1] > 1 else ""
-    labels = set()
-    for block in blocks(y):
-        if block.dtype.kind == "f" and (block != np.rint(block)).any():
-            return "continuous" + several
-        if len(labels) < 3:
-            labels.update(np.unique(block)[:3].tolist())
-    if len(labels) > 2:
-        return "multiclass" + several
-    return "multilabel-indicator" if several else "binary"
 
 
 # Trainable variables of all living nets, by their id.
@@ -442,6 +430,8 @@ def check_agrees(compiled, asked, name):
         f"model is compiled with {name}={_say(compiled)}, and the estimator was given {given}; "
         "expected one of them. Don't compile it, or let its builder compile with compile_kwargs, "
         f"or don't pass {name} nor {name}__... to the estimator."
+        + " A keras.Model's own optimizer takes optimizer__... if optimizer is left out."
+        * (name == "optimizer")
     )
 
 

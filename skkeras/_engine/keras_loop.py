@@ -7,6 +7,7 @@ import contextlib
 
 import numpy as np
 
+from skkeras._callbacks import check_monitors
 from skkeras._engine.compiled_loop import diverged
 
 
@@ -47,7 +48,7 @@ def train(
             epochs=schedule.epochs,
             initial_epoch=schedule.initial_epoch,
             validation_data=held_out,
-            callbacks=[_epochs(begin_epoch, on_divergence), *callbacks, Notes()],
+            callbacks=[_epochs(begin_epoch, on_divergence, callbacks), *callbacks, Notes()],
             verbose=verbose,
             shuffle=False,
             **fit_arguments,
@@ -83,8 +84,8 @@ def _own_errors():
         raise
 
 
-def _epochs(begin_epoch, on_divergence):
-    """Make the callback that draws each epoch's order, and looks for NaN after it.
+def _epochs(begin_epoch, on_divergence, others):
+    """Make the callback that draws each epoch's order, and looks at its logs before the others do.
 
     `PyDataset.on_epoch_end` is no place for the order: Keras calls it before the first epoch too.
     """
@@ -97,6 +98,7 @@ def _epochs(begin_epoch, on_divergence):
             begin_epoch()
 
         def on_epoch_end(self, epoch, logs=None):
+            check_monitors(others, logs or {})
             if self.has_diverged:
                 return
             # Not the other logs: a metric may be undefined for some data.

@@ -21,6 +21,7 @@ from skkeras._engine import compiled_loop, keras_loop
 from skkeras._engine.compiled_functions import CompiledFunctions, blueprints
 from skkeras._engine.program import UntraceableError, state_variables, variable_bytes
 from skkeras._inputs import leaves, map_leaves
+from skkeras._keras_objects.copying import compile_anew
 from skkeras._keras_objects.fingerprint import is_shareable
 from skkeras._keras_objects.internals import (
     build_optimizer,
@@ -28,6 +29,7 @@ from skkeras._keras_objects.internals import (
     make_apart,
     make_seeded,
     one_at_a_time,
+    optimizes,
 )
 
 
@@ -163,9 +165,32 @@ class Net:
 
     def restore(self, values):
         """Go back to what `values` returned."""
+        state = state_variables(self.model)
+        if len(values) != len(state):  # the optimizer was made anew, and may have diverged
+            compile_anew(self.model)
+            n_variables = len(self.model.variables)
+            state = state_variables(self.model)[n_variables:]
+            values = [*values[:n_variables], *(variable.value for variable in state)]
         with self._lock:
             self._pulled = values
         self._synchronized()
+
+    def train_unfrozen(self):
+        """Make a new optimizer, with the same settings, if layers were unfrozen since it was built.
+
+        Raises ValueError for a model that has to be compiled by its user.
+        """
+        model = self.model
+        if model.optimizer is None or optimizes(model.optimizer, model.trainable_variables):
+            return
+        try:
+            compile_anew(model)
+        except ValueError as error:
+            raise ValueError(
+                "Layers of model_ were unfrozen since its optimizer was built, which knows nothing "
+                f"of them, and the model can't be compiled anew: {error}. Call model_.compile with "
+                "a new optimizer."
+            ) from error
 
     def push(self, program):
         """Set a program's variables to the newest values."""

@@ -126,6 +126,17 @@ def pack_model(model, packed=None):
     return stand_in, copied
 
 
+def compile_anew(model, optimizer=None):
+    """Compile a model as it is compiled already, with another optimizer.
+
+    None is a copy of its own, without state. Raises ValueError if the settings can't be read.
+    """
+    arguments = _all_compile_arguments(model)
+    optimizer = optimizer or copy_instance(model.optimizer, {}, "optimizer")
+    # An optimizer that scales its loss is wrapped already.
+    model.compile(**{**arguments, "optimizer": optimizer}, auto_scale_loss=False)
+
+
 def check_same(model, other):
     """Raise ValueError unless two layers or models do the same, values of their variables aside.
 

@@ -425,3 +425,14 @@ def construct(prefix, cls, values):
             f"Got the parameter '{prefix}__{unknown[0]}', and {describe(cls)!r} can't be made with "
             f"it ({error}). {suggestion(unknown[0], names - {ANY})}"
         ) from error
+
+
+def optimizes(optimizer, variables):
+    """Tell whether a built optimizer was built for these variables, or more.
+
+    Keras refuses to train others, and has no public way to ask:
+    https://github.com/keras-team/keras/blob/master/keras/src/optimizers/base_optimizer.py
+    """
+    lists = [value for value in vars(optimizer).values() if isinstance(value, list)]
+    wanted = {id(variable) for variable in variables}
+    return any(wanted <= {id(item) for item in items} for items in lists)

@@ -129,8 +129,8 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
         facts = {**facts, "meta": {**facts["meta"], **own}}
         return super()._recipe(parameters, target, facts, x_specs)
 
-    def _train(self, training, validation, examples, epochs):
-        super()._train(training, validation, examples, epochs)
+    def _train(self, training, validation, *others):
+        super()._train(training, validation, *others)
         if validation is not None:
             # Kept as rows, which are few; errors are as many as windows times steps.
             held_out = [part.only(validation.subset) for part in (validation.x, validation.y)]

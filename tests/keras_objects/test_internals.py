@@ -17,6 +17,7 @@ from skkeras._keras_objects.internals import (
     layer_settings,
     machinery,
     metric_machinery,
+    optimizes,
     plain,
     sublayers,
 )
@@ -125,3 +126,16 @@ def test_symbolic_tensors_know_the_calls_that_made_them():
 def test_generated_names_are_told_from_given_ones():
     assert is_generated(layers.Dense(1).name, layers.Dense(1))
     assert not is_generated("encoder", layers.Dense(1))
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: inner, keras.optimizers.LossScaleOptimizer])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adafactor"])
+def test_an_optimizer_tells_which_variables_it_was_built_for(optimizer, wrap):
+    optimizer = wrap(keras.optimizers.get(optimizer))
+    variables = [keras.Variable(np.zeros((2, 3))) for _ in range(3)]
+    optimizer.build(variables[:2])
+    assert optimizes(optimizer, variables[:2])
+    assert optimizes(optimizer, variables[1:2])
+    assert not optimizes(optimizer, variables[1:])
+    with pytest.raises(ValueError, match="Unknown variable"):
+        optimizer.apply([np.ones((2, 3), "float32")], variables[2:])
