@@ -150,7 +150,7 @@ batch_size=1_000_000.
     try:
         check_scalar(value, name, Integral, min_val=least)
         if isinstance(value, bool):
-            raise TypeError(f"{name} must be an instance of int, not bool.")
+            raise ValueError(f"{name} == {value}, a bool; expected a whole number.")
     except (TypeError, ValueError) as error:
         got = "" if isinstance(error, ValueError) else f" Got {name}={value!r}."
         raise type(error)(f"{error}{got}{_count_advice(name, value)}") from None
