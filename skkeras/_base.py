@@ -68,6 +68,7 @@ class BaseKerasEstimator(
         verbose=0,
         on_divergence="raise",
         engine="compiled",
+        allow_nan_targets=False,
         **routed,
     ):
         self.model = model
@@ -86,6 +87,7 @@ class BaseKerasEstimator(
         self.verbose = verbose
         self.on_divergence = on_divergence
         self.engine = engine
+        self.allow_nan_targets = allow_nan_targets
         self._store_routed(routed)
 
     @with_callbacks
@@ -296,7 +298,8 @@ class BaseKerasEstimator(
             return None
         random_state = check_random_state(self.random_state)
         build_seed, order_seed, split_seed = random_state.randint(_MAX_SEED, size=3).tolist()
-        self._target = self._learn_target(examples.targets, classes)
+        x_shape = getattr(examples.X, "shape", ())
+        self._target = self._learn_target(examples.targets, classes, x_shape)
         self._generator, self._split_seed = np.random.default_rng(order_seed), split_seed
         self.history_, self.n_iter_ = {}, 0
         return build_seed
@@ -338,6 +341,7 @@ class BaseKerasEstimator(
         facts = builder_facts(examples, self._target, source, seen)
         recipe = self._recipe(self._net_parameters(), self._target, facts, examples.specs)
         self._net, self._facts = make_net(recipe, seed)
+        self._target = self._target.reading(self._facts.output_shape)
         check_method_names(self._net, self._routed)
         self._made_with = self._net_parameters()
         self._builder_facts = recipe.without_data().facts
@@ -433,9 +437,10 @@ class BaseKerasEstimator(
         arguments = self._predict_arguments() if self._routed else {}
         rows = encode(examples, self._target, self._facts)
         outputs = self._net.predict(rows, arguments, self.on_divergence)
-        if not isinstance(outputs, list | tuple):
-            return outputs
-        return by_output_name(self._net.structure, outputs)
+        if isinstance(outputs, list | tuple):
+            outputs = by_output_name(self._net.structure, outputs)
+        is_one = isinstance(outputs, dict) and not isinstance(self._facts.output_shape, dict)
+        return next(iter(outputs.values())) if is_one else outputs
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_net")

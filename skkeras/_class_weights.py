@@ -5,17 +5,18 @@ from numbers import Real
 import numpy as np
 from sklearn.utils.class_weight import compute_sample_weight
 
-from skkeras._targets import in_memory
+from skkeras._inputs import with_axes
+from skkeras._targets import in_memory, naming
 
 _SHOWN = 10  # of the classes, in a message
 
 
 def weigh_labels(by_label, target, y, weight=None):
-    """Weigh rows by their labels, times their own weight.
+    """Weigh rows, or the positions in them, by their labels, times their own weight.
 
     Rows of several labels, and weights for unknown labels, raise ValueError.
     """
-    labels = target.strata(y)
+    labels = target.labels(y)
     if labels is None:
         raise ValueError(
             f"Got class_weight={by_label!r} with a dataset or generator whose rows have "
@@ -30,8 +31,31 @@ def weigh_labels(by_label, target, y, weight=None):
         check_by_label(by_label, target.classes)
         by_class = _weights_of(by_label, labels)
     else:  # scikit-learn tells what is wrong
-        by_class = compute_sample_weight(by_label, labels)
-    return by_class if weight is None else weight * by_class
+        by_class = compute_sample_weight(by_label, labels.ravel()).reshape(labels.shape)
+    return by_class if weight is None else with_axes(weight, labels.ndim) * by_class
+
+
+def weigh_outputs(weigh, y, weight=None):
+    """Weigh rows for each output by a function of its own; others keep their weights."""
+    weights = weight if isinstance(weight, dict) else dict.fromkeys(y, weight)
+    weighed = {}
+    for name, own in weights.items():
+        with naming(name):
+            weighed[name] = weigh[name](y[name], own) if name in weigh else own
+    return weighed
+
+
+def by_output_name(class_weight, target):
+    """Return the class weights of each output: by its name, or "balanced" for all of classes."""
+    names = [*target.of_classes().targets]
+    if class_weight == "balanced":
+        return dict.fromkeys(names, class_weight)
+    if not isinstance(class_weight, dict) or not set(class_weight) <= set(names):
+        raise ValueError(
+            f"Got class_weight={class_weight!r} with several outputs; expected None, 'balanced', "
+            f"or a dict of label weights by the names of those that have classes, {names}."
+        )
+    return {name: one for name, one in class_weight.items() if one is not None}
 
 
 def _weights_of(by_label, labels):
@@ -42,7 +66,7 @@ def _weights_of(by_label, labels):
     found, codes = np.unique(labels, return_inverse=True)
     pairs = zip(found.tolist(), found, strict=True)
     weights = [by_label.get(plain, by_label.get(label, 1.0)) for plain, label in pairs]
-    return np.array(weights, "float64")[codes]
+    return np.array(weights, "float64")[codes].reshape(labels.shape)
 
 
 def check_by_label(by_label, classes):

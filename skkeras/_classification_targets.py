@@ -11,7 +11,16 @@ from skkeras._losses import (
     SPARSE_LOSSES,
     loss_name,
 )
-from skkeras._targets import Target, as_array, blocks, dense, few_rows, shape_text
+from skkeras._step_targets import ByStep
+from skkeras._targets import (
+    Target,
+    as_array,
+    blocks,
+    dense,
+    few_labels,
+    few_rows,
+    shape_text,
+)
 from skkeras.data._arrays import LazyArray
 
 
@@ -57,12 +66,26 @@ class Labels(Target):
         return "binary_crossentropy" if output_shape in ((), (1,)) else self._many_unit_loss
 
     _many_unit_loss = "sparse_categorical_crossentropy"
+    row_shape, row_dtype = (), "int32"
+
+    def has_shape(self, output_shape):
+        """Tell whether a net with such outputs tells these classes apart."""
+        return output_shape in self._output_shapes
+
+    @property
+    def _output_shapes(self):
+        return [(len(self.classes),)] + [(), (1,)] * (self.kind == "binary")
+
+    def some_rows(self):
+        """Return rows such as y has."""
+        return self._labels(np.zeros(2, int))
 
     def check_net(self, output_shape, loss):
         """Raise if the net's outputs or its loss can't learn these labels."""
-        n_classes = len(self.classes)
-        allowed = [(n_classes,)] + [(), (1,)] * (self.kind == "binary")
+        n_classes, allowed = len(self.classes), self._output_shapes
         if output_shape not in allowed:
+            if self.has_any_shape(loss):
+                return
             raise ValueError(
                 f"The net's outputs have shape {shape_text(output_shape)}; y has {n_classes} "
                 f"classes, which take {shape_text(allowed[-1])}. Let the builder take n_outputs "
@@ -89,6 +112,9 @@ class Labels(Target):
         Class numbers of shape (n_samples,), a 0/1 column of the outputs' shape, or one-hot rows of
         shape (n_samples, n_classes).
         """
+        if loss.y_shape is not None:
+            rows = dense(y).astype("float32") if self.indicator else self._codes(y).astype("int32")
+            return rows.reshape(len(rows), *loss.y_shape)
         codes, kind = self._codes(y), self.metric_targets(output_shape, loss)
         if kind == "column":
             return codes.astype("float32").reshape(-1, *output_shape)
@@ -112,6 +138,7 @@ class Labels(Target):
 
     def probabilities(self, outputs, loss):
         """Turn the net's outputs into probabilities, a column for each class."""
+        _check_shape(loss)
         outputs = np.asarray(outputs).reshape(len(outputs), -1)
         if outputs.shape[1] == 1:
             positive = expit(outputs) if loss.from_logits else outputs
@@ -121,8 +148,18 @@ class Labels(Target):
         _check_probabilities(scores, loss)
         return _normalized(scores)
 
+    def margins(self, outputs, loss):
+        """Turn the net's outputs into margins: of the second of two classes, or of each class."""
+        _check_margins(loss)
+        outputs = np.asarray(outputs).reshape(len(outputs), -1)
+        if self.kind == "binary" and outputs.shape[1] == 2:
+            return outputs[:, 1] - outputs[:, 0]
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
     def predictions(self, outputs, loss):
-        """Turn the net's outputs into labels."""
+        """Turn the net's outputs into labels; as they come, if they have another shape."""
+        if loss.y_shape is not None:
+            return np.asarray(outputs)
         outputs = np.asarray(outputs).reshape(len(outputs), -1)
         if outputs.shape[1] > 1:
             return self._labels(outputs.argmax(axis=1))
@@ -150,9 +187,16 @@ class OneHot(Labels):
     _many_unit_loss = "categorical_crossentropy"
 
     def __init__(self, y):
-        self.classes = np.arange(y.shape[1])
+        self.classes = np.arange(y.shape[-1])
         self.kind = "onehot"
         self.dtype = y.dtype
+
+    row_dtype = "float32"
+
+    @property
+    def row_shape(self):
+        """Shape of a row of y."""
+        return (len(self.classes),)
 
     @property
     def n_outputs(self):
@@ -191,7 +235,7 @@ class Multilabel(Target):
     output_activation = "sigmoid"
 
     def __init__(self, y):
-        self.classes = np.arange(y.shape[1])
+        self.classes = np.arange(y.shape[-1])
         self.dtype = y.dtype
 
     @property
@@ -208,9 +252,26 @@ class Multilabel(Target):
         """Name the loss for a net with such outputs."""
         return "binary_crossentropy"
 
+    row_dtype = "float32"
+
+    @property
+    def row_shape(self):
+        """Shape of a row of y."""
+        return (len(self.classes),)
+
+    def some_rows(self):
+        """Return rows such as y has."""
+        return np.zeros((2, *self.row_shape), self.dtype)
+
+    def has_shape(self, output_shape):
+        """Tell whether a net with such outputs has one for each label."""
+        return output_shape == self.row_shape
+
     def check_net(self, output_shape, loss):
         """Raise if the net's outputs or its loss can't learn these labels."""
-        if output_shape != (self.n_outputs,):
+        if not self.has_shape(output_shape):
+            if self.has_any_shape(loss):
+                return
             raise ValueError(
                 f"The net's outputs have shape {shape_text(output_shape)}; y has {self.n_outputs} "
                 f"label columns, which take {shape_text((self.n_outputs,))}. Let the builder take "
@@ -242,20 +303,29 @@ class Multilabel(Target):
 
     def probabilities(self, outputs, loss):
         """Turn the net's outputs into the probability of each label."""
+        _check_shape(loss)
         scores = expit(outputs) if loss.from_logits else outputs
         _check_probabilities(scores, loss)
         return scores
 
+    def margins(self, outputs, loss):
+        """Turn the net's outputs into the margin of each label."""
+        _check_margins(loss)
+        return outputs
+
     def predictions(self, outputs, loss):
-        """Turn the net's outputs into 0/1 columns."""
+        """Turn the net's outputs into 0/1 columns; as they come, if they have another shape."""
+        if loss.y_shape is not None:
+            return np.asarray(outputs)
         return (outputs > loss.threshold).astype(self.dtype)
 
 
-def classification_target(y, loss=None, classes=None):
-    """Choose the target for labels, one-hot rows or a multilabel indicator.
+def classification_target(y, loss=None, classes=None, x_shape=()):
+    """Choose the target for labels, one-hot rows or a multilabel indicator, or such by position.
 
     A binary ``loss`` makes one-hot rows a multilabel y. ``classes`` are all labels, if y may lack
-    some.
+    some. ``x_shape``, that of the inputs, tells which axes of y are positions in a sample, as far
+    as the net's outputs don't.
 
     Examples
     --------
@@ -263,22 +333,57 @@ def classification_target(y, loss=None, classes=None):
     >>> classification_target(["b", "a", "c"]).kind
     'multiclass'
     """
+    if np.ndim(y) > 2:
+        return _by_position(as_array(y), loss, classes, x_shape)
     some = few_rows(y)
     check_classification_targets(some)
     kind = type_of_target(some, input_name="y")
     if kind == "multilabel-indicator":
-        y = as_array(y)
-        if _is_one_hot(y) and loss_name(loss) not in BINARY_LOSSES:
-            return OneHot(y)
-        return Multilabel(y)
+        return _indicator(as_array(y), loss)
     if kind == "multiclass-multioutput":
-        raise ValueError(
-            f"y has {np.asarray(y).shape[1]} columns of classes; expected one column, one-hot "
-            "rows, or a 0/1 indicator. Wrap the estimator in "
-            "sklearn.multioutput.MultiOutputClassifier to learn several columns, or give y as a "
-            "dict of them, for a net with an output of each name."
-        )
+        return ByStep(Labels(np.asarray(some) if classes is None else classes), np.shape(y)[1:])
     return Labels(np.asarray(some) if classes is None else classes)
+
+
+def _indicator(y, loss):
+    """Choose one-hot rows or any number of labels; or 0 and 1 at each step, if the net says so."""
+    is_one_hot = _is_one_hot(y) and loss_name(loss) not in BINARY_LOSSES
+    target = OneHot(y) if is_one_hot else Multilabel(y)
+    target.others = (ByStep(Labels(np.array([0, 1], y.dtype)), y.shape[1:]),)
+    return target
+
+
+def _by_position(y, loss, classes, x_shape):
+    """Choose the target for y with labels, or columns of them, at each of several positions."""
+    labels = _whole_labels(y) if classes is None else np.asarray(classes)
+    *steps, last = y.shape[1:]
+    if last == 1:
+        column = ByStep(Labels(labels), steps, y.shape[1:])
+        column.others = (ByStep(Labels(labels), y.shape[1:]),)
+        return column
+    if labels.dtype.kind not in "biuf" or not set(labels.tolist()) <= {0, 1}:
+        return ByStep(Labels(labels), y.shape[1:])
+    each = [Multilabel(y)]
+    if _is_one_hot(y):
+        each.insert(loss_name(loss) in BINARY_LOSSES, OneHot(y))
+    readings = [ByStep(one, steps) for one in each]
+    plain = ByStep(Labels(np.array([0, 1], y.dtype)), y.shape[1:])
+    is_mask = y.shape[1:] in (tuple(x_shape[1:-1]), tuple(x_shape[2:]))
+    first, *others = [plain, *readings] if is_mask else [*readings, plain]
+    first.others = tuple(others)
+    return first
+
+
+def _whole_labels(y):
+    """List the different labels of an array of any rank; raise ValueError for other numbers."""
+    labels = few_labels(y)
+    is_whole = labels is not None and (labels.dtype.kind != "f" or not (labels % 1).any())
+    if not is_whole:
+        raise ValueError(
+            f"Unknown label type: continuous. y has shape {y.shape} and numbers that are no "
+            "classes; expected some labels. Use a KerasRegressor to learn numbers."
+        )
+    return labels
 
 
 def _is_binary(y):
@@ -287,16 +392,34 @@ def _is_binary(y):
 
 
 def _is_one_hot(y):
-    return y.shape[1] > 1 and all(
-        _is_binary(rows) and (dense(rows).sum(axis=1) == 1).all() for rows in blocks(y)
+    return y.shape[-1] > 1 and all(
+        _is_binary(rows) and (dense(rows).sum(axis=-1) == 1).all() for rows in blocks(y)
     )
 
 
+def _check_shape(loss):
+    if loss.y_shape is not None:
+        raise ValueError(
+            f"The net's outputs have another shape than y has classes, as loss={loss.name!r} lets "
+            "them, and may mean anything; expected one for each class. Compute probabilities from "
+            "predict, which returns the outputs."
+        )
+
+
+def _check_margins(loss):
+    if not loss.gives_margins:
+        raise ValueError(
+            f"A net trained with loss={loss.name!r} has no margins; expected a hinge loss. Use "
+            "predict_proba."
+        )
+
+
 def _check_probabilities(scores, loss):
-    if loss.takes_margins:
+    if loss.gives_margins:
         raise ValueError(
             f"A net trained with loss={loss.name!r} has margins, no probabilities. Use predict, "
-            "loss='binary_crossentropy', or sklearn.calibration.CalibratedClassifierCV."
+            "decision_function, another loss such as 'binary_crossentropy', or "
+            "sklearn.calibration.CalibratedClassifierCV."
         )
     if scores.size and not (scores.min() >= -1e-3 and scores.max() <= 1 + 1e-3):
         raise ValueError(

@@ -42,10 +42,11 @@ def check_inputs(estimator, X, *, reset):
     return _check_any_value(_as_numbers(X, "X"), "X")
 
 
-def check_targets(estimator, X, y, *, reset, numeric=False):
+def check_targets(estimator, X, y, *, reset, numeric=False, allow_nan=False):
     """Check X and y together, as `check_inputs` does; y may have any rank, and is finite.
 
-    y is by name for several outputs, and stays lazy only if X is lazy, too.
+    y is by name for several outputs, and stays lazy only if X is lazy, too. Numbers in it may be
+    NaN with ``allow_nan``.
     """
     if y is None:
         raise ValueError(
@@ -57,7 +58,7 @@ def check_targets(estimator, X, y, *, reset, numeric=False):
     X = check_inputs(estimator, X, reset=reset)
     _check_no_list_of_outputs(X, y)
     is_read = any(isinstance(part, LazyArray) for part in _parts(X))
-    check = functools.partial(_check_target, numeric=numeric, is_read=is_read)
+    check = functools.partial(_check_target, numeric=numeric, is_read=is_read, allow_nan=allow_nan)
     if isinstance(y, dict):
         y = {str(k): check(v, f"y[{k!r}]") for k, v in y.items()}
     else:
@@ -123,17 +124,21 @@ def relative_weights(sample_weight, X, rows=None):
     return None if weight is None else np.asarray(weight)
 
 
-def training_weights(sample_weight, X, rows=None):
-    """Relative weights, as `relative_weights` returns them; `Encoded` if there are many."""
+def training_weights(sample_weight, X, rows=None, y_shape=()):
+    """Relative weights, as `relative_weights` returns them; `Encoded` if there are many.
+
+    ``y_shape`` are the axes of y, samples first, of which all positions may have a weight.
+    """
     if isinstance(sample_weight, Real):
         sample_weight = np.full(n_samples(X), float(sample_weight))
     weight = _check_weights(sample_weight)
     if weight is None:
         return None
-    if weight.ndim != 1:
+    if weight.ndim != 1 and weight.shape != y_shape[: weight.ndim]:
+        also = f", or at each position, shape {y_shape}" if len(y_shape) > 1 else ""
         raise ValueError(
             f"Sample weights must be 1D array or scalar: sample_weight has shape {weight.shape}; "
-            "expected one weight for each sample, shape (n_samples,)."
+            f"expected one weight for each sample, shape (n_samples,){also}."
         )
     check_consistent_length(next(iter(X.values())) if isinstance(X, dict) else X, weight)
     if weight.min() < 0 or not weight.any():
@@ -144,16 +149,18 @@ def training_weights(sample_weight, X, rows=None):
     most = np.float64(weight.max())  # the sum of large ones may overflow
     counted = blocks(weight) if rows is None else (weight[part] for part in blocks(rows))
     total = sum((block / most).sum() for block in counted)
-    to_mean = len(weight if rows is None else rows) / total if total else 1.0
+    n_values = len(weight if rows is None else rows) * int(np.prod(weight.shape[1:], dtype=int))
+    to_mean = n_values / total if total else 1.0
     return encoded(lambda some: some / most * to_mean, weight)
 
 
-def batch_weights(sample_weight, X):
+def batch_weights(sample_weight, X, y_shape=()):
     """Check the weights of a batch; they are taken as they are, since the others aren't known."""
     weight = _check_weights(sample_weight)
     if weight is None:
         return None
-    if weight.shape != (n_samples(X),) or weight.min() < 0:
+    fits = weight.shape in ((n_samples(X),), y_shape[: weight.ndim])
+    if not fits or weight.min() < 0:
         raise ValueError(
             f"X yields weights of shape {weight.shape}, the least of them {weight.min():g}; "
             f"expected one of at least 0 for each sample, shape ({n_samples(X)},)."
@@ -184,31 +191,47 @@ def _check_weights(sample_weight):
         return None
     is_plain = isinstance(sample_weight, np.ndarray) and sample_weight.dtype.kind in "fiub"
     dtype = None if is_plain else "float64"
-    return check_array(sample_weight, ensure_2d=False, dtype=dtype, input_name="sample_weight")
+    return check_array(
+        sample_weight, ensure_2d=False, allow_nd=True, dtype=dtype, input_name="sample_weight"
+    )
 
 
-def _check_target(y, name, *, numeric, is_read):
+def with_axes(array, ndim):
+    """Append axes of length 1, up to a number of axes."""
+    return array.reshape(*array.shape, *(1,) * (ndim - array.ndim))
+
+
+def _check_target(y, name, *, numeric, is_read, allow_nan=False):
     kinds = "biuf" if numeric else "biufU"
     if is_read and isinstance(y, LazyArray) and y.dtype.kind in kinds:
-        return _check_lazy(y, name, kinds)
+        return _check_lazy(y, name, kinds, allow_nan=allow_nan)
     if numeric and _is_text(y):
         raise ValueError(
             f"{name} holds strings; expected numbers. Use a KerasClassifier to learn labels."
         )
-    y = check_array(
-        y,
+    check = functools.partial(
+        check_array,
         accept_sparse="csr",
         ensure_2d=False,
         allow_nd=True,
         dtype="numeric" if numeric else None,
         input_name=name,
     )
+    try:
+        y = check(y, ensure_all_finite="allow-nan" if allow_nan else True)
+    except ValueError as error:
+        if not str(error).startswith(f"Input {name} contains NaN"):
+            raise
+        raise ValueError(
+            f"{error} Leave those rows out; or set allow_nan_targets=True, for numbers and a loss "
+            "of your own that leaves NaN out."
+        ) from error
     if y.dtype == object and y.ndim == 2:
         y = np.array(y.tolist())  # as of a DataFrame with a dtype of its own for integers
-    return _as_numbers(y, name) if numeric else y
+    return _as_numbers(y, name, allow_nan=allow_nan) if numeric else y
 
 
-def _check_lazy(X, name, kinds="biuf", min_ndim=1):
+def _check_lazy(X, name, kinds="biuf", min_ndim=1, *, allow_nan=False):
     """Check what can be told without reading; values are when they are read."""
     if X.ndim < min_ndim:
         raise ValueError(
@@ -221,7 +244,8 @@ def _check_lazy(X, name, kinds="biuf", min_ndim=1):
         )
     if not len(X):
         raise ValueError(f"Found array with 0 sample(s) in {name}; expected at least one.")
-    return _check_any_value(X, name).finite(name)
+    X = _check_any_value(X, name)
+    return X if allow_nan else X.finite(name)
 
 
 def _check_any_value(X, name):
@@ -271,11 +295,18 @@ def _check_columns(estimator, X, *, reset):
             )
 
 
-def _as_numbers(X, name):
+def _as_numbers(X, name, *, allow_nan=False):
     """Turn what scikit-learn leaves as objects, lists with None in them, into numbers."""
     if not isinstance(X, np.ndarray) or X.dtype.kind != "O":
         return X
-    return check_array(X, allow_nd=True, ensure_2d=False, dtype="float64", input_name=name)
+    return check_array(
+        X,
+        allow_nd=True,
+        ensure_2d=False,
+        dtype="float64",
+        input_name=name,
+        ensure_all_finite="allow-nan" if allow_nan else True,
+    )
 
 
 def _check_text(X):

@@ -100,17 +100,30 @@ class LossFacts(PickledByName):
 
     ``name`` is as in ``keras.losses`` (``"binary_crossentropy"``), None where the net brings its
     own loss; ``is_builtin`` tells whether it is one of Keras's, ``from_logits`` whether the net's
-    outputs are logits.
+    outputs are logits. ``y_shape`` is the shape of a row of targets where it isn't that of the
+    outputs, ``n_value_axes`` how many axes a user's loss leaves, where it isn't known.
     """
 
     name: str | None = None
     is_builtin: bool = True
     from_logits: bool = False
+    y_shape: tuple | None = None
+    n_value_axes: int | None = None
+
+    @property
+    def takes_any_shape(self):
+        """Whether targets and outputs may differ in shape: of Keras's losses none lets them."""
+        return self.name is None or not self.is_builtin
 
     @property
     def takes_margins(self):
         """Whether the sign of an output decides."""
         return self.name in _MARGIN_LOSSES
+
+    @property
+    def gives_margins(self):
+        """Whether outputs are margins or scores of classes, and no probabilities."""
+        return self.takes_margins or self.name == "categorical_hinge"
 
     @property
     def threshold(self):
@@ -244,7 +257,7 @@ def _check_ending(ending, loss, shape, output=None):
     if not loss.is_builtin:
         return
     net = f"the net's {output}" if output else "the net"
-    if ending == "softmax" and shape == (1,):
+    if ending == "softmax" and shape[-1:] == (1,):
         raise BuilderError(
             f"T{net[1:]} ends in softmax over one unit, which is always 1; expected sigmoid for "
             "one unit, or a unit for each class. The builder may ask for n_outputs and "

@@ -17,6 +17,7 @@ _CHOICES = {
     "early_stopping": (False, True),
     "shuffle": (False, True),
     "warm_start": (False, True),
+    "allow_nan_targets": (False, True),
     "on_divergence": ("raise", "warn"),
     "engine": ("compiled", "keras"),
 }

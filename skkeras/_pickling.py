@@ -9,6 +9,7 @@ import importlib
 _MODULES = {
     "ArrayPart": "data._parts",
     "FilePart": "data._npy",
+    "HeldOut": "forecasting._intervals",
     "HorizonTarget": "forecasting._target",
     "Inputs": "forecasting._windows",
     "Labels": "_classification_targets",
@@ -25,6 +26,7 @@ _MODULES = {
     "Storage": "data._storage",
     "Timeline": "forecasting._time_index",
     "Windows": "forecasting._windows",
+    "ByStep": "_step_targets",
     "_Columns": "data._arrays",
     "_ForecastScorer": "forecasting._scorer",
     "_Step": "data._arrays",

@@ -3,8 +3,40 @@
 import numpy as np
 from scipy.special import expit
 
-from skkeras._losses import BINARY_LOSSES, CATEGORICAL_LOSSES, RANGES, ROW_LOSSES
-from skkeras._targets import Target, blocks, shape_text
+from skkeras._losses import (
+    BINARY_LOSSES,
+    CATEGORICAL_LOSSES,
+    RANGES,
+    ROW_LOSSES,
+    loss_name,
+)
+from skkeras._targets import Target, blocks, fits, shape_text
+
+_NUMBER_LOSSES = {
+    *("mean_squared_error", "mean_absolute_error", "mean_squared_logarithmic_error"),
+    *("mean_absolute_percentage_error", "huber", "log_cosh", "poisson"),
+}
+
+
+def are_numbers(y, loss=None):
+    """Tell whether an output's y are numbers, beside outputs of classes.
+
+    They are if some aren't whole, or if a loss for numbers is named and there are others than 0, 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras._regression_target import are_numbers
+    >>> are_numbers(np.array([0.5, 2])), are_numbers(np.array([5, 2])), are_numbers(
+    ...     np.array([5, 2]), "mae"
+    ... )
+    (True, False, True)
+    """
+    if y.dtype.kind not in "iuf" or hasattr(y, "toarray"):
+        return False
+    if loss_name(loss) in _NUMBER_LOSSES and any(((b != 0) & (b != 1)).any() for b in blocks(y)):
+        return True
+    return y.dtype.kind == "f" and any((rows % 1).any() for rows in blocks(y))
 
 
 class RegressionTarget(Target):
@@ -14,9 +46,12 @@ class RegressionTarget(Target):
     classes = None
     n_classes = None
     output_activation = "linear"
+    row_dtype = "float32"
 
-    def __init__(self, y):
-        self.shape = y.shape[1:]
+    allows_nan = False
+
+    def __init__(self, y, *, allows_nan=False):
+        self.shape, self.allows_nan = y.shape[1:], allows_nan
 
     @property
     def n_outputs(self):
@@ -27,9 +62,22 @@ class RegressionTarget(Target):
         """Name the loss for a net with such outputs."""
         return "mean_squared_error"
 
+    @property
+    def row_shape(self):
+        """Shape of a row of y."""
+        return self.shape
+
+    def some_rows(self):
+        """Return rows such as y has."""
+        return np.full((2, *self.shape), 0.5)
+
+    def has_shape(self, output_shape):
+        """Tell whether a net with such outputs has one for each value; None is any length."""
+        return fits(self.shape, output_shape) or fits(self.shape or (1,), output_shape)
+
     def check_net(self, output_shape, loss):
         """Raise if the net's outputs or its loss can't learn these values."""
-        if output_shape != self.shape and output_shape != (self.shape or (1,)):
+        if not self.has_shape(output_shape) and not self.has_any_shape(loss):
             raise ValueError(
                 f"The net's outputs have shape {shape_text(output_shape)}; y asks for "
                 f"{shape_text(self.shape or (1,))}. Let the builder take n_outputs and give its "
@@ -54,7 +102,13 @@ class RegressionTarget(Target):
                 f"y has shape {y.shape}; expected {shape_text(self.shape, 'n_samples')}, as in the "
                 "first fit."
             )
-        if loss.name not in RANGES:
+        if self.allows_nan and loss.is_builtin and any(np.isnan(rows).any() for rows in blocks(y)):
+            raise ValueError(
+                f"y has NaN in it, of which loss={loss.name!r} makes NaN; expected a loss of your "
+                "own that leaves NaN out, such as keras.ops.where(keras.ops.isnan(y_true), 0.0, "
+                "...) of errors computed from keras.ops.nan_to_num(y_true), or numbers alone."
+            )
+        if loss.name not in RANGES or not loss.is_builtin:
             return
         low, high = RANGES[loss.name]
         extremes = [(float(rows.min()), float(rows.max())) for rows in blocks(y)]
@@ -69,10 +123,18 @@ class RegressionTarget(Target):
     def encode_rows(self, y, output_shape, loss):
         """Return the values in the shape of the net's outputs."""
         y = y if y.dtype.kind == "f" else y.astype("float64")
-        return y.reshape(len(y), *output_shape)
+        if loss.y_shape is not None:
+            return y.reshape(len(y), *loss.y_shape)
+        return y.reshape(len(y), *(self.shape if None in output_shape else output_shape))
 
     def predictions(self, outputs, loss):
-        """Return the net's outputs in the shape of y; of logits, the probabilities."""
-        values = np.asarray(outputs, dtype="float64").reshape(len(outputs), *self.shape)
+        """Return the net's outputs in the shape of y; of logits, the probabilities.
+
+        Of a net whose outputs have another shape than y, as its loss allows, they are as they come.
+        """
+        values = np.asarray(outputs, dtype="float64")
+        if loss.y_shape is not None:
+            return values
+        values = values.reshape(len(outputs), *self.shape)
         # Logits of a user's own loss may mean anything.
         return expit(values) if loss.from_logits and loss.name in BINARY_LOSSES else values

@@ -7,8 +7,9 @@ from sklearn.metrics import accuracy_score, check_scoring, r2_score
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skkeras._callbacks import score_callback
-from skkeras._inputs import by_name, training_weights
-from skkeras._targets import WHOLE_BYTES, spans
+from skkeras._inputs import by_name, training_weights, with_axes
+from skkeras._step_targets import ByStep
+from skkeras._targets import WHOLE_BYTES, MultiOutput, naming, spans
 from skkeras.data._arrays import LazyArray
 from skkeras.data._batches import joined
 from skkeras.data._streams import as_stream, check_inside
@@ -30,7 +31,10 @@ class _Accuracy:
 
 
 class _R2:
-    """Sums of squares, joined block by block as by Chan, Golub and LeVeque (1979)."""
+    """Sums of squares, joined block by block as by Chan, Golub and LeVeque (1979).
+
+    Weights are of rows, or of single values.
+    """
 
     def __init__(self):
         self.total, self.mean, self.around_mean, self.residual = 0.0, 0.0, 0.0, 0.0
@@ -43,21 +47,29 @@ class _R2:
                 "expected as many, as in training."
             )
         weight = np.ones(len(y)) if weight is None else weight
-        total = weight.sum()
-        if not total:
+        total = weight.sum(axis=0)
+        if not np.any(total):
             return
-        mean, joined = weight @ y / total, self.total + total
-        self.residual += weight @ (y - predicted) ** 2
-        self.around_mean += weight @ (y - mean) ** 2
-        self.around_mean += (mean - self.mean) ** 2 * self.total * total / joined
-        self.mean += (mean - self.mean) * total / joined
+        joined = self.total + total
+        mean = _weighted(weight, y) / np.where(total, total, 1)
+        share = total / np.where(joined, joined, 1)
+        self.residual += _weighted(weight, (y - predicted) ** 2)
+        self.around_mean += _weighted(weight, (y - mean) ** 2)
+        self.around_mean += (mean - self.mean) ** 2 * self.total * share
+        self.mean += (mean - self.mean) * share
         self.total = joined
 
     @property
     def score(self):
         varies = self.around_mean > 0
         ratio = self.residual / np.where(varies, self.around_mean, 1)
-        return float(np.mean(np.where(varies, 1 - ratio, self.residual == 0)))
+        scores = np.where(varies, 1 - ratio, self.residual == 0)
+        return float(np.average(scores, weights=np.broadcast_to(self.total, scores.shape) > 0))
+
+
+def _weighted(weight, values):
+    """Sum up the values of each column, weighted by row or one by one."""
+    return weight @ values if weight.ndim == 1 else (weight * values).sum(axis=0)
 
 
 _SUMS = {accuracy_score: _Accuracy, r2_score: _R2}
@@ -81,23 +93,72 @@ def score_blocks(metric, blocks):
     return sums.score
 
 
-class ScoringMixin:
-    """Computes a metric of an estimator's predictions."""
+def score_of(target, y, predicted, sample_weight=None):
+    """Compute the accuracy of classes, or the mean R2 of numbers, of any shape.
 
-    def _score(self, metric, X, y, sample_weight):
-        """Compute a metric of the predictions for X; for several outputs, the mean over them."""
+    Classes at positions count alike, all of them. Numbers that are NaN in y, where the estimator
+    allows them, are left out.
+    """
+    if isinstance(target, ByStep):
+        rows = target.by_position(y, predicted)
+        return accuracy_score(*rows, sample_weight=_by_position(sample_weight, target.steps))
+    if target.classes is not None:
+        return accuracy_score(y, predicted, sample_weight=sample_weight)
+    if np.ndim(predicted) <= 2 and np.ndim(sample_weight) <= 1 and not target.allows_nan:
+        return r2_score(y, predicted, sample_weight=sample_weight)
+    y = np.asarray(y, "float64")
+    weight = np.ones(1) if sample_weight is None else np.asarray(sample_weight, "float64")
+    known = ~np.isnan(y) if target.allows_nan else np.ones(y.shape, bool)
+    weight = (with_axes(weight, y.ndim) * known).reshape(len(y), -1)
+    sums = _R2()
+    sums.add(np.where(known, y, 0), predicted, weight)
+    return sums.score
+
+
+def _by_position(weight, steps):
+    if weight is None:
+        return None
+    weight = np.asarray(weight)
+    return np.broadcast_to(with_axes(weight, 1 + len(steps)), (len(weight), *steps)).ravel()
+
+
+def check_comparable(y, predicted, loss):
+    """Raise if predictions are outputs that a loss of the user's lets have another shape than y."""
+    shapes = np.shape(y)[1:], np.shape(predicted)[1:]
+    if loss.y_shape is not None and shapes[0] != shapes[1] and {*shapes} != {(), (1,)}:
+        raise ValueError(
+            f"score compares predictions with y, and predictions have shape "
+            f"{np.shape(predicted)}, as the loss lets them, and y {np.shape(y)}; expected one "
+            "shape. Give scoring=... to searches, a function of the estimator, X and y, or "
+            "override predict or score in a subclass."
+        )
+
+
+class ScoringMixin:
+    """Computes the score of an estimator's predictions."""
+
+    def _score(self, X, y, sample_weight):
+        """Score the predictions for X; for several outputs, the mean over them."""
+        check_is_fitted(self)
+        target, loss = self._target, self._facts.loss
         if isinstance(y, LazyArray):
-            y = y.finite("y")
-            if isinstance(X, LazyArray) and y.nbytes > WHOLE_BYTES:
+            y = y if self.allow_nan_targets else y.finite("y")
+            is_plain = not isinstance(target, ByStep | MultiOutput) and not self.allow_nan_targets
+            if isinstance(X, LazyArray) and y.nbytes > WHOLE_BYTES and is_plain:
+                metric = r2_score if target.classes is None else accuracy_score
                 return score_blocks(metric, self._predicted_blocks(X, y, sample_weight))
         predicted, y, sample_weight = self._predicted(X, y, sample_weight)
-        if not isinstance(predicted, dict):
-            return metric(y, predicted, sample_weight=sample_weight)
-        y = by_name(y)
-        self._target.check_names(y)
-        scores = [
-            metric(y[name], part, sample_weight=sample_weight) for name, part in predicted.items()
-        ]
+        if not isinstance(target, MultiOutput):
+            check_comparable(y, predicted, loss)
+            return score_of(target, y, predicted, sample_weight)
+        y, weights = by_name(y), by_name(sample_weight)
+        target.check_names(y)
+        scores = []
+        for name, part in target.targets.items():
+            weight = weights.get(name) if isinstance(weights, dict) else weights
+            with naming(name):
+                check_comparable(y[name], predicted[name], loss[name])
+                scores.append(score_of(part, y[name], predicted[name], weight))
         return float(np.mean(scores))
 
     def _score_callbacks(self, held_out, validation):

@@ -6,7 +6,7 @@ import copy
 from skkeras._engine.net import Net
 from skkeras._engine.program import state_variables
 from skkeras._keras_objects.copying import check_same, is_picklable, pack, pack_model
-from skkeras._keras_objects.internals import build_optimizer, make_seeded
+from skkeras._keras_objects.internals import build_optimizer, make_seeded, optimizes
 from skkeras._params import changed_names
 
 # Attributes that a fit sets: removed or restored if it fails.
@@ -100,14 +100,18 @@ def pack_net(model, recipe):
     """
     try:
         stand_in, copied = pack_model(model)
-        _check_state(model, build_optimizer(copied))
+        build_optimizer(copied)
+        # Once layers were unfrozen, the optimizer begins anew, see `Net.train_unfrozen`.
+        unfrozen = model.optimizer and not optimizes(model.optimizer, model.trainable_variables)
+        trained = copied if unfrozen else model
+        _check_state(trained, copied)
     except ValueError:
         if not _makes_again(recipe, model):
             raise
     else:
         # Classes defined inside a builder can't be pickled; running it again avoids that.
         if is_picklable(stand_in) or not _makes_again(recipe, model):
-            return {"model": stand_in, "state": _values(_optimizer_variables(model))}
+            return {"model": stand_in, "state": _values(_optimizer_variables(trained))}
     return {"state": _values(state_variables(model))}
 
 
@@ -143,7 +147,7 @@ def _check_state(model, other):
     if shapes[0] != shapes[1]:
         raise ValueError(
             "The optimizer of model_ was built for other variables than are trainable now; call "
-            "model_.compile again after freezing layers, or train it after unfreezing some."
+            "model_.compile again after freezing layers."
         )
 
 

@@ -9,18 +9,30 @@ of them is taken; lazy arrays when they are read. So training takes no more memo
 """
 
 import collections
+import contextlib
+import dataclasses
 import functools
 import itertools
 
 import numpy as np
 
 from skkeras._losses import LossFacts
+from skkeras._own_losses import count_axes, with_y_shape
 from skkeras._pickling import PickledByName
 from skkeras.data._arrays import LazyArray
+from skkeras.data._named import NamedOutputs
 
 
 class Target(PickledByName):
     """Base class of the targets of one output: rows are encoded at once, or when they are taken."""
+
+    takes_any_shape = True  # if the loss does
+    others = ()  # other readings of the same y, for nets with other outputs
+
+    def reading(self, output_shape):
+        """Return the target that y is for a net with such outputs; itself where none fits."""
+        fitting = (target for target in self.others if target.has_shape(output_shape))
+        return self if self.has_shape(output_shape) else next(fitting, self)
 
     def encode(self, y, output_shape, loss):
         """Encode targets for the loss, with the shape and dtype of `encode_rows`.
@@ -40,9 +52,30 @@ class Target(PickledByName):
         """Name what metrics get: class "numbers", one-hot "rows", a 0/1 "column"; else None."""
         return None
 
+    def labels(self, y):
+        """Label of each sample, or of each position in it; None where it has several."""
+        return self.strata(y)
+
+    def has_any_shape(self, loss):
+        """Tell whether outputs may have another shape than y, as losses of the user's own let."""
+        return self.takes_any_shape and loss.takes_any_shape
+
+    def with_y_shape(self, facts, loss, output_shape):
+        """Add to the facts of a loss of the user's own which shapes it takes and returns."""
+        if loss is None or facts.is_builtin:
+            return facts
+        if self.has_any_shape(facts) and not self.has_shape(output_shape):
+            facts = with_y_shape(facts, loss, self.row_shape, output_shape, self.row_dtype)
+        if len(output_shape) < 2:
+            return facts
+        n_axes = len(self.row_shape)
+        shape = self.row_shape + output_shape[n_axes:] if None in output_shape else output_shape
+        y = self.encode_rows(self.some_rows(), shape, facts)
+        return dataclasses.replace(facts, n_value_axes=count_axes(loss, y, shape))
+
 
 class MultiOutput(PickledByName):
-    """Targets of several outputs, a dict by the outputs' names."""
+    """Targets of several outputs, a dict by the outputs' names; errors name the output."""
 
     kind = "multioutput"
 
@@ -73,18 +106,35 @@ class MultiOutput(PickledByName):
         """Activation of each output layer that a builder is asked for."""
         return self._each("output_activation")
 
+    def reading(self, output_shape):
+        """Return the targets that y is for a net with such outputs."""
+        if not isinstance(output_shape, dict) or set(output_shape) != set(self.targets):
+            return self
+        return MultiOutput(
+            {name: target.reading(output_shape[name]) for name, target in self.targets.items()}
+        )
+
     def default_loss(self, output_shape):
         """Name the loss of each output."""
         self._check_outputs(output_shape)
-        return {
-            name: target.default_loss(output_shape[name]) for name, target in self.targets.items()
-        }
+        return self._map("default_loss", output_shape)
 
     def check_net(self, output_shape, loss):
         """Raise if the net lacks an output, or one can't learn its target."""
         self._check_outputs(output_shape)
+        self._map("check_net", output_shape, loss)
+
+    def with_y_shape(self, facts, losses, output_shape):
+        """Add to the facts of each loss in which shape it takes targets; see `Target`."""
+        return self._map("with_y_shape", facts, losses, output_shape)
+
+    def _map(self, method, *structures):
+        """Call a method of each target with its parts of dicts."""
+        results = {}
         for name, target in self.targets.items():
-            target.check_net(output_shape[name], loss[name])
+            with naming(name):
+                results[name] = getattr(target, method)(*(each[name] for each in structures))
+        return results
 
     def _check_outputs(self, output_shape):
         if not isinstance(output_shape, dict) or set(output_shape) != set(self.targets):
@@ -105,28 +155,42 @@ class MultiOutput(PickledByName):
     def encode(self, y, output_shape, loss):
         """Encode the target of each output."""
         self.check_names(y)
-        return {
-            name: target.encode(y[name], output_shape[name], loss[name])
-            for name, target in self.targets.items()
-        }
+        return self._map("encode", y, output_shape, loss)
 
     def strata(self, y):
         """None: there is no one label to stratify by."""
         return None
 
+    labels = strata
+
+    def of_classes(self):
+        """Return the targets of the outputs that tell classes apart, by name."""
+        return MultiOutput({k: one for k, one in self.targets.items() if one.classes is not None})
+
     def probabilities(self, outputs, loss):
         """Turn each output into probabilities."""
-        return {
-            name: target.probabilities(outputs[name], loss[name])
-            for name, target in self.targets.items()
-        }
+        return NamedOutputs(self._map("probabilities", outputs, loss))
+
+    def margins(self, outputs, loss):
+        """Turn each output into margins."""
+        return NamedOutputs(self._map("margins", outputs, loss))
 
     def predictions(self, outputs, loss):
         """Turn each output into predictions."""
-        return {
-            name: target.predictions(outputs[name], loss[name])
-            for name, target in self.targets.items()
-        }
+        return NamedOutputs(self._map("predictions", outputs, loss))
+
+
+@contextlib.contextmanager
+def naming(output):
+    """Name the output in the message of an error of its target."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        try:
+            named = type(error)(f"Output {output!r}: {error}")
+        except TypeError:  # its class takes other arguments
+            raise error from None
+        raise named from error
 
 
 def output_activation(target, loss):
@@ -149,7 +213,7 @@ def output_activation(target, loss):
             name: output_activation(part, losses.get(name, LossFacts()))
             for name, part in target.targets.items()
         }
-    if loss.from_logits or loss.takes_margins:
+    if loss.from_logits or loss.gives_margins:
         return "linear"
     return target.output_activation
 
@@ -160,6 +224,13 @@ def as_array(y):
 
 def dense(y):
     return y.toarray() if hasattr(y, "toarray") else y
+
+
+def fits(shape, output_shape):
+    """Tell whether outputs have a shape; axes of theirs that are None have any length."""
+    return len(shape) == len(output_shape) and all(
+        n in (None, expected) for expected, n in zip(shape, output_shape, strict=True)
+    )
 
 
 def shape_text(shape, first="None"):
@@ -282,7 +353,7 @@ def few_rows(y):
     if y.nbytes <= WHOLE_BYTES or y.ndim > 2:
         return in_memory(y)
     try:
-        labels = _few_labels(y)
+        labels = few_labels(y)
     except TypeError:  # they have no order, as others will say
         return y
     # scikit-learn warns where there are half as many labels as rows: they may be numbers.
@@ -291,7 +362,8 @@ def few_rows(y):
     return np.resize(labels, (5 * len(labels), *y.shape[1:]))
 
 
-def _few_labels(y):
+def few_labels(y):
+    """List the different values of an array, read block by block; None if they are many."""
     labels = np.zeros(0, y.dtype)
     for block in blocks(y):
         labels = np.union1d(labels, np.unique(block))
@@ -318,7 +390,9 @@ def label_counts(parts, weights=None):
             labels, counts = np.unique(part, return_counts=True)
         else:
             labels, numbers = np.unique(part, return_inverse=True)
-            counts = np.bincount(numbers.ravel(), np.asarray(weight))
+            weight = np.asarray(weight)
+            weight = weight.reshape(weight.shape + (1,) * (part.ndim - weight.ndim))
+            counts = np.bincount(numbers.ravel(), np.broadcast_to(weight, part.shape).ravel())
         # Python's objects, but for times: those are other numbers than the labels they stand for.
         keys = list(labels) if labels.dtype.kind in "mM" else labels.tolist()
         counter.update(dict(zip(keys, counts.tolist(), strict=True)))

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.callback import with_callbacks
-from sklearn.metrics import accuracy_score
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
 from skkeras._base import BaseKerasEstimator
@@ -11,7 +11,46 @@ from skkeras._classification_targets import classification_target
 from skkeras._examples import count_labels
 from skkeras._hints import check_no_others
 from skkeras._inputs import check_targets
-from skkeras._targets import MultiOutput
+from skkeras._keras_objects.internals import is_layer
+from skkeras._losses import LossFacts, loss_name
+from skkeras._regression_target import RegressionTarget, are_numbers
+from skkeras._targets import MultiOutput, naming
+from skkeras.data._named import NamedOutputs
+
+
+def _has_probabilities(net):
+    """Raise ValueError, the reason why there is no `predict_proba`, after a hinge loss."""
+    if all(loss.gives_margins for loss in _losses(net)):
+        name = _losses(net)[0].name
+        raise ValueError(
+            f"loss={name!r} gives margins, no probabilities. Use predict, decision_function, "
+            "loss='binary_crossentropy', or sklearn.calibration.CalibratedClassifierCV."
+        )
+    return True
+
+
+def _has_margins(net):
+    """Raise ValueError, the reason why there is no `decision_function`, but after a hinge loss."""
+    if not all(loss.gives_margins for loss in _losses(net)):
+        raise ValueError(
+            "Only the hinge losses of Keras give margins. Use predict_proba, or loss='hinge'."
+        )
+    return True
+
+
+def _losses(net):
+    """List the facts of a net's losses of classes; before a fit, as far as parameters tell."""
+    if hasattr(net, "_net"):
+        facts = net._facts.loss
+        if not isinstance(facts, dict):
+            return [facts]
+        classes = net._target.of_classes().targets
+        return [facts[name] for name in classes] or [LossFacts()]
+    loss = net.model.loss if net.loss is None and is_layer(net.model) else net.loss
+    if isinstance(loss, dict) and "class_name" not in loss:
+        loss = [*loss.values()]
+    names = map(loss_name, loss if isinstance(loss, list | tuple) else [loss])
+    return [*map(LossFacts, names)] or [LossFacts()]
 
 
 class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
@@ -71,6 +110,9 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         What to do when weights or loss turn to NaN or infinity.
     engine : {"compiled", "keras"}, default="compiled"
         How to train: in compiled programs that fits share, or by `keras.Model.fit`.
+    allow_nan_targets : bool, default=False
+        Whether numbers, of outputs beside those with classes, may be NaN in y, for a loss of your
+        own that leaves them out. `score` leaves them out, too.
     **routed : dict
         ``model__``, ``optimizer__``, ``loss__``, ``metrics__``, ``callbacks__``, ``compile__``,
         ``fit__`` and ``predict__`` parameters, by the name they have there.
@@ -131,6 +173,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         verbose=0,
         on_divergence="raise",
         engine="compiled",
+        allow_nan_targets=False,
         **routed,
     ):
         super().__init__(
@@ -150,6 +193,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
             verbose=verbose,
             on_divergence=on_divergence,
             engine=engine,
+            allow_nan_targets=allow_nan_targets,
             **routed,
         )
         self.scoring = scoring
@@ -211,6 +255,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         outputs = self._outputs(X)
         return self._target.predictions(outputs, self._facts.loss)
 
+    @available_if(_has_probabilities)
     def predict_proba(self, X, **others):
         """Predict the probability of each class.
 
@@ -223,19 +268,71 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
 
         Returns
         -------
-        probabilities : ndarray of shape (n_samples, n_classes)
+        probabilities : ndarray of shape (n_samples, n_classes), or (n_samples, ..., n_classes)
             Columns follow ``classes_``. Also for a net with one output unit, or trained from
-            logits.
+            logits. For a class at each step, the axes of steps come before the classes. For several
+            outputs a dict of those that tell classes apart.
 
         Raises
         ------
+        AttributeError
+            After a hinge loss, which gives margins: see `decision_function`.
         ValueError
-            If the net's outputs are no probabilities, as after a hinge loss.
+            If the net's outputs are no probabilities.
         """
         if others:
             check_no_others("predict_proba", others, ("X",))
+        return self._decoded("probabilities", X)
+
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X):
+        """Predict the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
+            As in `predict_proba`.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes), or (n_samples, ..., n_classes)
+            Logarithms of what `predict_proba` returns; -inf where that is 0.
+        """
+        probabilities = self.predict_proba(X)
+        with np.errstate(divide="ignore"):
+            if isinstance(probabilities, dict):
+                return NamedOutputs({name: np.log(one) for name, one in probabilities.items()})
+            return np.log(probabilities)
+
+    @available_if(_has_margins)
+    def decision_function(self, X):
+        """Predict margins, of a net that was trained by a hinge loss.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
+            As in `predict`.
+
+        Returns
+        -------
+        margins : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Of two classes, the margin of the second: above 0 it is predicted. Of more, or of
+            columns of labels, a column for each in the order of ``classes_``.
+
+        Raises
+        ------
+        AttributeError
+            After any other loss: see `predict_proba`.
+        """
+        return self._decoded("margins", X)
+
+    def _decoded(self, method, X):
+        """Turn the net's outputs for X into numbers for each class."""
         outputs = self._outputs(X)
-        return self._target.probabilities(outputs, self._facts.loss)
+        target, loss = self._target, self._facts.loss
+        if isinstance(target, MultiOutput):
+            target = target.of_classes()
+        return getattr(target, method)(outputs, loss)
 
     def score(self, X, y=None, sample_weight=None, **others):
         """Compute the mean accuracy on X and y.
@@ -258,27 +355,46 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         """
         if others:
             check_no_others("score", others, ("X", "y", "sample_weight"))
-        return self._score(accuracy_score, X, y, sample_weight)
+        return self._score(X, y, sample_weight)
 
     @property
     def classes_(self):
         """The labels, in the order of the columns of `predict_proba`."""
         if not hasattr(self, "_target"):
             raise AttributeError("This KerasClassifier has no classes_ yet; call fit first.")
+        if isinstance(self._target, MultiOutput):
+            return NamedOutputs(self._target.of_classes().classes)
         return self._target.classes
 
     def _check_data(self, X, y, *, reset):
-        X, y = check_targets(self, X, y, reset=reset)
+        X, y = check_targets(self, X, y, reset=reset, allow_nan=self.allow_nan_targets)
         if isinstance(y, dict):
             return X, y
         if y.ndim == 2 and y.shape[1] == 1 and not hasattr(y, "toarray"):
             y = column_or_1d(y, warn=True)
         return X, y
 
-    def _learn_target(self, y, classes=None):
+    def _learn_target(self, y, classes=None, x_shape=()):
         if isinstance(y, dict):
-            return MultiOutput({name: classification_target(part) for name, part in y.items()})
-        return classification_target(y, loss=self.loss, classes=classes)
+            return self._several_targets(y, x_shape)
+        return classification_target(y, self.loss, classes, x_shape)
+
+    def _several_targets(self, y, x_shape):
+        """Choose targets by output: numbers may stand beside classes."""
+        targets = {}
+        for name, part in y.items():
+            loss = self.loss.get(name) if isinstance(self.loss, dict) else self.loss
+            with naming(name):
+                if are_numbers(part, loss):
+                    targets[name] = RegressionTarget(part, allows_nan=self.allow_nan_targets)
+                else:
+                    targets[name] = classification_target(part, loss, x_shape=x_shape)
+        if all(target.classes is None for target in targets.values()):
+            raise ValueError(
+                f"y has numbers in all outputs, {[*targets]}; expected classes in at least one. "
+                "Use a KerasRegressor."
+            )
+        return MultiOutput(targets)
 
     def _count_labels(self, stream, n_steps, *, classes_known):
         if classes_known and self.class_weight != "balanced":
@@ -294,12 +410,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
     def _class_weights(self, examples, rows):
         if self.class_weight is None:
             return None
-        if isinstance(examples.y, dict):
-            raise ValueError(
-                f"Got class_weight={self.class_weight!r} with several outputs; expected None. "
-                "Weight the samples (sample_weight) or the losses (compile__loss_weights) instead."
-            )
-        return examples.class_weights(self.class_weight, self._target, rows)
+        return examples.class_weights(self.class_weight, self._target, rows, self._facts)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,7 +1,8 @@
 """KerasRegressor: a Keras network as a scikit-learn regressor."""
 
+import functools
+
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
 
 from skkeras._base import BaseKerasEstimator
 from skkeras._hints import check_no_others
@@ -57,6 +58,9 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         What to do when weights or loss turn to NaN or infinity.
     engine : {"compiled", "keras"}, default="compiled"
         How to train: in compiled programs that fits share, or by `keras.Model.fit`.
+    allow_nan_targets : bool, default=False
+        Whether y may have NaN in it, for a loss of your own that leaves them out. `score` leaves
+        them out, too.
     **routed : dict
         ``model__``, ``optimizer__``, ``loss__``, ``metrics__``, ``callbacks__``, ``compile__``,
         ``fit__`` and ``predict__`` parameters, by the name they have there.
@@ -165,17 +169,15 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         """
         if others:
             check_no_others("score", others, ("X", "y", "sample_weight"))
-        return self._score(r2_score, X, y, sample_weight)
+        return self._score(X, y, sample_weight)
 
     def _check_data(self, X, y, *, reset):
-        return check_targets(self, X, y, reset=reset, numeric=True)
+        return check_targets(
+            self, X, y, reset=reset, numeric=True, allow_nan=self.allow_nan_targets
+        )
 
-    def _learn_target(self, y, classes=None):
+    def _learn_target(self, y, classes=None, x_shape=()):
+        target = functools.partial(RegressionTarget, allows_nan=self.allow_nan_targets)
         if isinstance(y, dict):
-            return MultiOutput({name: RegressionTarget(part) for name, part in y.items()})
-        return RegressionTarget(y)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
+            return MultiOutput({name: target(part) for name, part in y.items()})
+        return target(y)

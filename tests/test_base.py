@@ -6,6 +6,7 @@ import re
 import keras
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import KFold, cross_val_score
 
@@ -422,6 +423,27 @@ def test_a_builder_sees_no_row_that_is_held_out():
     seen.clear()
     KerasRegressor(build, epochs=1).fit(X, VALUES)
     assert set(seen) == {60}
+
+
+@pytest.mark.parametrize("held_out", [None, 0.25])
+def test_a_builder_adapts_a_layer_to_sparse_rows(held_out):
+    shown = []
+
+    def build(X, n_outputs):
+        scale = keras.layers.Normalization()
+        scale.adapt(X)
+        shown.append(X)
+        return keras.Sequential([keras.Input((4,)), scale, keras.layers.Dense(n_outputs)])
+
+    net = KerasRegressor(build, epochs=1, validation_split=held_out, random_state=0)
+    net.fit(csr_array(X), VALUES)
+    assert type(shown[-1]) is np.ndarray
+    assert shown[-1].shape == ((60 if held_out is None else 45), 4)
+    if held_out is None:
+        np.testing.assert_array_equal(shown[-1], X)
+        np.testing.assert_allclose(
+            net.predict(csr_array(X)), net.fit(X, VALUES).predict(X), rtol=1e-5
+        )
 
 
 def test_two_kinds_of_validation_data_at_once_are_refused():

@@ -146,6 +146,27 @@ def test_a_fine_tuned_net_is_copied(copied):
     np.testing.assert_array_equal(base_of(twin.partial_fit(X, y)), base_of(net.partial_fit(X, y)))
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_net_is_copied_between_unfreezing_and_training(copied, optimizer):
+    net = regressor(optimizer=optimizer).fit(X, y)
+    before = unfreeze(net)
+    twin = copied(net)
+    np.testing.assert_array_equal(twin.predict(X), net.predict(X))
+    np.testing.assert_array_equal(base_of(twin.partial_fit(X, y)), base_of(net.partial_fit(X, y)))
+    assert np.abs(base_of(twin) - before).max() > 0
+
+
+def test_low_rank_weights_that_were_added_are_trained():
+    net = regressor(model__frozen=False).fit(X, y)
+    layer = net.model_.get_layer("base").layers[0]
+    layer.enable_lora(2)
+    before, kernel = layer.lora_kernel_b.numpy(), layer.get_weights()[0]
+    net.partial_fit(X, y)
+    assert np.abs(layer.lora_kernel_b.numpy() - before).max() > 0
+    assert np.isfinite(kernel).all()
+
+
 def test_a_failed_fine_tuning_leaves_the_net_as_it_was():
     net = regressor().fit(X, y)
     unfreeze(net)

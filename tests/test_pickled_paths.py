@@ -71,6 +71,14 @@ MAKERS = {
         ),
         X[:, 0],
     ),
+    "steps": lambda: fitted(
+        KerasClassifier(
+            lambda: keras.Sequential(
+                [keras.layers.Reshape((4, 1)), keras.layers.Dense(1, "sigmoid")]
+            )
+        ),
+        (X > 0).astype(int)[..., None],
+    ),
     "several outputs": lambda: heads({"a": X[:, 0], "b": X[:, 1]}),
     "series": lambda: KerasForecaster(look_back=4, epochs=1, validation_split=0.2).fit(frame()),
     "scorer": lambda: forecast_scorer(mean_absolute_error),

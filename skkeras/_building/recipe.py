@@ -59,8 +59,7 @@ class Recipe:
         check_model(model)
         build_variables(model, self.x_specs)
         check_not_taken(model, taken)
-        shape = output_shape(model, self.x_specs)
-        check_by_name(self.target, shape)
+        shape = self._output_shape(model)
         if model.compiled:
             self._check_compiled(model, shape)
         else:
@@ -90,13 +89,28 @@ class Recipe:
 
     def facts_of(self, model):
         """Collect the facts of a net that was made, and check that it can learn the target."""
-        shape = output_shape(model, self.x_specs)
-        loss = by_output(loss_facts(model.loss), shape)
-        self.target.check_net(shape, loss)
+        shape = self._output_shape(model)
+        losses = by_output(model.loss, shape)
+        loss, target = loss_facts(losses), self.target.reading(shape)
+        target.check_net(shape, loss)
+        loss = target.with_y_shape(loss, losses, shape)
         check_ending(model, loss, shape)
-        check_metrics(model, getattr(self.target, "targets", self.target), loss, shape)
+        check_metrics(model, getattr(target, "targets", target), loss, shape)
         dtypes = input_dtypes(model, self.x_specs)
-        return NetFacts(self.x_specs, dtypes, shape, float_dtype(model), loss)
+        lists = isinstance(shape, dict) and isinstance(self._outputs(model), list | tuple)
+        return NetFacts(self.x_specs, dtypes, shape, float_dtype(model), loss, lists)
+
+    def _outputs(self, model):
+        return model(symbolic_inputs(self.x_specs))
+
+    def _output_shape(self, model):
+        """Return the shape of the net's output; by name if y is, however many there are."""
+        by_name = isinstance(self.target, MultiOutput)
+        shape = output_shape(model, self.x_specs, by_name=by_name)
+        if by_name or not isinstance(shape, dict):
+            return shape
+        check_by_name(shape)
+        return next(iter(shape.values()))
 
     @property
     def settings(self):
@@ -196,7 +210,7 @@ class Recipe:
         if self.loss is not None:
             made = make_loss(self.loss, self._routed["loss"])
             return made if isinstance(output_shape, dict) else only_loss(made)
-        default = self._for_metrics(self.target.default_loss(output_shape))
+        default = self._for_metrics(self.target.reading(output_shape).default_loss(output_shape))
         if model is not None:
             default = self._taking_logits(default, model, output_shape)
         return make_loss(default, self._routed["loss"])
@@ -279,7 +293,7 @@ def builder_facts(examples, target, source, seen=None):
     the numbers of the rows that are not held out. ``meta`` holds the facts once more, under
     SciKeras's names.
     """
-    X, builder = examples.X, as_builder(source)
+    builder = as_builder(source)
     asked = () if builder is None else builder_parameters(builder)[0]
     facts = {
         "input_shape": input_shapes(examples.specs),
@@ -289,7 +303,8 @@ def builder_facts(examples, target, source, seen=None):
         "meta": scikeras_meta(examples, target) if "meta" in asked else {},
     }
     if "X" in asked:
-        facts["X"] = X if seen is None else _rows_of(X, seen)
+        # Only for builders that ask: rows are copied, windows gathered, sparse ones densified.
+        facts["X"] = examples.shown(seen)
     return facts
 
 
@@ -306,10 +321,6 @@ def check_asks_for_no_data(source):
 def _asks_for(source, fact):
     builder = as_builder(source)
     return builder is not None and fact in builder_parameters(builder)[0]
-
-
-def _rows_of(X, rows):
-    return {name: part[rows] for name, part in X.items()} if isinstance(X, dict) else X[rows]
 
 
 # Trainable variables of all living nets, by their id.
@@ -361,10 +372,9 @@ def check_model(model):
         )
 
 
-def check_by_name(target, output_shape):
-    """Raise BuilderError if a net has several outputs, and there is one array of targets."""
-    several = isinstance(output_shape, dict) and len(output_shape) > 1
-    if several and not isinstance(target, MultiOutput):
+def check_by_name(output_shape):
+    """Raise BuilderError if a net has several outputs; for one array of targets."""
+    if len(output_shape) > 1:
         by_name = ", ".join(f"{name!r}: ..." for name in output_shape)
         raise BuilderError(
             f"The net has {len(output_shape)} outputs, {', '.join(map(repr, output_shape))}, and y "

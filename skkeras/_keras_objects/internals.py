@@ -241,12 +241,20 @@ def float_dtype(model):
     return "float64" if any(t.dtype == "float64" for t in outputs) else keras.config.floatx()
 
 
-def output_shape(model, x_specs):
-    """Shape of the net's output without the first axis; by name if it has several."""
+def output_shape(model, x_specs, *, by_name=False):
+    """Shape of the net's output without the first axis; by name if it has several.
+
+    A single output of a functional model that has a name is without, unless ``by_name``.
+    """
     import keras
 
     outputs = getattr(model, "outputs", None)
-    outputs = outputs[0] if outputs and len(outputs) == 1 else model(symbolic_inputs(x_specs))
+    if outputs and len(outputs) == 1 and not by_name:
+        outputs = outputs[0]
+    else:
+        outputs = model(symbolic_inputs(x_specs))
+        if isinstance(outputs, list | tuple) and len(outputs) == 1:
+            outputs = outputs[0]  # whose targets Keras doesn't take by name
     return keras.tree.map_structure(lambda t: tuple(t.shape)[1:], by_output_name(model, outputs))
 
 
@@ -286,6 +294,7 @@ class NetFacts(PickledByName):
     Shapes are without the first axis. ``x_specs`` (pairs of shape and dtype) and ``x_dtypes`` (the
     dtypes that the net's inputs are cast to) are dicts for several inputs, ``output_shape`` and
     ``loss`` (of `LossFacts`) for several outputs. ``float_dtype`` is that of targets and weights.
+    ``lists_outputs`` tells whether the net returns several outputs in a list.
     """
 
     x_specs: Any
@@ -293,6 +302,7 @@ class NetFacts(PickledByName):
     output_shape: Any
     float_dtype: str
     loss: Any
+    lists_outputs: bool = False
 
 
 # Python's and NumPy's global generators are shared by all threads: one net is made at a time.

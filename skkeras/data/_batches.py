@@ -26,6 +26,8 @@ def _joined(parts):
         return None
     if isinstance(parts[0], dict):
         return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    if isinstance(parts[0], tuple):
+        return tuple(_joined(each) for each in zip(*parts, strict=True))
     shapes = {part.shape[1:] for part in parts}
     if len(shapes) > 1:
         raise ValueError(

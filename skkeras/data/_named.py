@@ -122,15 +122,74 @@ class NamedArrays:
         return chosen if is_one else NamedArrays(chosen)
 
     def __array__(self, dtype=None, copy=None):
-        raise TypeError(
-            f"Got NamedArrays with {list(self._arrays)}, which are several arrays, where one is "
-            "expected. Take one by its name, as in X['name'], or use an estimator with several "
-            "inputs."
-        )
+        return _as_objects(self, dtype, lambda: [_Sample(self, i) for i in range(len(self))])
 
     def __repr__(self):
         parts = [f"{name} {array.shape[1:]} {array.dtype}" for name, array in self.items()]
         return f"NamedArrays({len(self)} samples: {', '.join(parts)})"
+
+
+class NamedOutputs(dict):
+    """Results by output's name: a dict that NumPy concatenates, and whose rows can be picked.
+
+    So `sklearn.model_selection.cross_val_predict` puts the predictions of folds together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.data._named import NamedOutputs
+    >>> halves = [NamedOutputs(a=np.arange(2), b=np.zeros((2, 3))) for _ in range(2)]
+    >>> np.concatenate(halves)[[3, 0]]["a"]
+    array([1, 0])
+    """
+
+    def __getitem__(self, key):
+        if isinstance(key, slice | np.ndarray | list):
+            return NamedOutputs({name: rows[key] for name, rows in self.items()})
+        return super().__getitem__(key)
+
+    def __array__(self, dtype=None, copy=None):
+        return _as_objects(self, dtype, lambda: [*self.values()])
+
+    def __array_function__(self, function, types, args, kwargs):
+        if function is not np.concatenate or not all(isinstance(p, NamedOutputs) for p in args[0]):
+            return NotImplemented
+        parts = args[0]
+        return NamedOutputs(
+            {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        )
+
+
+class _SeveralArraysError(TypeError, ValueError):
+    """Several arrays where one is expected; scikit-learn asks for objects after a ValueError."""
+
+
+def _as_objects(named, dtype, list_values):
+    """Return an array of objects where that is asked for; numbers it can't be."""
+    if np.dtype(dtype).kind != "O":  # of None, float64
+        raise _SeveralArraysError(
+            f"Got {type(named).__name__} with {list(named.keys())}, which are several arrays, "
+            "where one is expected. Take one by its name, as in X['name'], or use an estimator "
+            "with several inputs. Of scikit-learn's functions, those that read the whole y take "
+            "one alone: cross_val_predict with several outputs has method='predict', and scoring "
+            "a function of the two dicts, by make_scorer."
+        )
+    values = list_values()
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+class _Sample:
+    """A sample of several arrays, which is read when a part of it is wanted."""
+
+    __slots__ = ("_arrays", "_number")
+
+    def __init__(self, arrays, number):
+        self._arrays, self._number = arrays, number
+
+    def __getitem__(self, name):
+        return self._arrays[name][self._number]
 
 
 def _sliceable(array, name):

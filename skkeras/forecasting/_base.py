@@ -1,6 +1,7 @@
 """Base class of forecasters: the steps of a fit on series, and of a forecast."""
 
 import dataclasses
+from datetime import timedelta
 from numbers import Integral
 
 import numpy as np
@@ -13,8 +14,10 @@ from skkeras._holdout import DEFAULT_FRACTION
 from skkeras._params import changed_names
 from skkeras.forecasting._context import hold_out
 from skkeras.forecasting._examples import WindowExamples
+from skkeras.forecasting._intervals import HeldOut, widths_by_series
+from skkeras.forecasting._layout import Context, without_made_up
 from skkeras.forecasting._learned import LearnedSeries, known_rows, learn_series
-from skkeras.forecasting._panel import only_part, parts_of
+from skkeras.forecasting._panel import only_part, parts_of, rows_by_group
 from skkeras.forecasting._rollout import Rollout
 from skkeras.forecasting._target import HorizonTarget
 from skkeras.forecasting._time_index import index_of
@@ -22,6 +25,8 @@ from skkeras.forecasting._time_index import index_of
 _WINDOW_NORMS = (None, "last", "revin")
 # They decide the net's inputs and outputs, and can't change once it is made.
 _WINDOW_PARAMETERS = ("look_back", "horizon", "target", "known_future", "normalize", "window_norm")
+# It decides how series go on, which is learnt with the net as well.
+_LEARNED_PARAMETERS = (*_WINDOW_PARAMETERS, "freq")
 
 
 # Where the rows of each call stand in the series, see `Rollout.contexts`.
@@ -45,6 +50,12 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
             if isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name}={getattr(self, name)}; expected a number of rows.")
             check_scalar(getattr(self, name), name, Integral, min_val=least)
+        is_step = isinstance(self.freq, str | Integral | timedelta) or hasattr(self.freq, "n")
+        if self.freq is not None and (isinstance(self.freq, bool) or not is_step):
+            raise TypeError(
+                f"freq={self.freq!r}; expected a pandas offset or its name, such as 'B', a "
+                "timedelta, a whole number for an index of integers, or None."
+            )
         if self.normalize not in (False, True):
             raise ValueError(f"normalize={self.normalize!r}; expected one of (False, True).")
         if self.window_norm not in _WINDOW_NORMS:
@@ -78,17 +89,21 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
         if reset:
             self._learned = self._learn_series(X, y, table, masks)
         truth = self._learned.truth(table, y)
+        if follows == "nothing":
+            is_seen = np.ones(len(table), bool) if masks is None else masks[0]
+            self._learned = self._learned.remembering(
+                parts, truth, is_seen, self.look_back, self.freq
+            )
         rollout = self._rollout
         contexts = rollout.contexts(parts, follows)
-        if follows == "nothing":
-            self._learned = self._learned.remembering(parts, self.look_back)
-        elif follows == "training":
+        if follows == "training":
             self._learned = self._learned.extended(parts, contexts, self.look_back)
+            contexts = {group: without_made_up(some) for group, some in contexts.items()}
         return rollout.examples(
             parts, contexts, truth, sample_weight=sample_weight, given=(X, y), masks=masks
         )
 
-    def _learn_target(self, y, classes=None):
+    def _learn_target(self, y, classes=None, x_shape=()):
         return HorizonTarget(self.horizon, y.series.shape[1])
 
     def _parts(self, examples, X_val, y_val, groups):
@@ -116,11 +131,11 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
 
     def _net_parameters(self):
         return super()._net_parameters() | {
-            name: getattr(self, name) for name in _WINDOW_PARAMETERS
+            name: getattr(self, name) for name in _LEARNED_PARAMETERS
         }
 
     def _recipe(self, parameters, target, facts, x_specs):
-        parameters = {k: v for k, v in parameters.items() if k not in _WINDOW_PARAMETERS}
+        parameters = {k: v for k, v in parameters.items() if k not in _LEARNED_PARAMETERS}
         own = {
             "horizon_": target.steps[0],
             "n_targets_": target.steps[1],
@@ -129,11 +144,15 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
         facts = {**facts, "meta": {**facts["meta"], **own}}
         return super()._recipe(parameters, target, facts, x_specs)
 
-    def _train(self, training, validation, *others):
-        super()._train(training, validation, *others)
+    def _train(self, training, validation, examples, *others):
+        super()._train(training, validation, examples, *others)
         if validation is not None:
             # Kept as rows, which are few; errors are as many as windows times steps.
-            held_out = [part.only(validation.subset) for part in (validation.x, validation.y)]
+            x, y = (part.only(validation.subset) for part in (validation.x, validation.y))
+            groups, codes = [None], np.zeros(len(x), int)
+            if examples.masks is not None:
+                groups, codes = examples.groups, examples.codes[validation.subset]
+            held_out = HeldOut(x, y, groups, codes)
             self._learned = dataclasses.replace(self._learned, held_out=held_out)
 
     def _table(self, X, *, reset, name="X"):
@@ -184,7 +203,7 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
             group, part = only_part(parts)
             past = self._past_of_history(history, group)
             past.check_is_right_before(part.index)
-            contexts = {group: (past.tail, 0)}
+            contexts = {group: [Context(rollout.tail(past))]}
         layout = rollout.layout(parts, contexts)
         return rollout.forecasts(layout.series, layout.origins), layout
 
@@ -213,18 +232,42 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
             names=names,
         )
         self._learned.check_goes_on(steps, self.horizon, names)
-        return self._rollout.ahead(past.tail, steps, known)[0], index
+        return self._rollout.ahead(self._rollout.tail(past), steps, known)[0], index
 
-    def _held_out_errors(self):
-        """Return the absolute errors of the windows held out, in the targets' units."""
+    def _widths(self, coverage, groups, history, group=None):
+        """Return half-widths of intervals by series; a history is that of ``group``."""
         check_is_fitted(self)
+        pasts = self._learned.pasts
+        changes = {one: past.changes for one, past in pasts.items()}
+        only = next(iter(changes.values())) if len(pasts) == 1 else None
+        for one in groups:
+            changes.setdefault(one, only if one is None else None)
+        if history is not None and group not in pasts:
+            changes[group] = self._past_of_history(history, group).changes
+        held_out = self._held_out()
+        errors = self._errors(held_out)
+        return widths_by_series(errors, held_out.codes, held_out.groups, changes, coverage)
+
+    def _widths_of_rows(self, coverage, X, history, groups):
+        """Return half-widths of intervals, (n_rows, horizon, n_targets)."""
+        rows = rows_by_group(groups, len(X))
+        widths = self._widths(coverage, rows, history, next(iter(rows)))
+        of_rows = np.empty((len(X), *self._target.steps))
+        for group, at in rows.items():
+            of_rows[at] = widths[group]
+        return of_rows
+
+    def _held_out(self):
         if self._learned.held_out is None:
             raise ValueError(
                 "Got no windows that the net wasn't trained on, and so nothing to tell its errors "
                 "from; expected a fit that holds some out. Set validation_split=0.2, or pass X_val."
             )
-        x, y = self._learned.held_out
-        outputs = self._net_outputs(WindowExamples(x))
+        return self._learned.held_out
+
+    def _errors(self, held_out):
+        """Return the absolute errors of the windows held out, in the targets' units."""
+        y, outputs = held_out.y, self._net_outputs(WindowExamples(held_out.x))
         errors = self._target.forecasts(outputs) - self._target.forecasts(y[:])
         if y.scale is not None:
             errors *= y.scale[:, np.newaxis]
@@ -232,7 +275,7 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
 
     def _check_unchanged(self):
         changed = changed_names(self._made_with, self._net_parameters())
-        for name in set(changed) & set(_WINDOW_PARAMETERS):
+        for name in set(changed) & set(_LEARNED_PARAMETERS):
             raise ValueError(
                 f"{name} was changed since the net was made; expected what it was trained with, "
                 f"{self._made_with[name]!r}. Set it back, or fit again."

@@ -13,14 +13,21 @@ class WindowExamples(Table):
     """Windows of series, as the third kind of examples; ``X`` is `Inputs`, ``y`` is `Windows`.
 
     The windows are cut from the rows of ``layout``; ``masks`` tell which rows to train on and which
-    to hold out (None: none), and a window forecasts ``horizon`` rows.
+    to hold out (None: none), and a window forecasts ``horizon`` rows. ``codes`` are the numbers of
+    the windows' series among ``groups``.
     """
 
     layout: Any = None
     masks: Any = None
     horizon: int = 1
+    groups: Any = None
+    codes: Any = None
 
     are_gathered = True
+
+    def shown(self, rows):
+        """Return some windows (all for None) as an array, to a builder that asks for them."""
+        return self.X[slice(None) if rows is None else rows]
 
     def split(self, split, wanted, target, groups, seed):
         """Split the windows by the rows that they forecast; those of both parts are left out."""
@@ -34,7 +41,7 @@ class WindowExamples(Table):
             )
         return train, validation
 
-    def weights(self, rows):
+    def weights(self, rows, facts):
         """Weigh each window by the mean weight of the rows that it forecasts."""
         weight = relative_weights(self.sample_weight, self.layout.positions)
         if weight is None:

@@ -1,6 +1,7 @@
 """Layouts: rows with their history before them, ready for windows."""
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,7 +13,8 @@ class Layout:
     ``series`` (n_laid_out, n_columns) has history, rows, and ``horizon`` rows more for windows that
     look beyond the end. For each row, ``positions`` is its place there, ``origins`` its place with
     the history to forecast it from, ``is_real`` True where the look-back window contains no
-    padding, and ``n_ahead`` the number of rows from it on, itself included: of true steps.
+    padding, and ``n_ahead`` the number of rows from it on, itself included: of true steps. ``why``
+    says why the first rows have no history, if they have none.
     """
 
     series: np.ndarray
@@ -20,6 +22,7 @@ class Layout:
     origins: np.ndarray
     is_real: np.ndarray
     n_ahead: np.ndarray
+    why: str = ""
 
     def spread(self, values):
         """Put a value for each row where the row is in the series; zeros elsewhere."""
@@ -40,10 +43,36 @@ class Layout:
         return rows, steps, numbers[self.positions[rows] + steps]
 
 
-def lay_out(X, before, n_warm_up, *, look_back, horizon, fill):
-    """Put history before the rows of one series: the rows ``before``, and ``fill`` where they lack.
+class Context(NamedTuple):
+    """What precedes the rows of one series: the rows ``before``.
 
-    The first ``n_warm_up`` rows get a history that is made of ``fill`` alone.
+    Where training began, the first ``n_warm_up`` rows have none; the ``n_unsure`` first of these
+    get the rows before all the same. ``why`` says in words where the rows stand. ``rows`` are those
+    up to the next hole in the index.
+    """
+
+    before: np.ndarray
+    n_warm_up: int = 0
+    n_unsure: int = 0
+    why: str = ""
+    rows: slice = slice(None)
+
+
+def without_made_up(contexts):
+    """Return the contexts of one series without forecasts that fill holes: no window is trained on.
+
+    The first is as it was: what fills a gap before all rows is known of it.
+    """
+    return [
+        context if i == 0 else context._replace(before=context.before[:0])
+        for i, context in enumerate(contexts)
+    ]
+
+
+def lay_out(X, before, n_warm_up, n_unsure=0, why="", *, look_back, horizon, fill):
+    """Put history before the rows of one series, a `Context`, and ``fill`` where it lacks.
+
+    Where training began, rows get a history that is made of ``fill`` alone.
 
     Examples
     --------
@@ -62,10 +91,11 @@ def lay_out(X, before, n_warm_up, *, look_back, horizon, fill):
     is_real = np.arange(n_rows) >= n_made_up
     n_warm_up = min(n_warm_up, n_rows)
     if n_warm_up:
-        origins[:n_warm_up] += look_back + n_rows + horizon
+        origins[n_unsure:n_warm_up] += look_back + n_rows + horizon
         is_real[: min(n_warm_up, look_back)] = False
         parts += [np.tile(fill, (look_back, 1)), X[: n_warm_up + horizon], beyond]
-    return Layout(np.concatenate(parts), positions, origins, is_real, n_rows - np.arange(n_rows))
+    n_ahead = n_rows - np.arange(n_rows)
+    return Layout(np.concatenate(parts), positions, origins, is_real, n_ahead, why)
 
 
 def padded(rows, length, fill):
@@ -105,4 +135,5 @@ def join(layouts, rows):
         joined("origins") + shifts,
         joined("is_real"),
         joined("n_ahead"),
+        next((layout.why for layout in layouts if layout.why), ""),
     )

@@ -1,6 +1,7 @@
 """Columns, units and history that a forecaster learns besides weights."""
 
 import dataclasses
+import functools
 import warnings
 from numbers import Integral
 from typing import Any
@@ -18,8 +19,11 @@ from skkeras._dataframes import (
 )
 from skkeras._pickling import PickledByName
 from skkeras.forecasting._context import keep
+from skkeras.forecasting._intervals import mean_changes
+from skkeras.forecasting._panel import read_timelines, whose_index, without_frequent_holes
 from skkeras.forecasting._scaling import learn_scaling
-from skkeras.forecasting._time_index import index_of
+from skkeras.forecasting._steps import series_step
+from skkeras.forecasting._time_index import index_of, read_timeline, tells
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,8 +32,8 @@ class LearnedSeries(PickledByName):
 
     ``target`` and ``known_future`` are column numbers, ``y_shape`` is () or (n_targets,), ``means``
     and ``spreads`` are of the columns, ``kind`` and ``names`` those of the frames that came in.
-    ``pasts`` are by group, None for a single series. ``held_out`` are the (Inputs, Windows) not
-    trained on.
+    ``pasts`` are by group, None for a single series. ``held_out`` are the windows not trained on,
+    a `HeldOut`. ``step`` is that of the index of all series; None if it isn't known.
     """
 
     target: Any
@@ -42,6 +46,7 @@ class LearnedSeries(PickledByName):
     names: Any
     pasts: dict = dataclasses.field(default_factory=dict)
     held_out: Any = None
+    step: Any = None
 
     def truth(self, table, y):
         """Return the targets (n_rows, n_targets): y, or columns of X if it is None."""
@@ -71,20 +76,54 @@ class LearnedSeries(PickledByName):
             forecasts if self.y_shape else forecasts[:, 0], self.kind, self.names, index
         )
 
-    def remembering(self, parts, look_back):
-        """Return these facts with the ends of new series, of which nothing was held out yet."""
-        pasts = {group: keep(part.X, look_back, part.index) for group, part in parts.items()}
-        return dataclasses.replace(self, pasts=pasts, held_out=None)
+    def remembering(self, parts, truth, is_seen, look_back, freq):
+        """Return these facts with the ends of new series, of which nothing was held out yet.
+
+        ``freq`` is the step of their index, as the user states it.
+        ``truth`` are the targets of all rows; the net is trained on those that ``is_seen``.
+        """
+        step, timelines = read_timelines(parts, freq)
+        timelines = without_frequent_holes(parts, timelines, look_back)
+        pasts = {}
+        for group, (at, X, index) in parts.items():
+            changes = mean_changes(truth[at[is_seen[at]]])
+            pasts[group] = keep(X, look_back, timelines[group], index, changes, self.spreads)
+        return dataclasses.replace(self, pasts=pasts, held_out=None, step=step)
 
     def extended(self, parts, contexts, look_back):
         """Return these facts with the ends moved on by rows that follow their contexts."""
         pasts = dict(self.pasts)
         for group, (_, X, index) in parts.items():
             if group in pasts:
-                pasts[group] = pasts[group].with_rows(contexts[group][0], X, index, look_back)
+                before, *_, last = contexts[group][-1]
+                pasts[group] = pasts[group].with_rows(
+                    before, X, index, look_back, self.spreads, last=last
+                )
             else:
-                pasts[group] = keep(X, look_back, index)
+                timeline = self.timeline(index, group)
+                changes = self._changes(X)
+                pasts[group] = keep(X, look_back, timeline, index, changes, self.spreads)
         return dataclasses.replace(self, pasts=pasts)
+
+    def timeline(self, index, group):
+        """Return the timeline of rows of one series: a known one, or that of a new series."""
+        if group in self.pasts:
+            return self.pasts[group].timeline
+        return self._new_timeline(index, "X", whose_index(group))
+
+    def _new_timeline(self, index, name, whose=""):
+        """Read the index of a series that training had not, in the step of the others."""
+        known = next((past.timeline for past in self.pasts.values() if past.timeline), None)
+        if known is None or not tells(index):
+            return read_timeline(index, name, whose=whose)
+        known.check_kind(index, name)
+        find_step = functools.partial(series_step, step=self.step)
+        return read_timeline(index, name, find_step=find_step, whose=whose)
+
+    def _changes(self, X):
+        """Return the mean changes of the targets, read off their own columns; or None."""
+        own = self.scaling.own
+        return mean_changes(X[:, own] * self.scaling.factors) if own else None
 
     def past_of_rows(self, group):
         """Return the ends of the series that some rows are of; None for a new one."""
@@ -140,10 +179,11 @@ class LearnedSeries(PickledByName):
             )
         only = next(iter(self.pasts)) if len(self.pasts) == 1 else group
         known = self.pasts.get(only if group is None else group)
-        past = keep(X, look_back, index, "history")
         if known is None or known.missing(index, "history") is None or known.timeline.step is None:
-            return past
-        return dataclasses.replace(past, timeline=known.timeline.moved(len(X), index))
+            timeline = self._new_timeline(index, "history")
+        else:
+            timeline = known.timeline.moved(len(X), index)
+        return keep(X, look_back, timeline, index, self._changes(X))
 
     def check_goes_on(self, steps, horizon, names=None):
         """Raise if forecasts beyond the horizon would need columns that nobody forecasts."""

@@ -8,7 +8,8 @@ import numpy as np
 
 from skkeras.forecasting._context import beginning
 from skkeras.forecasting._examples import WindowExamples
-from skkeras.forecasting._layout import join, lay_out, padded, too_few
+from skkeras.forecasting._layout import Context, join, lay_out, padded, too_few
+from skkeras.forecasting._time_index import tells
 from skkeras.forecasting._windows import columns_of, inputs, outcomes, window_norms
 
 
@@ -74,50 +75,114 @@ class Rollout:
         return np.concatenate(forecasts)[:steps], rows[: len(context) + steps]
 
     def contexts(self, parts, follows):
-        """Return the rows before each series' rows, and how many of its rows have none.
+        """Return what precedes each series' rows: a list of `Context`, one more for each hole.
 
         ``follows`` says what the rows are: "nothing" (the first ones), after "training", validation
-        data after it ("validates"), or "unknown", to be found out.
+        data after it ("validates"), or "unknown", to be found out. Holes in the index are filled
+        with forecasts, unless there is no trained net yet: no window crosses them then.
         """
         return {
-            group: self._context(part.X, part.index, group, follows)
+            group: self._past_holes(
+                part, self._context(part.X, part.index, group, follows), group, follows
+            )
             for group, part in parts.items()
         }
 
     def _context(self, X, index, group, follows):
         past = None if follows == "nothing" else self.learned.past_of_rows(group)
         if past is None:
-            return X[:0], 0
-        n_warm_up = 0
+            return Context(X[:0], why=": they are the first rows of a series")
+        n_warm_up, n_unsure, why = 0, 0, ""
         if follows == "unknown":
             sizes = {"look_back": self.look_back, "gap": self.gap}
-            n_warm_up, gap = beginning(past, X, index, scale=self.learned.spreads, **sizes)
+            n_warm_up, gap, n_unsure = beginning(
+                past, X, index, scale=self.learned.spreads, **sizes
+            )
+            why = _why(tells(index)) if n_warm_up else ""
         else:
             gap = past.check_follows(index)
-        if gap == 0 or n_warm_up == self.look_back:
-            return past.tail, n_warm_up
-        if follows == "validates":  # the net that would fill the gap isn't trained yet
-            return X[:0], 0
-        return self.ahead(past.tail, gap)[1], n_warm_up
+        if follows == "validates":  # the net that would fill a gap isn't trained yet
+            return Context(X[:0] if gap else past.after_holes)
+        if gap == 0 or (n_warm_up == self.look_back and not n_unsure):
+            return Context(self.tail(past), n_warm_up, n_unsure, why)
+        return Context(self.ahead(self.tail(past), gap)[1], n_warm_up, n_unsure, why)
+
+    def _past_holes(self, part, first, group, follows):
+        """Return the context of the first rows, and of those after each hole in their index."""
+        timeline = None if part.index is None else self.learned.timeline(part.index, group)
+        missing = np.zeros(0, int) if timeline is None else timeline.holes(part.index)
+        starts = np.flatnonzero(missing)
+        if not len(starts):
+            return [first]
+        contexts = [first._replace(rows=slice(0, starts[0]))]
+        for start, end in zip(starts, [*starts[1:], len(part.X)], strict=True):
+            before = part.X[:0]
+            if follows not in ("nothing", "validates"):
+                last = contexts[-1]
+                before = before if last.n_warm_up else last.before
+                before = np.concatenate([before, part.X[last.rows]])[-self.look_back :]
+                before = self.ahead(before, missing[start])[1]
+            contexts.append(Context(before, rows=slice(start, end)))
+        return contexts
+
+    def tail(self, past):
+        """Return the last rows of a series, with forecasts where its index has holes."""
+        starts = [row for row, _ in past.holes]
+        first, *others = np.split(past.tail, starts)
+        for (_, missing), rows in zip(past.holes, others, strict=True):
+            first = np.concatenate([self.ahead(first, missing)[1], rows])
+        return first[-self.look_back :]
 
     def layout(self, parts, contexts):
-        """Put the context before the rows of each series."""
+        """Put the contexts before the rows of each series."""
         sizes = {"look_back": self.look_back, "horizon": self.horizon}
-        layouts = [
-            lay_out(part.X, *contexts[group], fill=self.learned.means, **sizes)
-            for group, part in parts.items()
-        ]
-        return join(layouts, [part.at for part in parts.values()])
+        layouts, numbers = [], []
+        for group, part in parts.items():
+            for *context, rows in contexts[group]:
+                layouts.append(lay_out(part.X[rows], *context, fill=self.learned.means, **sizes))
+                numbers.append(part.at[rows])
+        return join(layouts, numbers)
 
     def examples(self, parts, contexts, y, **given):
         """Return the windows whose context and outcome are known, lazily."""
         layout = self.layout(parts, contexts)
         is_whole = layout.is_real & (layout.n_ahead >= self.horizon)
         if not is_whole.any():
-            n_before = max(len(rows) for rows, _ in contexts.values())
-            raise ValueError(too_few(len(y), n_before, self.look_back, self.horizon))
+            n_before = max(len(context.before) for one in contexts.values() for context in one)
+            raise ValueError(
+                too_few(len(y), n_before, self.look_back, self.horizon) + _crossing(contexts)
+            )
         x, norm = self.windows(layout.series, layout.origins[is_whole])
         truth = layout.spread(self.learned.scaling.targets(y))
         norm = columns_of(norm, self.learned.scaling.own)
         y = outcomes(truth, x.origins, self.horizon, norm)
-        return WindowExamples(x, y, layout=layout, horizon=self.horizon, **given)
+        codes = np.empty(len(is_whole), int)
+        for code, part in enumerate(parts.values()):
+            codes[part.at] = code
+        return WindowExamples(
+            x,
+            y,
+            layout=layout,
+            horizon=self.horizon,
+            groups=[*parts],
+            codes=codes[is_whole],
+            **given,
+        )
+
+
+def _crossing(contexts):
+    """Say that windows don't cross holes, if there are some."""
+    n_holes = sum(len(several) - 1 for several in contexts.values())
+    if not n_holes:
+        return ""
+    return (
+        f" Windows that cross holes in the index, of which X has {n_holes}, are left out; state "
+        "the calendar that it follows as freq=..., or fill them with X.asfreq(...)."
+    )
+
+
+def _why(has_index):
+    """Say why the first rows of X have no history."""
+    if has_index:
+        return ": its index begins within the training data"
+    return ": it has no index, begins as the training data do, and so is taken for them"

@@ -40,6 +40,11 @@ class Scaling(PickledByName):
         """Put the net's forecasts into the targets' units; targets along the last axis."""
         return outputs * self.slope + self.offset
 
+    @property
+    def factors(self):
+        """How much a target changes where its own column changes by one."""
+        return self.slope / self.scale[self.own]
+
     def columns(self, forecasts):
         """Put forecasts in the targets' units into those of their own input columns."""
         internal = (forecasts - self.offset) / self.slope

@@ -8,6 +8,8 @@ from skkeras._regression_target import RegressionTarget
 class HorizonTarget(RegressionTarget):
     """Forecasts of shape (horizon, n_targets), flat for the net unless it ends in that shape."""
 
+    takes_any_shape = False  # steps and targets are told apart by their places
+
     def __init__(self, horizon, n_targets):
         self.shape = (horizon * n_targets,)
         self.steps = (horizon, n_targets)

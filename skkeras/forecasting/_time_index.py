@@ -1,40 +1,56 @@
 """Timelines: where the index of a series ends, how it goes on, and where other rows lie on it."""
 
 import dataclasses
-import warnings
 from typing import Any
 
 import numpy as np
 
 from skkeras._pickling import PickledByName
+from skkeras.forecasting._steps import (
+    distance,
+    even_step,
+    is_on_grid,
+    kind_of_index,
+    regular_index,
+    spacing_of,
+    steps_between,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Timeline(PickledByName):
     """First and last entry of an index, and its step.
 
-    The step is a pandas frequency, or the difference of two integers or of the ordinals of two
-    periods; None if it isn't known.
+    The step is a pandas offset, or the difference of two integers or of the ordinals of two
+    periods; None if it isn't known. ``spacing`` is by what holes are found: the step, or a guess,
+    or None; up to ``n_holidays`` missing entries in a row are none. ``whose`` and ``odd`` say in
+    words which series' index it is, and where it isn't even.
     """
 
+    kind: str
     first: Any
     last: Any
     step: Any
+    spacing: Any = None
+    n_holidays: int = 0
+    whose: str = ""
+    odd: str = ""
 
     def after(self, steps):
         """Return the pandas index of the steps after the last; raise if the step isn't known."""
         if self.step is not None:
-            return _regular_index(self.last, steps + 1, self.step)[1:]
-        if _kind(_single(self.last)) == "labels":
+            return regular_index(self.last, steps + 1, self.step)[1:]
+        if self.kind == "labels":
             raise ValueError(
-                f"X's index ends with {self.last!r}, and nobody knows how labels go on; expected "
-                "dates, periods or integers. Turn strings into dates with pd.to_datetime(X.index), "
-                "or count the rows with X.reset_index(drop=True)."
+                f"X's index{self.whose} ends with {self.last!r}, and nobody knows how labels go "
+                "on; expected dates, periods or integers. Turn strings into dates with "
+                "pd.to_datetime(X.index), or count the rows with X.reset_index(drop=True)."
             )
         raise ValueError(
-            f"X's index, which ends with {self.last}, is not of dates, periods or integers that "
-            "are known to be evenly spaced, so nobody knows how it goes on; expected such a one. "
-            "Fill it with X.asfreq(...), or count the rows with X.reset_index(drop=True)."
+            f"X's index{self.whose}, which ends with {self.last}, is not of dates, periods or "
+            f"integers that are known to be evenly spaced{self.odd}, so nobody knows how it goes "
+            "on; expected such a one. Say its step, such as freq='D', fill it with X.asfreq(...), "
+            "or count the rows with X.reset_index(drop=True)."
         )
 
     def missing(self, index, name="X"):
@@ -43,30 +59,55 @@ class Timeline(PickledByName):
         Negative if it doesn't begin after the last; 0 if it does, and the step isn't known; None if
         labels have no order. An index of another kind, step or grid raises ValueError.
         """
-        apart = "" if self.step is None else f"entries {self._words()} apart, "
-        expected = f"expected {apart}on from {self.last}, as in training"
-        remedy = (
-            f"Give {name} the index that follows the training data's, or none "
-            f"({name}.reset_index(drop=True))."
-        )
-        kind = _kind(index)
-        if kind != _kind(_single(self.last)):
-            raise ValueError(f"{name} has an index of {index.dtype}; {expected}. {remedy}")
-        if kind == "labels":
+        self.check_kind(index, name)
+        if self.kind == "labels":
             return None
-        _check_order(index, name)
+        check_order(index, name)
+        expected, whose = self._expected(name), self.whose
         index = self._in_zone(index)
         if self.step is None:
             return 0 if index[0] > self.last else -1
-        distance = _distance(self.last, index[0], self.step)
-        if distance is None:
-            raise ValueError(f"{name} has an index that begins at {index[0]}; {expected}. {remedy}")
-        if not index.equals(_regular_index(index[0], len(index), self.step)):
+        n_missing = distance(self.last, index[0], self.step)
+        if n_missing is None:
+            raise ValueError(f"{name} has an index{whose} that begins at {index[0]}; {expected}")
+        n_steps = steps_between(index, self.step)
+        if (n_steps < 0).any() or (len(index) > 2 and len(np.unique(n_steps)) == 1 < n_steps[0]):
             raise ValueError(
-                f"{name} has an index from {index[0]} to {index[-1]} with {len(index)} rows in "
-                f"another frequency, or with gaps; {expected}. {remedy}"
+                f"{name} has an index{whose} from {index[0]} to {index[-1]} with {len(index)} rows "
+                f"in another frequency{_off_the_grid(index, n_steps)}; {expected}"
             )
-        return distance - 1
+        return n_missing - 1
+
+    def check_kind(self, index, name):
+        """Raise unless an index is of the kind of this one, such as dates."""
+        if kind_of_index(index) != self.kind:
+            raise ValueError(
+                f"{name} has an index of {index.dtype}{self.whose}; {self._expected(name)}"
+            )
+
+    def _expected(self, name):
+        apart = "" if self.step is None else f"entries {self.words} apart, "
+        return (
+            f"expected {apart}on from {self.last}, as in training. Give {name} the index that "
+            f"follows the training data's, or none ({name}.reset_index(drop=True))."
+        )
+
+    def hole_before(self, index):
+        """Count the entries missing before an index that begins after the end, by the spacing."""
+        if self.step is not None or self.spacing is None:
+            return 0
+        ends = self._in_zone(index)[:1].insert(0, self.last)
+        return int(self._holes(steps_between(ends, self.spacing))[0])
+
+    def holes(self, index):
+        """Count the entries missing before each row of an index: an int array of its length."""
+        if self.spacing is None or is_default(index):
+            return np.zeros(len(index), int)
+        n_steps = steps_between(self._in_zone(index), self.spacing)
+        return np.append(0, self._holes(n_steps))
+
+    def _holes(self, n_steps):
+        return np.where(n_steps > 1 + self.n_holidays, n_steps - 1, 0)
 
     def moved(self, n_rows, index=None):
         """Return the timeline that ends ``n_rows`` later, with ``index`` if that tells."""
@@ -78,10 +119,16 @@ class Timeline(PickledByName):
         zone = getattr(self.last, "tz", None)
         return index if zone is None else index.tz_convert(zone)
 
-    def _words(self):
+    @property
+    def words(self):
+        """The step, as pandas calls it."""
         freq = getattr(self.last, "freq", None)
-        step = self.step if freq is None else freq.base * self.step
-        return getattr(step, "freqstr", step)
+        return words_of(self.step if freq is None else freq.base * self.step)
+
+
+def words_of(step):
+    """Return a step as pandas calls it; without a name, such as months from any day, as it is."""
+    return getattr(step, "freqstr", step)
 
 
 def index_of(X, name="X"):
@@ -98,7 +145,7 @@ def index_of(X, name="X"):
 
 def is_default(index):
     """Tell whether an index counts the rows from 0, as pandas does where there is none."""
-    return _kind(index) == "integers" and np.array_equal(index, np.arange(len(index)))
+    return kind_of_index(index) == "integers" and np.array_equal(index, np.arange(len(index)))
 
 
 def tells(index):
@@ -113,8 +160,11 @@ def counted(n_rows, steps):
     return pd.RangeIndex(n_rows, n_rows + steps)
 
 
-def read_timeline(index, name="X"):
+def read_timeline(index, name="X", *, find_step=even_step, whose="", at=None):
     """Read an index (or None), which has to be in order and without duplicates.
+
+    ``find_step`` tells its step, or None. The index is that of a series ``whose`` rows are ``at``
+    these numbers, for messages.
 
     Examples
     --------
@@ -128,14 +178,50 @@ def read_timeline(index, name="X"):
     """
     if index is None:
         return None
-    _check_order(index, name)
-    step = _step(index)
-    is_even = step is not None and index.equals(_regular_index(index[0], len(index), step))
-    return Timeline(index[0], index[-1], step if is_even else None)
+    check_order(index, name)
+    kind, step = kind_of_index(index), find_step(index)
+    if step is not None:
+        return Timeline(kind, index[0], index[-1], step, step, whose=whose)
+    spacing, n_holidays = spacing_of(index)
+    odd = _odd(index, spacing, at)
+    return Timeline(kind, index[0], index[-1], None, spacing, n_holidays, whose, odd)
 
 
-def _check_order(index, name):
-    if _kind(index) == "labels":
+def check_on_grid(index, step, grid, what, at):
+    """Raise unless all entries are on the grid of a stated step; ``what`` has the index."""
+    is_on = is_on_grid(index, step)
+    if not is_on.all():
+        row = int(is_on.argmin())
+        raise ValueError(
+            f"{what} with {index[row]} in row {at[row]}, which is not on the grid of {grid}; "
+            "expected entries that are. State another freq, or leave those rows out."
+        )
+
+
+def _odd(index, spacing, at):
+    """Say in words where an index isn't even."""
+    if kind_of_index(index) == "labels":
+        return ""
+    if len(index) < 2:
+        return " (it is of one row)"
+    if spacing is not None:
+        differs = steps_between(index, spacing) != 1
+    else:
+        apart = index[1:] - index[:-1]
+        differs = np.asarray(apart != apart[0])
+    row = 1 + int(np.argmax(differs))
+    number = row if at is None else at[row]
+    return f" (row {number}, {index[row]}, comes right after {index[row - 1]})"
+
+
+def _off_the_grid(index, n_steps):
+    row = int(np.argmax(n_steps != 1)) + 1
+    return f" (row {row}, {index[row]}, comes right after {index[row - 1]})"
+
+
+def check_order(index, name):
+    """Raise if an index has an entry twice, or isn't in order."""
+    if kind_of_index(index) == "labels":
         return
     if not index.is_unique:
         raise ValueError(
@@ -148,83 +234,3 @@ def _check_order(index, name):
             f"{name} has an index from {index[0]} to {index[-1]} that isn't in order; expected "
             f"rows in the order of time. Sort them with {name}.sort_index()."
         )
-
-
-def _kind(index):
-    """Tell what an index counts in: those of one kind can be compared."""
-    import pandas as pd
-
-    if isinstance(index, pd.PeriodIndex):
-        return f"periods of {index.freqstr}"
-    if isinstance(index, pd.DatetimeIndex):
-        return "dates" if index.tz is None else "dates with a time zone"
-    if isinstance(index, pd.TimedeltaIndex):
-        return "durations"
-    if pd.api.types.is_integer_dtype(index.dtype):
-        return "integers"
-    return "floats" if pd.api.types.is_float_dtype(index.dtype) else "labels"
-
-
-def _single(entry):
-    import pandas as pd
-
-    return pd.Index([entry])
-
-
-def _step(index):
-    import pandas as pd
-
-    if isinstance(index, pd.DatetimeIndex):
-        return index.freq or _calendar_step(index) or _even_spacing(index)
-    if isinstance(index, pd.PeriodIndex):
-        return int(index[1].ordinal - index[0].ordinal) or None if len(index) > 1 else index.freq.n
-    if _kind(index) == "integers":
-        return int(index[1] - index[0]) or None if len(index) > 1 else 1
-    return None
-
-
-def _even_spacing(index):
-    import pandas as pd
-
-    spacing = np.unique(np.diff(index.asi8))
-    is_even = len(spacing) == 1 and spacing[0] > 0
-    return pd.tseries.frequencies.to_offset(index[1] - index[0]) if is_even else None
-
-
-def _calendar_step(index):
-    """Infer months, business days and the like."""
-    import pandas as pd
-
-    with warnings.catch_warnings():
-        # pandas 3 announces that pandas 4 returns an offset, which does as well.
-        warnings.simplefilter("ignore")
-        return pd.infer_freq(index) if len(index) > 2 else None
-
-
-def _regular_index(first, length, step):
-    import pandas as pd
-
-    if isinstance(first, pd.Period):
-        ordinals = first.ordinal + step * np.arange(length)
-        return pd.PeriodIndex.from_ordinals(ordinals, freq=first.freq)
-    if isinstance(first, pd.Timestamp):
-        return pd.date_range(first, periods=length, freq=step)
-    return pd.RangeIndex(first, first + length * step, step)
-
-
-def _distance(first, other, step):
-    """Count the steps from one entry to another; None if it lies between two of them."""
-    import pandas as pd
-
-    if not isinstance(first, pd.Timestamp):
-        ends = (
-            entry.ordinal if isinstance(entry, pd.Period) else entry for entry in (first, other)
-        )
-        early, late = map(int, ends)
-        whole, rest = divmod(late - early, step)
-        return None if rest else whole
-    early, late = min(first, other), max(first, other)
-    between = pd.date_range(early, late, freq=step)
-    if not len(between) or between[0] != early or between[-1] != late:
-        return None
-    return len(between) - 1 if other >= first else 1 - len(between)

@@ -7,7 +7,6 @@ from sklearn.utils.validation import check_is_fitted
 from skkeras._hints import check_no_others
 from skkeras._inputs import relative_weights
 from skkeras.forecasting._base import BaseForecaster
-from skkeras.forecasting._intervals import interval_widths
 from skkeras.forecasting._panel import parts_of
 
 
@@ -37,6 +36,10 @@ class KerasForecaster(BaseForecaster):
         Rows that are missing between the training data and the X that follows it. They are filled
         with the net's own forecasts; columns that it doesn't forecast keep their last value. Where
         X has a pandas index, the index tells. After `update` and `partial_fit` there is no gap.
+    freq : str, pandas offset, timedelta, int or None, default=None
+        The step of X's index, of all series: such as ``"B"``, or a calendar with its holidays,
+        ``pandas.offsets.CustomBusinessDay(holidays=[...])``; an int for an index of integers. None
+        reads it off the index.
     normalize : bool, default=True
         Whether the net sees standardised inputs and targets.
     window_norm : {"last", "revin"} or None, default=None
@@ -68,10 +71,20 @@ random_state, verbose, on_divergence, engine, **routed
     training data; `predict` then warns.
 
     Where both have a pandas index of dates, periods or integers, other than one that just counts
-    rows from 0, that index decides whether X follows, and after which gap. An index of training
-    that isn't even (a day is missing) says only what is later; gaps after it aren't seen. Without
-    an index, rows are compared, each with those before it. The first, which has none, is judged by
-    itself: where values repeat (counts, flags), give an index or ``history``.
+    rows from 0, that index decides whether X follows, and after which gap. All series of a panel
+    have one step, that of those that tell it, unless an even series of 10 rows or more tells
+    another. An index of training that isn't even (a day is missing, and no ``freq`` says that it
+    is one) says only what is later; gaps after it aren't seen, and it has no `forecast`.
+
+    No window is trained on that crosses a hole in the index; elsewhere the net's own forecasts
+    stand for the missing rows. Holes are told by the step, or, where it isn't known, by the spacing
+    of most rows; in an index that leaves out days of the week, up to 4 missing ones in a row are
+    holidays. Where a guessed spacing would leave out most windows, they cross holes, with a
+    warning.
+
+    Without an index, X is the training data only where its first rows are theirs, and as many as
+    tell: where values repeat (counts, flags, exact periods) one row doesn't, and so X follows until
+    enough of its rows were the same. An index or ``history`` is surer.
 
     In a Pipeline a scaler drops the index of X, unless ``set_output(transform="pandas")``; `fit`
     then takes that of y.
@@ -97,6 +110,7 @@ random_state, verbose, on_divergence, engine, **routed
         target=None,
         known_future=None,
         gap=0,
+        freq=None,
         normalize=True,
         window_norm=None,
         loss=None,
@@ -140,6 +154,7 @@ random_state, verbose, on_divergence, engine, **routed
         self.target = target
         self.known_future = known_future
         self.gap = gap
+        self.freq = freq
         self.normalize = normalize
         self.window_norm = window_norm
 
@@ -344,8 +359,8 @@ random_state, verbose, on_divergence, engine, **routed
             ahead = f", and the {self.horizon} rows to come that it sees" if are_whole else ""
             raise ValueError(
                 f"Got n_samples={len(truth)} rows, none of which has {self.look_back} rows of "
-                f"known history{ahead}; expected rows that follow the training data, or more of "
-                "them. Pass history=, or more rows."
+                f"known history{ahead}{layout.why}; expected rows that follow the training data, "
+                "or more of them. Pass history=, or more rows, or a pandas index that tells."
             )
         flat = slice(None) if self._learned.y_shape else 0
         return truth[outcome, flat], forecasts[rows, steps, flat], outcome
@@ -356,6 +371,11 @@ random_state, verbose, on_divergence, engine, **routed
         Limits are as far from the forecast as the forecasts of held-out windows were off at that
         step (split-conformal). So the fit has to hold some out: ``validation_split=0.2``, or
         ``X_val``.
+
+        In a panel these are the windows of the same series. Where it has fewer than 20, or too few
+        for the coverage, the windows of all series count, each by its error over its series' mean
+        absolute change from row to row, times that of this series. So it is for a new series that
+        has a ``history`` or was given to `update`; for one without, errors count as they are.
 
         Parameters
         ----------
@@ -374,7 +394,7 @@ random_state, verbose, on_divergence, engine, **routed
         ValueError
             If the fit has held out too few windows for such a share, or none.
         """
-        widths = interval_widths(self._held_out_errors(), coverage)
+        widths = self._widths_of_rows(coverage, X, history, groups)
         forecasts = self._forecasts(X, history, groups, warns=True)[0]
         return self._learned.shaped(forecasts - widths), self._learned.shaped(forecasts + widths)
 
@@ -432,7 +452,7 @@ random_state, verbose, on_divergence, engine, **routed
         ValueError
             If steps are beyond the horizon, or the fit has held out too few windows.
         """
-        widths = interval_widths(self._held_out_errors(), coverage)
+        widths = self._widths(coverage, [group], history, group)[group]
         if steps > self.horizon:
             raise ValueError(
                 f"Got steps={steps}, beyond horizon={self.horizon}; expected at most that many, "

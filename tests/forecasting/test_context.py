@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skkeras.forecasting._context import hold_out, keep, rows_in_common
+from skkeras.forecasting._context import hold_out, keep, rows_in_common, telling_length
 
 
 def column(values):
@@ -39,3 +39,24 @@ def test_the_end_of_each_series_is_held_out():
     np.testing.assert_array_equal(hold_out(1, 5, groups)[1], [0, 0, 0, 1, 1])
     np.testing.assert_array_equal(hold_out(0.5, 5, groups)[1], [0, 0, 1, 1, 1])
     np.testing.assert_array_equal(hold_out(np.int64(1), 5, None)[1], [0, 0, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        (np.arange(100) ** 2, 1),
+        (np.sin(np.arange(100)), 1),
+        (np.arange(100) % 10, 101),
+        (np.zeros(100), 101),
+        ([3, 3, *range(4, 100)], 2),
+        ([7, *np.arange(99) % 10], 101),
+        ([1, 2], 1),
+        ([0, 0], 2),
+        ([5], 1),
+    ],
+    ids=["squares", "sine", "period", "zeros", "twice", "one odd", "two", "alike", "single"],
+)
+def test_as_many_rows_tell_as_come_once(values, expected):
+    assert telling_length(column(values), 1.0) == expected
+    rounded = column(values) + 1e-9 * np.random.default_rng(0).normal(size=(len(values), 1))
+    assert telling_length(rounded, 1.0) == expected

@@ -199,6 +199,51 @@ def test_a_builder_gets_the_shapes_and_may_return_steps_by_targets():
     assert forecaster(model=build, horizon=3).fit(walk()).predict(walk(5)).shape == (5, 3, 2)
 
 
+@pytest.mark.parametrize("window_norm", [None, "last", "revin"])
+def test_a_builder_gets_the_training_windows_as_an_array(window_norm):
+    import keras
+
+    shown = []
+
+    def build(X, input_shape, n_outputs):
+        scale = keras.layers.Normalization()
+        scale.adapt(X)
+        shown.append((X, scale))
+        flat = keras.layers.Flatten()
+        layers = [keras.Input(input_shape), scale, flat, keras.layers.Dense(n_outputs)]
+        return keras.Sequential(layers)
+
+    net = by_hand(
+        build, target=0, known_future=1, window_norm=window_norm, validation_split=20, epochs=1
+    )
+    series = walk()
+    net.fit(series)
+    X, scale = shown[-1]
+    past = np.stack([series[t - 3 : t] for t in range(3, 40)])
+    if window_norm == "last":
+        past = past - past[:, -1:]
+    elif window_norm == "revin":
+        past = (past - past.mean(1, keepdims=True)) / past.std(1, keepdims=True)
+    known = np.stack([series[t - 2 : t + 1, 1:] for t in range(3, 40)])
+    windows = np.concatenate([past, known], axis=2)
+    assert type(X) is np.ndarray
+    np.testing.assert_allclose(X, windows, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(np.ravel(scale.mean), windows.mean((0, 1)), rtol=1e-4, atol=1e-5)
+
+
+def test_a_builder_may_ask_for_the_windows_of_a_panel():
+    shown = []
+
+    def build(X, input_shape, n_outputs):
+        shown.append((X.mean(), len([*X]), X[0].shape, np.asarray(X).dtype))
+        return plus_one(input_shape, n_outputs)
+
+    long, groups = np.r_[0:10, 100:120].astype(float)[:, np.newaxis], ["a"] * 10 + ["b"] * 20
+    by_hand(build).partial_fit(long, groups=groups)
+    windows = [long[t - 3 : t] for t in [*range(3, 10), *range(13, 30)]]
+    assert shown[-1] == (pytest.approx(np.mean(windows)), 24, (3, 1), np.float32)
+
+
 # What precedes X.
 
 
@@ -272,6 +317,58 @@ def test_zones_are_the_same_instants():
 def test_a_high_level_is_not_taken_for_the_training_data():
     X = 1e8 + walk(200, 1)
     assert by_hand(normalize=True).initialize(X[:150]).pairs(X[150:])[2][0] == 0
+
+
+SINE = np.sin(2 * np.pi * np.arange(240) / 8)[:, np.newaxis]
+COUNTS = np.random.default_rng(0).poisson(0.4, size=(240, 1)).astype(float)
+FLAGS = np.random.default_rng(1).integers(0, 2, size=(240, 1)).astype(float)
+
+
+@pytest.mark.parametrize("X", [SINE, COUNTS, FLAGS], ids=["periodic", "counts", "flags"])
+def test_rows_that_repeat_are_the_future_and_not_the_training_data(X):
+    net = by_hand(oldest, look_back=8).initialize(X[:192])
+    for n_alike in range(8):  # X begins as the training data did, for some rows
+        later = np.concatenate([X[:n_alike], X[200:]])
+        expected = np.concatenate([X[184:192], later])[: len(later)]
+        np.testing.assert_allclose(net.predict(later), expected, atol=1e-5)
+        assert net.pairs(later)[2][0] == 0
+    scores = cross_val_score(
+        forecaster(look_back=8, target=0), X, cv=TimeSeriesSplit(3, test_size=8)
+    )
+    assert np.isfinite(scores).all()
+
+
+def test_the_training_data_is_known_by_as_many_rows_as_tell():
+    net = by_hand(oldest, look_back=30).initialize(COUNTS)
+    predicted = net.predict(COUNTS)[:, 0]
+    first = net.pairs(COUNTS)[2][0]
+    assert first == 30
+    mean = COUNTS.mean()
+    is_mean = np.isclose(predicted[:30], mean)
+    n_unsure = int(is_mean.argmax())
+    assert 8 <= n_unsure < 30
+    assert is_mean[n_unsure:].all()
+    np.testing.assert_allclose(predicted[:n_unsure], COUNTS[-30:, 0][:n_unsure], atol=1e-5)
+
+
+@pytest.mark.parametrize("t", [1, 3, 9, 12])
+def test_no_forecast_of_rows_that_repeat_sees_later_ones(t):
+    net = by_hand(oldest, look_back=20).initialize(COUNTS)
+    changed = COUNTS[:40].copy()
+    changed[t:] += 3
+    np.testing.assert_array_equal(net.predict(changed)[: t + 1], net.predict(COUNTS[:40])[: t + 1])
+
+
+def test_a_score_of_rows_without_history_says_why_they_have_none():
+    net = by_hand(target=0).initialize(walk())
+    with pytest.raises(ValueError, match="no index, begins as the training data do, and so is"):
+        net.score(walk()[:3])
+    net = by_hand(target=0).initialize(TENS[:50])
+    with pytest.raises(ValueError, match="its index begins within the training data.*history="):
+        net.score(TENS[20:23])
+    X, groups = panel([20, 30])
+    with pytest.raises(ValueError, match="the first rows of a series.*history="):
+        by_hand().initialize(X, groups=groups).score(X[:3], groups=[7] * 3)
 
 
 def test_x_after_an_uneven_index_follows_at_once_and_else_has_no_history():
@@ -1217,6 +1314,82 @@ def test_limits_are_as_far_as_held_out_forecasts_were_off(window_norm):
     np.testing.assert_allclose((high + low) / 2, net.forecast(2))
     with pytest.raises(ValueError, match="steps=3, beyond horizon=2"):
         net.forecast_interval(3)
+
+
+@pytest.fixture(scope="module")
+def noisy_panel():
+    """Three series of noise, of which the last is short; a net that forecasts the last value."""
+    rng = np.random.default_rng(0)
+    lengths, scales = [200, 150, 30], [1.0, 100.0, 10.0]
+    series = [rng.normal(scale=s, size=(n, 1)) for n, s in zip(lengths, scales, strict=True)]
+    X, groups = np.concatenate(series), np.repeat(["small", "large", "short"], lengths)
+    rows = {one: np.flatnonzero(groups == one) for one in ("small", "large", "short")}
+    mixed = rng.permutation(groups)  # rows of each are in order
+    shuffled = np.empty_like(X)
+    for one, at in rows.items():
+        shuffled[mixed == one] = X[at]
+    frozen = {"optimizer": "sgd", "optimizer__learning_rate": 0.0, "epochs": 1}
+    net = by_hand(validation_split=0.2, horizon=2, **frozen).fit(shuffled, groups=mixed)
+    return net, dict(zip(rows, series, strict=True))
+
+
+def errors_by_hand(series):
+    """Absolute errors of the windows held out, (n_windows, 2), of a forecast by the last value."""
+    n_held_out = len(series) // 5
+    origins = range(len(series) - n_held_out, len(series) - 1)
+    return np.array([np.abs(series[t : t + 2, 0] - series[t - 1, 0] - 1) for t in origins])
+
+
+def order_statistic(errors, coverage):
+    return np.sort(errors, axis=0)[int(np.ceil((len(errors) + 1) * coverage)) - 1]
+
+
+def test_intervals_of_a_series_come_from_its_own_errors(noisy_panel):
+    net, series = noisy_panel
+    for group in ("small", "large"):
+        low, high = net.predict_interval(series[group][:7], 0.8, groups=[group] * 7)
+        expected = order_statistic(errors_by_hand(series[group]), 0.8)
+        np.testing.assert_allclose((high - low)[:, :, 0] / 2, [expected] * 7, rtol=1e-4)
+        low, high = net.forecast_interval(2, 0.8, group=group)
+        np.testing.assert_allclose((high - low)[:, 0] / 2, expected, rtol=1e-4)
+    groups = np.array(["small", "large"] * 2)
+    low, high = net.predict_interval(np.zeros((4, 1)), 0.8, groups=groups)
+    widths = (high - low)[:, 0, 0]
+    assert widths[0] == pytest.approx(widths[2])
+    assert widths[1] == pytest.approx(widths[3])
+    assert widths[1] > 50 * widths[0]
+
+
+def test_intervals_of_a_short_or_new_series_come_from_all_errors_by_its_scale(noisy_panel):
+    net, series = noisy_panel
+    changes = {one: np.abs(np.diff(X[: -(len(X) // 5), 0])).mean() for one, X in series.items()}
+    pool = np.concatenate([errors_by_hand(X) / changes[one] for one, X in series.items()])
+    low, high = net.forecast_interval(1, 0.8, group="short")
+    expected = changes["short"] * order_statistic(pool, 0.8)[0]
+    np.testing.assert_allclose((high - low)[0, 0] / 2, expected, rtol=1e-4)
+    history = 1000 + np.array([[0.0], [3.0], [0.0]])
+    for group in (None, "new"):
+        low, high = net.forecast_interval(1, 0.8, history=history, group=group)
+        scale = 3 * order_statistic(pool, 0.8)[0]
+        np.testing.assert_allclose((high - low)[0, 0] / 2, scale, rtol=1e-4)
+    low, high = net.predict_interval(history, 0.8, groups=["unknown"] * 3)
+    plain = np.concatenate([errors_by_hand(X) for X in series.values()])
+    np.testing.assert_allclose((high - low)[0, :, 0] / 2, order_statistic(plain, 0.8), rtol=1e-4)
+
+
+def test_intervals_of_series_that_do_not_change_are_finite():
+    X, groups = np.repeat([[5.0], [7.0]], 20, axis=0), np.repeat(["a", "b"], 20)
+    net = by_hand(validation_split=0.3, epochs=1).fit(X, groups=groups)
+    low, high = net.forecast_interval(1, 0.5, group="a")
+    assert np.isfinite([low, high]).all()
+
+
+def test_intervals_of_a_panel_are_kept_in_a_file(noisy_panel):
+    net, _ = noisy_panel
+    again = pickle.loads(pickle.dumps(net))
+    np.testing.assert_array_equal(
+        again.forecast_interval(2, group="large"), net.forecast_interval(2, group="large")
+    )
 
 
 def test_intervals_want_windows_held_out():
