@@ -167,8 +167,9 @@ class BaseKerasEstimator(
         self : object
             The estimator.
         """
-        own = ("X", "y", "sample_weight")
-        check_no_others("partial_fit", others, own, type(self).__signature__.parameters)
+        if others:
+            own = ("X", "y", "sample_weight")
+            check_no_others("partial_fit", others, own, type(self).__signature__.parameters)
         return self._partial_fit(X, y, sample_weight)
 
     def _partial_fit(self, X, y, sample_weight, *, groups=None, classes=None):
@@ -228,8 +229,9 @@ class BaseKerasEstimator(
         results : dict of float
             ``{"loss": ..., ...}``.
         """
-        own = ("X", "y", "sample_weight")
-        check_no_others("evaluate", others, own, type(self).__signature__.parameters)
+        if others:
+            own = ("X", "y", "sample_weight")
+            check_no_others("evaluate", others, own, type(self).__signature__.parameters)
         return self._evaluate(X, y, sample_weight)
 
     def _evaluate(self, X, y, sample_weight, groups=None):

@@ -46,6 +46,8 @@ _HOOKS_OF_SCIKERAS = {
     ),
     "_initialize": ("prepares its fits", "fit", "build_model, or fit. Rename the method"),
     "_validate_data": ("checks X and y", "fit", "fit, which may check and then call super().fit"),
+    "_validate_sample_weight": ("checks weights", "fit", "fit, which may call super().fit"),
+    "_fit": ("trains", "fit", "fit, which may call super().fit, or callbacks=..."),
     "_fit_keras_model": ("trains", "fit", "fit, which may call super().fit, or callbacks=..."),
     "_build_keras_model": ("makes its nets", "build_model", "build_model, or model=..."),
     "_ensure_compiled_model": ("compiles", None, "a builder that compiles its net"),
@@ -55,6 +57,10 @@ _HOOKS_OF_SCIKERAS = {
     "_check_model_compatibility": ("checks nets", None, "a net whose outputs fit y"),
     "_initialize_callbacks": ("makes callbacks", None, "callbacks=..., classes or functions"),
     "_predict_raw": ("predicts", "predict", "predict, which may call super().predict"),
+    "_fit_kwargs": ("routes parameters", None, "fit__name=..., which reach keras.Model.fit"),
+    "_predict_kwargs": ("routes parameters", None, "predict__name=..., for keras.Model.predict"),
+    "_compile_kwargs": ("routes parameters", None, "compile__name=..., for keras.Model.compile"),
+    "_tags": ("describes itself", "__sklearn_tags__", "__sklearn_tags__, as scikit-learn does"),
     "_more_tags": (
         "describes itself",
         "__sklearn_tags__",
@@ -145,7 +151,7 @@ batch_size=1_000_000.
     try:
         check_scalar(value, name, Integral, min_val=least)
         if isinstance(value, bool):
-            raise TypeError(f"{name} must be an instance of int, not bool.")
+            raise ValueError(f"{name} == {value}, a bool; expected a whole number.")
     except (TypeError, ValueError) as error:
         got = "" if isinstance(error, ValueError) else f" Got {name}={value!r}."
         raise type(error)(f"{error}{got}{_count_advice(name, value)}") from None
@@ -172,7 +178,7 @@ def check_counts(routed):
         if routed[name] is not None or name == "fit__initial_epoch":  # None is Keras's default
             check_count(name, routed[name], _COUNTS[name])
     if (epochs := routed.get("fit__validation_freq")) is not None:
-        for epoch in epochs if isinstance(epochs, list | tuple | set) else [epochs]:
+        for epoch in epochs if isinstance(epochs, list) else [epochs]:
             check_count("fit__validation_freq", epoch, 1)
 
 

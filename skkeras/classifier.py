@@ -223,8 +223,9 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         self : object
             The estimator.
         """
-        own = ("X", "y", "classes", "sample_weight")
-        check_no_others("partial_fit", others, own, type(self).__signature__.parameters)
+        if others:
+            own = ("X", "y", "classes", "sample_weight")
+            check_no_others("partial_fit", others, own, type(self).__signature__.parameters)
         if classes is not None:
             classes = np.unique(classes)
             if hasattr(self, "_net") and not np.array_equal(classes, self.classes_):
@@ -249,7 +250,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         y : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Labels; one-hot rows or an indicator if y was one.
         """
-        check_no_others("predict", others, ("X",))
+        if others:
+            check_no_others("predict", others, ("X",))
         outputs = self._outputs(X)
         return self._target.predictions(outputs, self._facts.loss)
 
@@ -278,7 +280,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         ValueError
             If the net's outputs are no probabilities.
         """
-        check_no_others("predict_proba", others, ("X",))
+        if others:
+            check_no_others("predict_proba", others, ("X",))
         return self._decoded("probabilities", X)
 
     @available_if(_has_probabilities)
@@ -350,7 +353,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         score : float
             Between 0 and 1.
         """
-        check_no_others("score", others, ("X", "y", "sample_weight"))
+        if others:
+            check_no_others("score", others, ("X", "y", "sample_weight"))
         return self._score(X, y, sample_weight)
 
     @property

@@ -143,7 +143,8 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         y : ndarray of shape (n_samples,) or (n_samples, ...)
             In the shape that y had in training.
         """
-        check_no_others("predict", others, ("X",))
+        if others:
+            check_no_others("predict", others, ("X",))
         outputs = self._outputs(X)
         return self._target.predictions(outputs, self._facts.loss)
 
@@ -166,7 +167,8 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         score : float
             At most 1; 0 for predicting the mean.
         """
-        check_no_others("score", others, ("X", "y", "sample_weight"))
+        if others:
+            check_no_others("score", others, ("X", "y", "sample_weight"))
         return self._score(X, y, sample_weight)
 
     def _check_data(self, X, y, *, reset):

@@ -175,6 +175,9 @@ OVERRIDDEN = {
     "_predict_raw": (lambda self, X, **kwargs: X, "predict, which may call super"),
     "_validate_data": (lambda self, X=None, y=None, **kwargs: (X, y), "fit, which may check"),
     "_initialize": (lambda self, X, y=None: (X, y), "build_model, or fit"),
+    "_fit": (lambda self, X, y, **kwargs: None, "fit, which may call super"),
+    "_fit_kwargs": ({"epochs", "validation_freq"}, "fit__name="),
+    "_tags": ({"multilabel": True}, "__sklearn_tags__"),
     "_more_tags": (lambda self: {}, "__sklearn_tags__"),
 }
 

@@ -244,8 +244,9 @@ random_state, verbose, on_divergence, engine, **routed
         results : dict of float
             ``{"loss": ..., ...}``.
         """
-        own = ("X", "y", "sample_weight", "groups")
-        check_no_others("evaluate", others, own, type(self).__signature__.parameters)
+        if others:
+            own = ("X", "y", "sample_weight", "groups")
+            check_no_others("evaluate", others, own, type(self).__signature__.parameters)
         return self._evaluate(X, y, sample_weight, groups)
 
     def update(self, X, *, groups=None):
@@ -303,7 +304,8 @@ random_state, verbose, on_divergence, engine, **routed
         UserWarning
             If X's index begins inside the training data, whose rows before X aren't kept.
         """
-        check_no_others("predict", others, ("X", "history", "groups"))
+        if others:
+            check_no_others("predict", others, ("X", "history", "groups"))
         forecasts, _ = self._forecasts(X, history, groups, warns=True)
         return self._learned.shaped(forecasts)
 
