@@ -15,6 +15,7 @@ from skkeras._keras_objects.copying import compile_anew, pack_model
 from skkeras._keras_objects.fingerprint import fingerprint
 from skkeras._keras_objects.internals import (
     NetFacts,
+    compile_arguments,
     float_dtype,
     input_dtypes,
     is_layer,
@@ -92,7 +93,10 @@ class Recipe:
         loss = by_output(loss_facts(model.loss), shape)
         self.target.check_net(shape, loss)
         check_ending(model, loss, shape)
-        check_metrics(model, getattr(self.target, "targets", self.target), loss, shape)
+        compiled = compile_arguments(model) or {}
+        metrics = [compiled.get(name) for name in ("metrics", "weighted_metrics")]
+        if any(metrics):
+            check_metrics(metrics, getattr(self.target, "targets", self.target), loss, shape)
         dtypes = input_dtypes(model, self.x_specs)
         return NetFacts(self.x_specs, dtypes, shape, float_dtype(model), loss)
 
