@@ -54,8 +54,6 @@ class BaseKerasEstimator(
     builder, uses it for ``model=None``.
     """
 
-    scoring = None  # a parameter where there are scorers for the predictions of held-out rows
-
     def __init__(
         self,
         model=None,
@@ -360,11 +358,15 @@ class BaseKerasEstimator(
 
     # Training.
 
+    @property
+    def _scoring(self):
+        return getattr(self, "scoring", None)  # a forecaster has none
+
     def _train(self, training, validation, examples, epochs, held_out=None):
         """Train the net, tell callbacks of both kinds about it, and keep the history."""
         X, y = examples.given
         callbacks = self._own_callbacks()
-        scores = self._score_callbacks(held_out, validation) if self.scoring else []
+        scores = self._score_callbacks(held_out, validation) if self._scoring else []
         stops = self.early_stopping and validation is not None
         stopper = early_stopping_callback(*self._monitor()) if stops else None
         context = self._init_callback_context(max_subtasks=len(epochs))

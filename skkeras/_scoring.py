@@ -108,7 +108,7 @@ class ScoringMixin:
         """
         if held_out is None:
             return []
-        scoring = self.scoring
+        scoring = self._scoring
         if validation is None:
             raise ValueError(
                 f"Got scoring={scoring!r}, which scores held-out rows after every epoch, and none "
@@ -125,9 +125,9 @@ class ScoringMixin:
 
     def _monitor(self):
         """Return the log that early stopping watches, and which way is up."""
-        if not self.scoring:
+        if not self._scoring:
             return "val_loss", "auto"
-        return f"val_{_score_names(self.scoring)[0]}", "max"
+        return f"val_{_score_names(self._scoring)[0]}", "max"
 
     def _predicted_blocks(self, X, y, sample_weight):
         """Yield targets, predictions and weights of lazy rows, block by block in storage order."""

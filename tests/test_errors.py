@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold, KFold
 
 from skkeras import KerasClassifier, KerasRegressor
-from skkeras.__main__ import run
+from skkeras._engine.net import Net
 from skkeras.exceptions import BuilderError, DivergenceError, ParameterNameError
 
 layers = keras.layers
@@ -68,7 +68,7 @@ def untrained(monkeypatch):
     def train(*args, **kwargs):
         raise AssertionError("training began")
 
-    monkeypatch.setattr(run, "train", train)
+    monkeypatch.setattr(Net, "train", train)
 
 
 # --- Nothing is trained ----------------------------------------------------------------------
