@@ -373,10 +373,15 @@ class BaseKerasEstimator(
 
     # Training.
 
+    @property
+    def _scoring(self):
+        return getattr(self, "scoring", None)  # a forecaster has none
+
     def _train(self, training, validation, examples, epochs, held_out=None):
         """Train the net, tell callbacks of both kinds about it, and keep the history."""
         X, y = examples.given
-        callbacks, scores = self._own_callbacks(), self._score_callbacks(held_out, validation)
+        callbacks = self._own_callbacks()
+        scores = self._score_callbacks(held_out, validation) if self._scoring else []
         stops = self.early_stopping and validation is not None
         stopper = early_stopping_callback(*self._monitor()) if stops else None
         context = self._init_callback_context(max_subtasks=len(epochs))

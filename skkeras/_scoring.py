@@ -162,14 +162,14 @@ class ScoringMixin:
         return float(np.mean(scores))
 
     def _score_callbacks(self, held_out, validation):
-        """Make the callback that scores held-out rows after every epoch, if ``scoring`` is set.
+        """Make the callback that scores held-out rows after every epoch.
 
         ``held_out`` are examples and the numbers of the rows, None for all; or None in a fit that
         never holds any out.
         """
-        scoring = getattr(self, "scoring", None)
-        if scoring is None or held_out is None:
+        if held_out is None:
             return []
+        scoring = self._scoring
         if validation is None:
             raise ValueError(
                 f"Got scoring={scoring!r}, which scores held-out rows after every epoch, and none "
@@ -186,10 +186,9 @@ class ScoringMixin:
 
     def _monitor(self):
         """Return the log that early stopping watches, and which way is up."""
-        scoring = getattr(self, "scoring", None)
-        if scoring is None:
+        if not self._scoring:
             return "val_loss", "auto"
-        return f"val_{_score_names(scoring)[0]}", "max"
+        return f"val_{_score_names(self._scoring)[0]}", "max"
 
     def _predicted_blocks(self, X, y, sample_weight):
         """Yield targets, predictions and weights of lazy rows, block by block in storage order."""

@@ -1,5 +1,5 @@
 """From an estimator's parameters to a compiled `keras.Model`.
 
-`recipe` collects parameters and facts about the data, builds the model, compiles it with the
-optimizer, loss and metrics of `compile_args`, and checks it.
+`recipe` collects parameters and facts about the data; it builds, compiles and checks the model,
+with the optimizer, loss and metrics of `compile_args`; `metric_targets` tells what metrics read.
 """

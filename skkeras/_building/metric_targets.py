@@ -9,7 +9,7 @@ import inspect
 import numpy as np
 
 from skkeras._keras_objects.copying import copy_instance
-from skkeras._keras_objects.internals import compile_arguments, is_keras, make_apart
+from skkeras._keras_objects.internals import is_keras, make_apart
 from skkeras._losses import CATEGORICAL_LOSSES, ROW_LOSSES, loss_name
 from skkeras._params import describe, members_of
 from skkeras.exceptions import BuilderError
@@ -47,15 +47,12 @@ def outputs_read_as_rows(make, n_classes):
     return make_apart(names, seed=0)  # apart, so that names of metrics made later stay the same
 
 
-def check_metrics(model, target, loss, shape):
+def check_metrics(given, target, loss, shape):
     """Raise BuilderError if a metric of a compiled net reads other targets than it gets.
 
-    ``target``, ``loss`` and ``shape`` of the outputs are dicts by name if there are several.
+    ``given`` are its metrics and weighted metrics; ``target``, ``loss`` and ``shape`` of the
+    outputs are dicts by name if there are several.
     """
-    arguments = compile_arguments(model) or {}
-    given = [arguments.get(name) for name in ("metrics", "weighted_metrics")]
-    if not any(given):
-        return
     outputs = shape if isinstance(shape, dict) else {None: shape}
     for position, name in enumerate(outputs):
         one = [part if name is None else part[name] for part in (target, shape, loss)]

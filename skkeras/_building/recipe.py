@@ -16,6 +16,7 @@ from skkeras._keras_objects.copying import compile_anew, pack_model
 from skkeras._keras_objects.fingerprint import fingerprint
 from skkeras._keras_objects.internals import (
     NetFacts,
+    compile_arguments,
     float_dtype,
     input_dtypes,
     is_layer,
@@ -95,7 +96,10 @@ class Recipe:
         target.check_net(shape, loss)
         loss = target.with_y_shape(loss, losses, shape)
         check_ending(model, loss, shape)
-        check_metrics(model, getattr(target, "targets", target), loss, shape)
+        compiled = compile_arguments(model) or {}
+        metrics = [compiled.get(name) for name in ("metrics", "weighted_metrics")]
+        if any(metrics):
+            check_metrics(metrics, getattr(target, "targets", target), loss, shape)
         dtypes = input_dtypes(model, self.x_specs)
         lists = isinstance(shape, dict) and isinstance(self._outputs(model), list | tuple)
         return NetFacts(self.x_specs, dtypes, shape, float_dtype(model), loss, lists)
