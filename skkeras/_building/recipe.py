@@ -104,7 +104,14 @@ class Recipe:
         """Return the shape of the net's output; by name if y is, however many there are."""
         by_name = isinstance(self.target, MultiOutput)
         shape = output_shape(model, self.x_specs, by_name=by_name)
-        return shape if by_name or not isinstance(shape, dict) else _only(shape)
+        if by_name or not isinstance(shape, dict):
+            return shape
+        if len(shape) > 1:
+            raise BuilderError(
+                f"The net has the outputs {[*shape]}, and y is one array; expected targets for "
+                "each. Give y as a dict with these names."
+            )
+        return next(iter(shape.values()))
 
     @property
     def settings(self):
@@ -213,11 +220,6 @@ class Recipe:
 
     def _metrics(self):
         return make_metrics(self.metrics, self._routed["metrics"])
-
-
-def _only(shape):
-    """Take the shape of the only output out of its dict."""
-    return next(iter(shape.values())) if len(shape) == 1 else shape
 
 
 def _plain(value):
