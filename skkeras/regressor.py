@@ -130,3 +130,8 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         if isinstance(y, dict):
             return MultiOutput({name: target(part) for name, part in y.items()})
         return target(y)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
