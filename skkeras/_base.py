@@ -103,8 +103,8 @@ class BaseKerasEstimator(
             `keras.utils.PyDataset` or a function that returns a generator.
         y : array-like, default=None
             Targets, samples first. None with a stream, which has its own.
-        sample_weight : array-like of shape (n_samples,), default=None
-            How much each sample counts, relative to the others.
+        sample_weight : array-like of shape (n_samples,) or (n_samples, ...), or dict, default=None
+            How much each sample, or position in it, counts, relative to the others; by output.
         X_val, y_val : array-likes, default=None
             Validation data. In a Pipeline, ``transform_input=["X_val"]`` scales it like X. A
             stream, without y_val, will do, too.

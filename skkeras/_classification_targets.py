@@ -339,17 +339,18 @@ def classification_target(y, loss=None, classes=None, x_shape=()):
     check_classification_targets(some)
     kind = type_of_target(some, input_name="y")
     if kind == "multilabel-indicator":
-        return _indicator(as_array(y), loss)
+        return _indicator(as_array(y), loss, classes)
     if kind == "multiclass-multioutput":
         return ByStep(Labels(np.asarray(some) if classes is None else classes), np.shape(y)[1:])
     return Labels(np.asarray(some) if classes is None else classes)
 
 
-def _indicator(y, loss):
-    """Choose one-hot rows or any number of labels; or 0 and 1 at each step, if the net says so."""
+def _indicator(y, loss, classes):
+    """Choose one-hot rows or any number of labels; or a label at each step, if the net says so."""
     is_one_hot = _is_one_hot(y) and loss_name(loss) not in BINARY_LOSSES
     target = OneHot(y) if is_one_hot else Multilabel(y)
-    target.others = (ByStep(Labels(np.array([0, 1], y.dtype)), y.shape[1:]),)
+    labels = np.array([0, 1], y.dtype) if classes is None else classes
+    target.others = (ByStep(Labels(labels), y.shape[1:]),)
     return target
 
 

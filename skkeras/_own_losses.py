@@ -14,11 +14,11 @@ def with_y_shape(facts, loss, y_shape, output_shape, dtype="float32"):
 
     Examples
     --------
-    >>> import numpy as np
+    >>> import keras
     >>> from skkeras._losses import loss_facts
     >>> from skkeras._own_losses import with_y_shape
     >>> def interval(true, predicted):
-    ...     return abs(true - predicted).mean(-1)
+    ...     return keras.ops.mean(keras.ops.abs(true - predicted), -1)
     >>> with_y_shape(loss_facts(interval), interval, (), (2,)).y_shape
     (1,)
     >>> def middle(true, predicted):

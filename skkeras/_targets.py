@@ -62,11 +62,9 @@ class Target(PickledByName):
 
     def with_y_shape(self, facts, loss, output_shape):
         """Add to the facts of a loss of the user's own which shapes it takes and returns."""
-        if loss is None or facts.is_builtin:
-            return facts
         if self.has_any_shape(facts) and not self.has_shape(output_shape):
             facts = with_y_shape(facts, loss, self.row_shape, output_shape, self.row_dtype)
-        if len(output_shape) < 2:
+        if loss is None or facts.is_builtin or len(output_shape) < 2:
             return facts
         n_axes = len(self.row_shape)
         shape = self.row_shape + output_shape[n_axes:] if None in output_shape else output_shape

@@ -128,7 +128,7 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
     best_epoch_ : int
         With ``early_stopping``: the index in ``history_`` of the epoch whose weights were kept.
     classes_ : ndarray of shape (n_classes,)
-        The labels, in the order of the columns of `predict_proba`.
+        The labels, in the order of the columns of `predict_proba`; a dict for several outputs.
     callbacks_ : list of keras.callbacks.Callback
         The fit's own copies. They aren't pickled.
     n_features_in_ : int
@@ -247,8 +247,9 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
 
         Returns
         -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Labels; one-hot rows or an indicator if y was one.
+        y : ndarray of shape (n_samples,) or (n_samples, ...), or dict
+            Labels; one-hot rows or an indicator if y was one. In the shape of y for a class at each
+            step; the net's outputs if a loss of your own lets them have another shape.
         """
         if others:
             check_no_others("predict", others, ("X",))
@@ -341,10 +342,11 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         ----------
         X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             Rows like those of training; or batches of them, with the targets inside.
-        y : array-like of shape (n_samples,) or (n_samples, n_classes), or dict; default=None
-            True labels; None with a stream. The score of several outputs is the mean of theirs.
-        sample_weight : array-like of shape (n_samples,), default=None
-            How much each sample counts.
+        y : array-like of shape (n_samples,) or (n_samples, ...), or dict; default=None
+            True labels; None with a stream. The score of several outputs is the mean of theirs, of
+            numbers the R2. Labels of steps count alike, all of them.
+        sample_weight : array-like of shape (n_samples,) or (n_samples, ...), or dict, default=None
+            How much each sample, or position in it, counts; by output.
         **others : dict
             None are taken: what `keras.Model.predict` takes goes to the constructor.
 

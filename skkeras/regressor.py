@@ -140,8 +140,9 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
 
         Returns
         -------
-        y : ndarray of shape (n_samples,) or (n_samples, ...)
-            In the shape that y had in training.
+        y : ndarray of shape (n_samples,) or (n_samples, ...), or dict
+            In the shape that y had in training; the net's outputs if a loss of your own lets them
+            have another.
         """
         if others:
             check_no_others("predict", others, ("X",))
@@ -155,10 +156,10 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         ----------
         X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             Rows like those of training; or batches of them, with the targets inside.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets), or dict; default=None
-            True values; None with a stream. The score of several outputs is the mean of theirs.
-        sample_weight : array-like of shape (n_samples,), default=None
-            How much each sample counts.
+        y : array-like of shape (n_samples,) or (n_samples, ...), or dict; default=None
+            True values; None with a stream. The score is the mean of all columns, and outputs.
+        sample_weight : array-like of shape (n_samples,) or (n_samples, ...), or dict, default=None
+            How much each sample, or position in it, counts; by output.
         **others : dict
             None are taken: what `keras.Model.predict` takes goes to the constructor.
 
@@ -166,6 +167,11 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         -------
         score : float
             At most 1; 0 for predicting the mean.
+
+        Raises
+        ------
+        ValueError
+            If the net's outputs have another shape than y, as a loss of your own lets them.
         """
         if others:
             check_no_others("score", others, ("X", "y", "sample_weight"))
@@ -181,3 +187,8 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         if isinstance(y, dict):
             return MultiOutput({name: target(part) for name, part in y.items()})
         return target(y)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

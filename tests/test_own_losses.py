@@ -105,6 +105,28 @@ def test_ordered_classes_have_a_threshold_each():
     assert Ordinal(units(2, "sigmoid"), **given).fit(X, y).score(X, y) > 0.6
 
 
+def test_net_with_a_loss_of_its_own_decides_about_shapes():
+    class Spread(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.last = keras.layers.Dense(2)
+
+        def call(self, inputs):
+            return self.last(inputs)
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return ops.mean(ops.square(y - y_pred[:, 0]))
+
+    def build():
+        net = Spread()
+        net.compile(keras.optimizers.Adam(0.05))
+        return net
+
+    predicted = KerasRegressor(build, epochs=40, random_state=0).fit(X, VALUES).predict(X)
+    assert predicted.shape == (120, 2)
+    assert np.corrcoef(predicted[:, 0], VALUES)[0, 1] > 0.85
+
+
 def test_score_tells_how_to_score_what_it_cannot_compare():
     net = regressor(units(3), loss=pinball, epochs=1)
     with pytest.raises(ValueError, match=r"shape \(120, 3\).*y \(120,\).*scoring"):

@@ -333,3 +333,13 @@ def test_numbers_of_rank_3_are_scored_and_searched():
     assert search.best_estimator_.score(series, series, sample_weight=weight) == pytest.approx(
         expected
     )
+
+
+@pytest.mark.parametrize("model", [heads, listed])
+def test_one_array_for_several_outputs_names_them(model):
+    def build():
+        return model({"kind": 3, "up": 1}, {"kind": "softmax", "up": "sigmoid"})
+
+    for net, y in ((classifier(build), UP), (KerasRegressor(build), SIZE)):
+        with pytest.raises(ValueError, match=r"outputs \['kind', 'up'\], and y is one array.*dict"):
+            net.fit(X, y)

@@ -215,3 +215,27 @@ def test_weights_that_fit_neither_rows_nor_steps_are_an_error(tags_net):
         tags_net.evaluate(SERIES, TAGS[:, :5])
     with pytest.raises(ValueError, match="not seen in training"):
         tags_net.evaluate(SERIES, np.full((60, 6), "X"))
+
+
+def test_first_batch_may_lack_labels_that_are_declared():
+    net = classifier(tagger(3)).partial_fit(SERIES, (CODES > 0).astype(int), classes=[0, 1, 2])
+    assert net.partial_fit(SERIES, CODES).predict_proba(SERIES).shape == (60, 6, 3)
+
+
+def test_tokens_with_a_mask_are_tagged():
+    tokens = RNG.integers(0, 20, size=(80, 7))
+
+    def build():
+        return keras.Sequential(
+            [
+                keras.Input((7,)),
+                layers.Embedding(20, 8, mask_zero=True),
+                layers.TimeDistributed(layers.Dense(3, activation="softmax")),
+            ]
+        )
+
+    net = classifier(build, early_stopping=True)
+    known = (tokens > 0).astype(float)
+    net.fit(tokens, tokens % 3, sample_weight=known)
+    assert net.score(tokens, tokens % 3, sample_weight=known) > 0.9
+    assert {"val_loss"} < {*net.history_}
