@@ -6,6 +6,7 @@ import inspect
 import io
 from types import ModuleType
 
+from skkeras._keras_objects.internals import model_of
 from skkeras._params import assign_routed, members_of
 from skkeras._signatures import declared_signature, describe
 
@@ -77,7 +78,7 @@ def release(callbacks):
     import keras
 
     for callback in callbacks:
-        model = callback.model
+        model = model_of(callback)
         # Not `callback.set_model(None)`: TensorBoard's opens a new file.
         keras.callbacks.Callback.set_model(callback, None)
         if isinstance(callback, keras.callbacks.EarlyStopping):
@@ -277,7 +278,7 @@ def _call_factory(factory, values):
 
 
 def _copied(callback, memo):
-    model = callback.model
+    model = model_of(callback)
     if model is not None:
         # Left from a fit of the user's; to copy it would be slow, and the next fit replaces it.
         memo[id(model)] = model

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.metrics import accuracy_score
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -475,3 +475,25 @@ def test_scoring_monitor_hears_of_partial_fits(X, binary):
     net = classifier().set_callbacks(monitor)
     net.partial_fit(X, binary)
     assert list(scores(monitor).values()) == scores_by_epoch(X, binary)[:1]
+
+
+class Sentinel(callbacks.Callback):
+    """Doesn't call its parent's constructor: that of SciKeras's tutorial."""
+
+    def __init__(self, start_at=0):
+        self.n_epochs = start_at
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.n_epochs += 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_callback_that_does_not_call_its_parents_constructor_is_cloned_trained_and_pickled(
+    X, values, engine
+):
+    net = regressor(engine, callbacks=[Sentinel(start_at=2)])
+    found = cross_validate(net, X, values, cv=2, return_estimator=True)
+    assert [fitted.callbacks_[0].n_epochs for fitted in found["estimator"]] == [EPOCHS + 2] * 2
+    assert net.callbacks[0].n_epochs == 2
+    loaded = pickle.loads(pickle.dumps(found["estimator"][0]))
+    assert loaded.fit(X, values).callbacks_[0].n_epochs == EPOCHS + 2

@@ -27,6 +27,7 @@ from skkeras._keras_objects.internals import (
     configuration,
     is_keras,
     metric_machinery,
+    model_of,
     plain,
     sublayers,
 )
@@ -167,8 +168,8 @@ class _Finder(pickle.Pickler):
         if isinstance(thing, self._sought):
             self.found.append(thing)
             return "found"
-        if isinstance(thing, self._callback) and thing.model is not None:
-            self.spent.append(thing.model)
+        if isinstance(thing, self._callback) and (model := model_of(thing)) is not None:
+            self.spent.append(model)
         return "closed" if _is_closed(thing) else None
 
     def reducer_override(self, thing):

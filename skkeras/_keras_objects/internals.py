@@ -133,6 +133,15 @@ def is_layer(thing):
     return hasattr(thing, "stateless_call") and not isinstance(thing, type)
 
 
+def model_of(callback):
+    """Model that a callback has; None before its first fit.
+
+    Keras's property fails if the callback's ``__init__`` doesn't call its parent's, which Keras
+    itself doesn't need: `keras.callbacks.CallbackList` sets the model before it calls any hook.
+    """
+    return getattr(callback, "model", None)
+
+
 def plain(value):
     """Copy the lists, dicts and sets that Keras tracks, which know their owner, to Python's own."""
     if isinstance(value, dict):
