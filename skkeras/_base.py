@@ -25,6 +25,7 @@ from skkeras._holdout import DEFAULT_FRACTION
 from skkeras._inputs import (
     check_inputs,
 )
+from skkeras._keras_objects.copying import Copies
 from skkeras._keras_objects.specs import (
     by_output_name,
 )
@@ -337,13 +338,16 @@ class BaseKerasEstimator(
 
     def _make_net(self, examples, parts, seed):
         """Make a net unless there is one; a builder that asks for X sees no held-out rows."""
+        shared = self._shared_variables()
         if seed is None:
+            self._check_shared(shared)
             return
         seen = None if parts is None else parts[0]
         source = self._source(self.model)
         facts = builder_facts(examples, self._target, source, seen)
+        self._copies = Copies(shared)
         recipe = self._recipe(self._net_parameters(), self._target, facts, examples.specs)
-        self._net, self._facts = make_net(recipe, seed)
+        self._net, self._facts = make_net(recipe, seed, self._copies)
         check_method_names(self._net, self._routed)
         self._made_with = self._net_parameters()
         self._builder_facts = recipe.without_data().facts
@@ -398,7 +402,8 @@ class BaseKerasEstimator(
     def _train(self, training, validation, examples, epochs):
         """Train the net, tell callbacks of both kinds about it, and keep the history."""
         X, y = examples.given
-        callbacks = make_callbacks(self.callbacks, split_routed(self._routed)["callbacks"])
+        routed = split_routed(self._routed)["callbacks"]
+        callbacks = make_callbacks(self.callbacks, routed, self._copies)
         stopper = (
             early_stopping_callback() if self.early_stopping and validation is not None else None
         )

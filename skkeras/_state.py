@@ -3,9 +3,11 @@
 import contextlib
 import copy
 
+from skkeras._callbacks import check_copyable
 from skkeras._engine.net import Net
 from skkeras._engine.program import state_variables
-from skkeras._keras_objects.copying import check_same, is_picklable, pack, pack_model
+from skkeras._keras_objects.copying import Copies, check_same, pack, pack_model, pack_together
+from skkeras._keras_objects.held import holds_variables, is_picklable
 from skkeras._keras_objects.seeding import build_optimizer, make_seeded
 from skkeras._params import changed_names
 
@@ -14,6 +16,7 @@ _LEARNT = {
     "_target",
     "_learned",
     "_net",
+    "_copies",
     "_facts",
     "_builder_facts",
     "_generator",
@@ -63,14 +66,22 @@ class StateMixin:
 
     def __sklearn_clone__(self):
         twin = copy.copy(self)
-        vars(twin).update(self._packed_parameters())
-        return super(StateMixin, twin).__sklearn_clone__()
+        self._shared_variables()
+        vars(twin).update(self._cloneable_parameters())
+        try:
+            return super(StateMixin, twin).__sklearn_clone__()
+        except Exception:
+            check_copyable(self.callbacks)
+            raise
 
     def __getstate__(self):
+        self._shared_variables()
         state = {**super().__getstate__(), **self._packed_parameters()}
         state.pop("callbacks_", None)
         if "_net" in state:
-            state["_net"] = pack_net(self._net.model, self._learnt_recipe())
+            model = self._net.model
+            state["_copies"] = self._packed_copies(model)
+            state["_net"] = pack_net(model, self._learnt_recipe(), self._copies.again(model))
             # Only changed values: the parameters themselves are in the state already.
             changed = changed_names(self._made_with, self._net_parameters())
             values = {k: pack(v) for k, v in self._made_with.items() if k in changed}
@@ -84,15 +95,53 @@ class StateMixin:
             names, values = state["_made_with"]
             values = {**self._net_parameters(), **values}
             self._made_with = {name: values[name] for name in names}
-            self._net = Net(unpack_net(packed, self._learnt_recipe()))
+            self._unpack_net(packed, state.get("_copies", ()))
+
+    def _unpack_net(self, packed, shared):
+        self._copies = Copies(one for one, *_ in shared)
+        model = unpack_net(packed, self._learnt_recipe(), self._copies)
+        if "model" in packed:
+            # Of the net's layers, or in the same pickle as its loss, which holds this very one.
+            pairs = [(one, own if i is None else model.variables[i]) for one, own, i in shared]
+            self._copies.replace(pairs)
+        else:
+            for (_, new), (_, own, _) in zip(self._copies.pairs, shared, strict=True):
+                new.assign(own)
+        self._net = Net(model)
+
+    def _packed_copies(self, model):
+        """Triples of shared variables: the given one, the fit's, its place among the model's."""
+        places = {id(one): i for i, one in enumerate(model.variables)}
+        return [(one, own, places.get(id(own))) for one, own in self._copies.pairs]
 
     def _packed_parameters(self):
         """Parameters with placeholders for Keras objects, which don't copy themselves."""
         names = {*self.get_params(deep=False), "_routed"}
-        return {name: pack(value) for name, value in vars(self).items() if name in names}
+        return pack_together({name: one for name, one in vars(self).items() if name in names})
+
+    def _cloneable_parameters(self):
+        """Parameters of which scikit-learn's deep copies share what the originals share."""
+        packed, own, memo = self._packed_parameters(), vars(self), {}
+        apart = {k: v for k, v in packed.items() if v is not own[k] or holds_variables(v)}
+        cloneable = {name: _Jointly(value, memo) for name, value in apart.items()}
+        if "_routed" in apart:
+            routed = apart["_routed"].items()
+            cloneable["_routed"] = {name: _Jointly(value, memo) for name, value in routed}
+        return cloneable
 
 
-def pack_net(model, recipe):
+class _Jointly:
+    """A value whose deep copy is made with a memo that others have, too."""
+
+    def __init__(self, value, memo):
+        self.value = value
+        self.memo = memo
+
+    def __deepcopy__(self, _):
+        return copy.deepcopy(self.value, self.memo)
+
+
+def pack_net(model, recipe, copies):
     """Turn a compiled model with a built optimizer into data for a pickle or a deep copy.
 
     Of a model that Keras can't write, only the values of its variables are packed: its builder
@@ -102,40 +151,40 @@ def pack_net(model, recipe):
         stand_in, copied = pack_model(model)
         _check_state(model, build_optimizer(copied))
     except ValueError:
-        if not _makes_again(recipe, model):
+        if not _makes_again(recipe, model, copies):
             raise
     else:
         # Classes defined inside a builder can't be pickled; running it again avoids that.
-        if is_picklable(stand_in) or not _makes_again(recipe, model):
+        if is_picklable(stand_in) or not _makes_again(recipe, model, copies):
             return {"model": stand_in, "state": _values(_optimizer_variables(model))}
     return {"state": _values(state_variables(model))}
 
 
-def unpack_net(packed, recipe):
+def unpack_net(packed, recipe, copies):
     """Make the model of `pack_net` again, with the values of all its variables."""
     if "model" in packed:
         model = build_optimizer(packed["model"])
         variables = _optimizer_variables(model)
     else:
-        model = _remade(recipe)
+        model = _remade(recipe, copies)
         variables = state_variables(model)
     for variable, value in zip(variables, packed["state"], strict=True):
         variable.assign(value)
     return model
 
 
-def _makes_again(recipe, model):
+def _makes_again(recipe, model, copies):
     if not recipe.is_repeatable:
         return False
     try:
-        check_same(model, _remade(recipe))
+        check_same(model, _remade(recipe, copies))
     except ValueError:
         return False
     return True
 
 
-def _remade(recipe):
-    return build_optimizer(make_seeded(recipe, seed=0))
+def _remade(recipe, copies):
+    return build_optimizer(make_seeded(lambda: recipe(copies), seed=0))
 
 
 def _check_state(model, other):

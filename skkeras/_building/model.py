@@ -2,7 +2,6 @@
 
 import weakref
 
-from skkeras._keras_objects.copying import pack_model
 from skkeras._keras_objects.fingerprint import fingerprint
 from skkeras._keras_objects.specs import input_shapes, symbolic_inputs
 from skkeras._signatures import describe
@@ -17,7 +16,7 @@ def trained_variables():
     return dict(_trained)
 
 
-def clone_template(template):
+def clone_template(template, copies):
     """Copy a `keras.Model`: same architecture, same weights, same compile settings, no state.
 
     Raises BuilderError if it has no weights yet, ValueError if there is no faithful copy.
@@ -28,7 +27,7 @@ def clone_template(template):
             "to start from; expected one that knows its input shape. Begin it with keras.Input, "
             "or pass a function that makes it."
         )
-    return pack_model(template)[1]
+    return copies.model(template)
 
 
 def check_not_taken(model, taken):

@@ -18,6 +18,7 @@ from skkeras._building.model import (
     trained_variables,
 )
 from skkeras._building.output_activation import check_ending, ends_in_logits
+from skkeras._keras_objects.copying import Copies
 from skkeras._keras_objects.internals import is_layer
 from skkeras._keras_objects.specs import (
     NetFacts,
@@ -45,7 +46,8 @@ class Recipe:
     ``source`` is a preset's name, a builder, or a template; ``facts`` hold by name whatever a
     builder may ask for. ``x_specs`` are the inputs' shape (without the first axis) and dtype, by
     name if there are several. ``target`` chooses the loss where none is given. ``loss``,
-    ``optimizer``, ``metrics`` and ``routed`` parameters are as given to the estimator.
+    ``optimizer``, ``metrics`` and ``routed`` parameters are as given to the estimator; ``shared``
+    are the variables that two of them hold, or one and a callback.
     """
 
     source: Any
@@ -56,13 +58,19 @@ class Recipe:
     optimizer: Any
     metrics: Any
     routed: dict
+    shared: tuple = ()
+    copies: Any = None
 
-    def __call__(self):
-        """Make a net, built, compiled and checked.
+    def __call__(self, copies=None):
+        """Make a net, built, compiled and checked; ``copies`` of what was given are its own.
 
         Raises BuilderError if the builder returns something else, the shapes don't fit, or a
         compiled model's loss or optimizer is another than the one asked for.
         """
+        copies = Copies(self.shared) if copies is None else copies
+        return dataclasses.replace(self, copies=copies)._make()
+
+    def _make(self):
         taken = trained_variables()
         model = self._build()
         check_model(model)
@@ -154,7 +162,7 @@ class Recipe:
     def _build(self):
         builder = as_builder(self.source)
         if builder is None:
-            return clone_template(self.source)
+            return clone_template(self.source, self.copies)
         n_outputs = self.facts["n_outputs"]
         several = isinstance(n_outputs, dict)
         shape = {name: (n,) for name, n in n_outputs.items()} if several else (n_outputs,)
@@ -175,20 +183,21 @@ class Recipe:
                 "metrics": self._metrics(),
                 **self._routed["compile"],
             }
-        hyperparameters = {k: _fresh(v) for k, v in self._routed["model"].items()}
-        return call_builder(builder, facts, hyperparameters)
+        given = self.copies.given
+        hyperparameters = {k: given(_fresh(v)) for k, v in self._routed["model"].items()}
+        return call_builder(given(builder), facts, hyperparameters)
 
     def _optimizer(self):
-        return make_optimizer(self.optimizer or "adam", self._routed["optimizer"])
+        return make_optimizer(self.optimizer or "adam", self._routed["optimizer"], self.copies)
 
     def _loss(self, output_shape, model=None):
         if self.loss is not None:
-            made = make_loss(self.loss, self._routed["loss"])
+            made = make_loss(self.loss, self._routed["loss"], self.copies)
             return made if isinstance(output_shape, dict) else only_loss(made)
         default = self.target.default_loss(output_shape)
         if model is not None:
             default = self._taking_logits(default, model, output_shape)
-        return make_loss(default, self._routed["loss"])
+        return make_loss(default, self._routed["loss"], self.copies)
 
     def _taking_logits(self, default, model, output_shape):
         """Let a default loss, or that of each output, take logits where the net ends in them."""
@@ -211,7 +220,7 @@ class Recipe:
         return taking(default, in_logits)
 
     def _metrics(self):
-        return make_metrics(self.metrics, self._routed["metrics"])
+        return make_metrics(self.metrics, self._routed["metrics"], self.copies)
 
 
 def _plain(value):

@@ -95,8 +95,8 @@ class Blueprint:
     facts: Any
 
 
-def make_net(recipe, seed):
-    """Return the net and `NetFacts` of a recipe and a seed.
+def make_net(recipe, seed, copies=None):
+    """Return the net and `NetFacts` of a recipe and a seed; ``copies`` are as for the recipe.
 
     Where the recipe's key is known from an earlier net, the model is made when it is needed.
     """
@@ -105,7 +105,7 @@ def make_net(recipe, seed):
     key = _key(recipe, seed)
     if key is not None and (known := blueprints.get(key)) is not None:
         return Net(None, recipe, recipe.settings, known), known.facts
-    model = make_seeded(recipe, seed)
+    model = make_seeded(functools.partial(recipe, copies), seed)
     facts = recipe.facts_of(model)
     net = Net(model, recipe, recipe.settings)
     if key is None or variable_bytes(model.variables) > _MAX_BYTES or not _is_ordinary(net):
