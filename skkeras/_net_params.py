@@ -8,7 +8,7 @@ from skkeras._building.recipe import Recipe, as_builder
 from skkeras._engine.augmentation import check_augment
 from skkeras._holdout import check_validation_split
 from skkeras._keras_objects.held import ATOMS
-from skkeras._keras_objects.shared_variables import shared_variables
+from skkeras._keras_objects.references import shared_variables
 from skkeras._params import changed_names, members_of, split_routed
 from skkeras._signatures import check_builder_names, check_keywords
 from skkeras.exceptions import ParameterNameError

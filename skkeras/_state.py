@@ -8,6 +8,7 @@ from skkeras._engine.net import Net
 from skkeras._engine.program import state_variables
 from skkeras._keras_objects.copying import Copies, check_same, pack, pack_model, pack_together
 from skkeras._keras_objects.held import holds_variables, is_picklable
+from skkeras._keras_objects.references import holds_layers, kept_names
 from skkeras._keras_objects.seeding import build_optimizer, make_seeded
 from skkeras._params import changed_names
 
@@ -37,7 +38,8 @@ def undone_on_error(estimator, *, go_on=False):
 
     A fit that is interrupted (Ctrl-C) keeps its training so far, as Keras's does.
     """
-    before = {name: value for name, value in vars(estimator).items() if name in _LEARNT}
+    everything = dict(vars(estimator))
+    before = {name: value for name, value in everything.items() if name in _LEARNT}
     if go_on:  # the net and the generator of the earlier fit are changed in place
         before["_generator"] = copy.deepcopy(before["_generator"])
         values = before["_net"].values()
@@ -50,9 +52,19 @@ def undone_on_error(estimator, *, go_on=False):
         for name in _LEARNT & vars(estimator).keys():
             delattr(estimator, name)
         vars(estimator).update(before)
+        _undo_kept(estimator, everything)
         if go_on:
             before["_net"].restore(values)
         raise
+
+
+def _undo_kept(estimator, before):
+    """Put back what a builder has kept of a net in the estimator's attributes."""
+    for name, value in list(vars(estimator).items()):
+        if holds_layers(value) and value is not before.get(name):
+            delattr(estimator, name)
+            if name in before:
+                setattr(estimator, name, before[name])
 
 
 class StateMixin:
@@ -81,7 +93,11 @@ class StateMixin:
         if "_net" in state:
             model = self._net.model
             state["_copies"] = self._packed_copies(model)
-            state["_net"] = pack_net(model, self._learnt_recipe(), self._copies.again(model))
+            kept = kept_names(state, model)
+            for name in kept:  # the builder that kept it makes it again, or it is gone
+                del state[name]
+            recipe = copy.copy(self)._learnt_recipe()  # whose builder keeps nothing here
+            state["_net"] = pack_net(model, recipe, self._copies.again(model), by_recipe=bool(kept))
             # Only changed values: the parameters themselves are in the state already.
             changed = changed_names(self._made_with, self._net_parameters())
             values = {k: pack(v) for k, v in self._made_with.items() if k in changed}
@@ -141,12 +157,15 @@ class _Jointly:
         return copy.deepcopy(self.value, self.memo)
 
 
-def pack_net(model, recipe, copies):
+def pack_net(model, recipe, copies, *, by_recipe=False):
     """Turn a compiled model with a built optimizer into data for a pickle or a deep copy.
 
-    Of a model that Keras can't write, only the values of its variables are packed: its builder
-    makes it again. Raises ValueError if neither way works.
+    ``by_recipe`` asks for the builder to make it again, if it can. Of a model that Keras can't
+    write, only the values of its variables are packed: its builder makes it again. Raises
+    ValueError if neither way works.
     """
+    if by_recipe and _makes_again(recipe, model, copies):
+        return {"state": _values(state_variables(model))}
     try:
         stand_in, copied = pack_model(model)
         _check_state(model, build_optimizer(copied))

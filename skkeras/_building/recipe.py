@@ -20,6 +20,7 @@ from skkeras._building.model import (
 from skkeras._building.output_activation import check_ending, ends_in_logits
 from skkeras._keras_objects.copying import Copies
 from skkeras._keras_objects.internals import is_layer
+from skkeras._keras_objects.references import keeps_parts
 from skkeras._keras_objects.specs import (
     NetFacts,
     float_dtype,
@@ -147,6 +148,11 @@ class Recipe:
     def is_repeatable(self):
         """Whether a net can be made again from a pickle, which holds no data."""
         return as_builder(self.source) is not None and not _asks_for(self.source, "X")
+
+    def keeps_parts(self, model):
+        """Whether the builder keeps layers of the model that it made, such as an encoder."""
+        is_users = not isinstance(self.source, str) and as_builder(self.source) is not None
+        return is_users and keeps_parts(self.source, model)
 
     @property
     def _hands_over(self):

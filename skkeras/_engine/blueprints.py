@@ -107,7 +107,9 @@ def make_net(recipe, seed, copies=None):
         return Net(None, recipe, recipe.settings, known), known.facts
     model = make_seeded(functools.partial(recipe, copies), seed)
     facts = recipe.facts_of(model)
-    net = Net(model, recipe, recipe.settings)
+    # What a builder keeps of its net has to stay that of this net, and follow its training.
+    keeps = recipe.keeps_parts(model)
+    net = Net(model, None if keeps else recipe, recipe.settings)
     if key is None or variable_bytes(model.variables) > _MAX_BYTES or not _is_ordinary(net):
         return net, facts
     kept = copy.deepcopy(recipe.without_data())  # its user may change a list of the parameters

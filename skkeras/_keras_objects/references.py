@@ -1,14 +1,17 @@
-"""Variables that two of the caller's objects share, such as a loss's weight that a callback raises.
+"""References by name: variables and layers that the user's code reaches without holding them.
 
-A fit copies what objects hold, and variables that two of them hold are copied once. What code
-refers to by a name (a global variable, a closure, an attribute of a class) can't be copied, so that
-such a variable would be shared by all fits, and be another one than the copies hold.
+Two objects may share a variable, such as a loss's weight that a callback raises. A fit copies what
+objects hold, and variables that two of them hold are copied once. What code refers to by a name (a
+global variable, a closure, an attribute of a class) can't be copied, so that such a variable would
+be shared by all fits, and be another one than the copies hold. And a builder may keep parts of the
+nets that it makes, such as an encoder, where such names lead.
 """
 
 from types import FunctionType, ModuleType
 
 from skkeras._keras_objects.code_facts import is_library, read_code
 from skkeras._keras_objects.held import Held, is_variable, users_attributes
+from skkeras._keras_objects.internals import history_of, is_layer, sublayers
 
 _ASSIGNS = {"assign", "assign_add", "assign_sub", "set_value"}
 _LONGEST = 1000  # of the lists and dicts that are looked into
@@ -31,6 +34,38 @@ def shared_variables(members):
             holders.setdefault(id(variable), []).append(name)
     _check_references(held, holders)
     return [variables[key] for key, names in holders.items() if len(names) > 1]
+
+
+def kept_names(attributes, model):
+    """Return the names of attributes that hold layers, tensors or variables of a model."""
+    parts = _part_ids(model)
+    return [name for name, value in attributes.items() if _holds_any(value, parts)]
+
+
+def holds_layers(value):
+    """True for a layer, a layer's output, or a container of these."""
+    references = _References()
+    references.visit(value)
+    return bool(references.layers)
+
+
+def keeps_parts(builder, model):
+    """True if a builder kept parts of the model that it made where it, or others, find them."""
+    held = Held(builder)
+    if _References(held.code).reach(_part_ids(model)):
+        return True
+    owner = builder if getattr(builder, "__self__", None) is None else builder.__self__
+    return bool(kept_names(getattr(owner, "__dict__", {}), model))
+
+
+def _part_ids(model):
+    return {*map(id, sublayers(model)), *map(id, model.variables)}
+
+
+def _holds_any(value, parts):
+    references = _References()
+    references.visit(value)
+    return references.reach(parts)
 
 
 def _check_references(held, holders):
@@ -69,17 +104,28 @@ class _Reference:
 
 
 class _References:
-    """Variables to which functions and classes of the user's refer by name."""
+    """Variables and layers to which functions and classes of the user's refer by name."""
 
-    def __init__(self, code):
+    def __init__(self, code=()):
         self.found = []
+        self.layers = []
         self._seen = set()
         for thing in code:
-            self._visit(thing, "", "", False)
+            self.visit(thing)
 
-    def _visit(self, thing, name, owner, assigns):
+    def reach(self, parts):
+        """True if any of the variables, layers or their layers is among these, told by ``id``."""
+        layers = [part for layer in self.layers for part in sublayers(layer)]
+        return not parts.isdisjoint([one.key for one in self.found] + [*map(id, layers)])
+
+    def visit(self, thing, name="", owner="", assigns=False):
+        """Follow a value, a function or a class."""
         if is_variable(thing):
             self.found.append(_Reference(thing, name, owner, assigns))
+        elif is_layer(thing):
+            self.layers.append(thing)
+        elif (layer := _layer_of_tensor(thing)) is not None:
+            self.visit(layer, name, owner, assigns)
         elif id(thing) not in self._seen:
             self._seen.add(id(thing))
             if isinstance(thing, FunctionType):
@@ -89,10 +135,10 @@ class _References:
             elif isinstance(thing, dict | list | tuple) and len(thing) <= _LONGEST:
                 parts = thing.values() if isinstance(thing, dict) else thing
                 for part in parts:
-                    self._visit(part, name, owner, assigns)
+                    self.visit(part, name, owner, assigns)
             else:
                 for part in users_attributes(thing).values():
-                    self._visit(part, name, owner, assigns)
+                    self.visit(part, name, owner, assigns)
 
     def _visit_function(self, function):
         if is_library(function.__globals__.get("__name__")):
@@ -100,7 +146,7 @@ class _References:
         code = read_code(function.__code__)
         assigns = not _ASSIGNS.isdisjoint(code.attributes)
         for name, value in _named(function, code):
-            self._visit(value, name, function.__qualname__, assigns)
+            self.visit(value, name, function.__qualname__, assigns)
 
     def _visit_class(self, cls):
         for base in cls.__mro__:
@@ -110,7 +156,15 @@ class _References:
                 if name.startswith("__") and not callable(member):
                     continue
                 function = getattr(member, "fget", None) or getattr(member, "__func__", member)
-                self._visit(function, name, base.__qualname__, True)
+                self.visit(function, name, base.__qualname__, True)
+
+
+def _layer_of_tensor(thing):
+    """Layer whose output a symbolic tensor is; None for other things."""
+    if type(thing).__name__ != "KerasTensor":
+        return None
+    operation = (history_of(thing) or (None,))[0]
+    return operation if is_layer(operation) else None
 
 
 def _named(function, code):
