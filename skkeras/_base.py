@@ -243,7 +243,7 @@ class BaseKerasEstimator(
             raise AttributeError(
                 f"This {type(self).__name__} has no model_ yet; call fit or initialize first."
             )
-        return self._net.expose()
+        return self._net.present(self._facts.x_specs)
 
     # Steps of a fit, in their order.
 

@@ -2,6 +2,8 @@
 
 import threading
 
+import numpy as np
+
 from skkeras._engine.compiled_functions import CompiledFunctions
 from skkeras._engine.program import state_variables
 from skkeras._keras_objects.seeding import build_optimizer, one_at_a_time
@@ -84,6 +86,8 @@ class Net:
         known = blueprint.fingerprint if blueprint is not None else None
         self._functions = CompiledFunctions(self._lazy, make, settings, known)
         self._pulled = None  # values newer than those in the model's variables
+        self._trained = None  # what its last training leaves besides; None once the model has it
+        self._is_called = False
         self._lock = threading.Lock()  # of setting or clearing them
 
     @property
@@ -130,6 +134,31 @@ class Net:
         model = self._synchronized()
         self._functions.watch()
         return model
+
+    def present(self, x_specs):
+        """Return the model to its user as `keras.Model.fit` would leave it.
+
+        Keras has called it then, which exports look for; its metrics have the values of the last
+        epoch, and it has a ``history``.
+        """
+        model = self.expose()
+        if not self._is_called or self._trained is not None:
+            outputs = _called(model, x_specs)
+            self._is_called = True
+            trained, self._trained = self._trained, None
+            if trained is not None:
+                trained.leave_to(model, outputs)
+        return model
+
+    def trained(self, program, rows, history, first_epoch):
+        """Keep what a training without callbacks leaves, for who looks at the model."""
+        values = program.metric_values()
+        self._trained = _Trained(rows.example, values, history, first_epoch)
+
+    def show_metrics(self, program):
+        """Set the metrics of the model, which Keras has built, to those of a program."""
+        if program.worker is not self._lazy.made:
+            _set_metrics(self.structure, program.metric_values())
 
     def values(self):
         """Return the values of all variables, as tensors that later training doesn't change."""
@@ -185,6 +214,53 @@ class Net:
         """Return the values of all variables; those of an optimizer that isn't built may lack."""
         pulled = self._pulled  # another thread may just be writing it into the model
         return self._lazy.values() if pulled is None else pulled
+
+
+class _Trained:
+    """What a training leaves besides the values of the model's variables."""
+
+    def __init__(self, example, metric_values, history, first_epoch):
+        self._example = example
+        self._metric_values = metric_values
+        self._history = history
+        self._first_epoch = first_epoch
+
+    def leave_to(self, model, outputs):
+        """Give the model metrics and history; ``outputs`` are for one row of any values."""
+        import keras
+
+        if outputs is not None:
+            model.compute_metrics(*self._example[:2], outputs, None)
+            _set_metrics(model, self._metric_values)
+        model.history = keras.callbacks.History()
+        model.history.history = {name: [*values] for name, values in self._history.items()}
+        n_epochs = max(map(len, self._history.values()), default=0)
+        model.history.epoch = [*range(self._first_epoch, self._first_epoch + n_epochs)]
+        model.history.set_model(model)
+
+
+def _set_metrics(model, values):
+    for variable, value in zip(model.metrics_variables, values, strict=True):
+        variable.value.assign(value, read_value=False)
+
+
+def _called(model, x_specs):
+    """Call a model on a row, without any effect on its state; None if it takes no such row."""
+    import keras
+
+    def row(spec):
+        shape, dtype = spec
+        shape = (1, *(size or 1 for size in shape))
+        zeros = np.full(shape, "", object) if dtype == "string" else np.zeros(shape, dtype)
+        return keras.ops.convert_to_tensor(zeros, dtype)
+
+    several = isinstance(x_specs, dict)
+    rows = {name: row(spec) for name, spec in x_specs.items()} if several else row(x_specs)
+    try:
+        with keras.StatelessScope():
+            return model(rows, training=False)
+    except Exception:  # of a user's layer; where it matters, Keras itself says so
+        return None
 
 
 def _overrides(model, names):

@@ -98,6 +98,10 @@ class Program:
         """Return the values of the worker's variables as tensors that later steps don't change."""
         return [variable.value.value() for variable in self.variables]
 
+    def metric_values(self):
+        """Return the values of the worker's metrics: those of the last epoch or evaluation."""
+        return [variable.value.value() for variable in self.worker.metrics_variables]
+
     def train(self, batch, batch_rows, segment_steps, starts_epoch):
         """Run steps over rows in training order; return logs and finiteness of each segment.
 

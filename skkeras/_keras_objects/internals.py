@@ -11,6 +11,9 @@ from skkeras._keras_objects.seeding import make_seeded
 _HISTORY = {
     *("name", "_path", "_parent_path", "built", "_build_shapes_dict", "_called", "_lock"),
     *("_saved_model_inputs_spec", "_saved_model_arg_spec"),
+    # Set to None on every layer by an export, TFLite's and ONNX's too:
+    # https://github.com/keras-team/keras/blob/master/keras/src/backend/tensorflow/layer.py
+    *("train_function", "test_function", "predict_function"),
 }
 _HISTORY_OF_MODELS = {
     *("optimizer", "stop_training", "stop_evaluating", "stop_predicting"),
