@@ -2,12 +2,20 @@
 
 import contextlib
 import copy
+import copyreg
 
 from skkeras._callbacks import check_copyable
 from skkeras._engine.net import Net
 from skkeras._engine.program import state_variables
-from skkeras._keras_objects.copying import Copies, check_same, pack, pack_model, pack_together
-from skkeras._keras_objects.held import holds_variables, is_picklable
+from skkeras._keras_objects.copying import (
+    Copies,
+    check_same,
+    has_placeholders,
+    pack,
+    pack_model,
+    pack_together,
+)
+from skkeras._keras_objects.held import check_named, holds_variables, is_picklable
 from skkeras._keras_objects.references import holds_layers, kept_names
 from skkeras._keras_objects.seeding import build_optimizer, make_seeded
 from skkeras._params import changed_names
@@ -86,6 +94,17 @@ class StateMixin:
             check_copyable(self.callbacks)
             raise
 
+    def __reduce_ex__(self, protocol):
+        return copyreg.__newobj__, (type(self),), self.__getstate__()
+
+    def __reduce__(self):
+        """Answer whoever takes objects apart rather than pickle them, as skops does.
+
+        Raises TypeError for functions and classes that can't be found by the name that it writes.
+        """
+        check_named(self.__getstate__())
+        return copyreg.__newobj__, (type(self),)
+
     def __getstate__(self):
         self._shared_variables()
         state = {**super().__getstate__(), **self._packed_parameters()}
@@ -105,6 +124,8 @@ class StateMixin:
         return state
 
     def __setstate__(self, state):
+        if has_placeholders(state):  # from skops, which doesn't make them
+            state = copy.deepcopy(state)
         packed = state.get("_net")
         super().__setstate__({k: v for k, v in state.items() if k != "_net"})
         if packed is not None:

@@ -86,7 +86,7 @@ def test_looking_at_the_model_changes_nothing():
     def noisy(input_shape):
         return keras.Sequential([keras.Input(input_shape), Noisy(0.5), keras.layers.Dense(1)])
 
-    fitted = classifier(model=noisy, loss="binary_crossentropy", metrics=None).fit(X, Y)
+    fitted = classifier(model=noisy, metrics=None).fit(X, Y)
     before = [variable.numpy() for variable in fitted._net.expose().variables]
     after = [variable.numpy() for variable in fitted.model_.variables]
     assert all(map(np.array_equal, before, after))

@@ -69,6 +69,16 @@ def _itself(thing):
     return thing
 
 
+def has_placeholders(value):
+    """True if dicts, lists or tuples, or attributes of a callback, hold a placeholder."""
+    if isinstance(value, Packed):
+        return True
+    if hasattr(value, "on_epoch_begin"):
+        value = vars(value)
+    parts = value.values() if isinstance(value, dict) else value
+    return isinstance(parts, list | tuple | type({}.values())) and any(map(has_placeholders, parts))
+
+
 def pack(value, packed=None):
     """Replace Keras objects in a value by placeholders, to pickle or deep-copy it faithfully.
 

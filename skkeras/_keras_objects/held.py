@@ -114,6 +114,40 @@ def holds_variables(value):
     return bool(Held(value).variables)
 
 
+def check_named(value):
+    """Raise TypeError if functions or classes in a value aren't found in their module by name."""
+    finder = _CodeFinder()
+    finder.dump(value)
+    for thing in finder.code:
+        module = sys.modules.get(thing.__module__)
+        if getattr(module, thing.__name__, None) is not thing:
+            raise TypeError(
+                f"Got {thing.__qualname__}, a function or class that isn't an attribute of its "
+                f"module {thing.__module__!r}; expected one that can be imported, since it is "
+                "written by its name (by skops, MLflow's default). Move it to the top of a module, "
+                'or save with cloudpickle (in MLflow serialization_format="cloudpickle").'
+            )
+
+
+class _CodeFinder(pickle.Pickler):
+    """Collects functions, classes and classes of instances, but for those of Python itself."""
+
+    def __init__(self):
+        super().__init__(_Nowhere())
+        self.code = []
+
+    def persistent_id(self, thing):
+        cls = type(thing)
+        if isinstance(thing, FunctionType | type):
+            cls = thing
+        if cls.__module__ != "builtins":
+            self.code.append(cls)
+        return "closed" if cls is thing or isinstance(thing, ModuleType) else None
+
+    def reducer_override(self, thing):
+        return NotImplemented if _is_copyable(thing) else (object, ())
+
+
 def is_variable(thing):
     return _kind(type(thing)) is _VARIABLE
 
