@@ -20,7 +20,7 @@ from skkeras._building.model import (
 from skkeras._building.output_activation import check_ending, ends_in_logits
 from skkeras._keras_objects.copying import Copies
 from skkeras._keras_objects.internals import is_layer
-from skkeras._keras_objects.references import keeps_parts
+from skkeras._keras_objects.references import reached_parts
 from skkeras._keras_objects.specs import (
     NetFacts,
     float_dtype,
@@ -149,10 +149,10 @@ class Recipe:
         """Whether a net can be made again from a pickle, which holds no data."""
         return as_builder(self.source) is not None and not _asks_for(self.source, "X")
 
-    def keeps_parts(self, model):
-        """Whether the builder keeps layers of the model that it made, such as an encoder."""
+    def reached_parts(self):
+        """Layers and variables that the builder finds by names, by their id."""
         is_users = not isinstance(self.source, str) and as_builder(self.source) is not None
-        return is_users and keeps_parts(self.source, model)
+        return reached_parts(self.source) if is_users else {}
 
     @property
     def _hands_over(self):

@@ -15,6 +15,7 @@ from skkeras._engine.cache import blueprints
 from skkeras._engine.net import Net
 from skkeras._engine.program import state_variables, variable_bytes
 from skkeras._keras_objects.fingerprint import is_shareable
+from skkeras._keras_objects.references import keeps_parts
 from skkeras._keras_objects.seeding import is_in_builder, make_apart, make_seeded
 
 # Of the weights that are kept; next to the training of a larger net, making it is little.
@@ -105,10 +106,11 @@ def make_net(recipe, seed, copies=None):
     key = _key(recipe, seed)
     if key is not None and (known := blueprints.get(key)) is not None:
         return Net(None, recipe, recipe.settings, known), known.facts
+    before = recipe.reached_parts()
     model = make_seeded(functools.partial(recipe, copies), seed)
     facts = recipe.facts_of(model)
     # What a builder keeps of its net has to stay that of this net, and follow its training.
-    keeps = recipe.keeps_parts(model)
+    keeps = keeps_parts(model, before, recipe.reached_parts())
     net = Net(model, None if keeps else recipe, recipe.settings)
     if key is None or variable_bytes(model.variables) > _MAX_BYTES or not _is_ordinary(net):
         return net, facts

@@ -78,9 +78,13 @@ class Finder(pickle.Pickler):
 
 
 class Held:
-    """Variables and code that a value consists of, those of Keras objects in it included."""
+    """Variables and code that a value consists of, those of Keras objects in it included.
 
-    def __init__(self, value):
+    Unless ``of_layers``, the variables of layers don't count.
+    """
+
+    def __init__(self, value, of_layers=True):
+        self._of_layers = of_layers
         self.variables = []
         self.code = []
         self._seen = set()
@@ -100,6 +104,8 @@ class Held:
     def _look_into_keras(self, thing):
         self.code.append(type(thing))
         if is_layer(thing):
+            if not self._of_layers:
+                return
             self.variables += thing.variables
             self._look_into(compile_arguments(thing))
         elif hasattr(thing, "reset_state"):  # a metric
@@ -110,8 +116,8 @@ class Held:
 
 
 def holds_variables(value):
-    """True if a value holds Keras's or TensorFlow's variables."""
-    return bool(Held(value).variables)
+    """True if a value holds Keras's or TensorFlow's variables other than by a layer."""
+    return bool(Held(value, of_layers=False).variables)
 
 
 def check_named(value):

@@ -49,13 +49,17 @@ def holds_layers(value):
     return bool(references.layers)
 
 
-def keeps_parts(builder, model):
-    """True if a builder kept parts of the model that it made where it, or others, find them."""
-    held = Held(builder)
-    if _References(held.code).reach(_part_ids(model)):
-        return True
+def reached_parts(builder):
+    """Return layers and variables, by their id, that a builder, or others, find where it looks."""
+    references = _References(Held(builder).code)
     owner = builder if getattr(builder, "__self__", None) is None else builder.__self__
-    return bool(kept_names(getattr(owner, "__dict__", {}), model))
+    references.visit({**getattr(owner, "__dict__", {})})
+    return references.parts()
+
+
+def keeps_parts(model, before, after):
+    """True if a model's builder kept parts of it: they are reached after it ran, not before."""
+    return not _part_ids(model).isdisjoint(after.keys() - before.keys())
 
 
 def _part_ids(model):
@@ -115,8 +119,12 @@ class _References:
 
     def reach(self, parts):
         """True if any of the variables, layers or their layers is among these, told by ``id``."""
+        return not parts.isdisjoint(self.parts())
+
+    def parts(self):
+        """Variables, layers and their layers, by their id."""
         layers = [part for layer in self.layers for part in sublayers(layer)]
-        return not parts.isdisjoint([one.key for one in self.found] + [*map(id, layers)])
+        return {id(one): one for one in [*(one.variable for one in self.found), *layers]}
 
     def visit(self, thing, name="", owner="", assigns=False):
         """Follow a value, a function or a class."""
