@@ -252,6 +252,8 @@ def _find_kind(cls):
     if cls.__module__ == "builtins":
         is_code = issubclass(cls, FunctionType | BuiltinFunctionType | ModuleType | type)
         return _OTHERS if is_code else _PLAIN
+    if issubclass(cls, type):  # a metaclass, such as that of MLflow's callbacks
+        return _OTHERS
     kinds = {
         _VARIABLE: (keras.Variable, tf.Variable),
         _CALLBACK: (keras.callbacks.Callback,),
