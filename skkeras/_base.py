@@ -21,6 +21,7 @@ from skkeras._examples import StreamExamples, Table, encode
 from skkeras._hints import check_no_others
 from skkeras._holdout import DEFAULT_FRACTION
 from skkeras._inputs import check_inputs
+from skkeras._keras_objects.copying import Copies
 from skkeras._keras_objects.internals import by_output_name
 from skkeras._net_params import NetParamsMixin, check_method_names
 from skkeras._params import RoutedParamsMixin, split_routed
@@ -247,7 +248,7 @@ class BaseKerasEstimator(
             raise AttributeError(
                 f"This {type(self).__name__} has no model_ yet; call fit or initialize first."
             )
-        return self._net.expose()
+        return self._net.present(self._facts.x_specs)
 
     # Steps of a fit, in their order.
 
@@ -334,13 +335,16 @@ class BaseKerasEstimator(
 
     def _make_net(self, examples, parts, seed):
         """Make a net unless there is one; a builder that asks for X sees no held-out rows."""
+        shared = self._shared_variables()
         if seed is None:
+            self._check_shared(shared)
             return
         seen = None if parts is None else parts[0]
         source = self._source(self.model)
         facts = builder_facts(examples, self._target, source, seen)
+        self._copies = Copies(shared)
         recipe = self._recipe(self._net_parameters(), self._target, facts, examples.specs)
-        self._net, self._facts = make_net(recipe, seed)
+        self._net, self._facts = make_net(recipe, seed, self._copies)
         self._target = self._target.reading(self._facts.output_shape)
         check_method_names(self._net, self._routed)
         self._made_with = self._net_parameters()
@@ -405,7 +409,9 @@ class BaseKerasEstimator(
 
     def _own_callbacks(self):
         routed = split_routed(self._routed)["callbacks"]
-        return make_callbacks(self.callbacks, routed) if self.callbacks or routed else []
+        if not (self.callbacks or routed):
+            return []
+        return make_callbacks(self.callbacks, routed, self._copies)
 
     def _run(self, training, validation, callbacks, epochs, history):
         arguments = split_routed(self._routed)["fit"]

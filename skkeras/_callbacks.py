@@ -8,7 +8,8 @@ from types import ModuleType
 
 import numpy as np
 
-from skkeras._keras_objects.internals import construct, constructor_names
+from skkeras._keras_objects.copying import Copies
+from skkeras._keras_objects.internals import construct, constructor_names, model_of
 from skkeras._params import (
     ANY,
     assign_routed,
@@ -28,7 +29,7 @@ BATCH_HOOKS = (
 )
 
 
-def make_callbacks(value, routed):
+def make_callbacks(value, routed, copies=None):
     """Make the callbacks of a fit's own.
 
     The copies, an estimator's ``callbacks_``, hold the collected results.
@@ -42,6 +43,8 @@ def make_callbacks(value, routed):
     routed : dict
         Values by name, without the ``callbacks__``, for all callbacks that take them; or by index
         or key and name, as in ``0__patience``, for one.
+    copies : Copies, default=None
+        What the fit's net was copied by, so that callbacks share with it what the originals shared.
 
     Returns
     -------
@@ -69,10 +72,34 @@ def make_callbacks(value, routed):
     members = {address: member for address, member in members_of(value) if member is not None}
     accepted = {address: _accepted(member) for address, member in members.items()}
     assigned = assign_routed("callbacks", accepted, routed)
-    # One for all, so that copies share with each other what the originals shared.
-    memo = {}
-    made = [_make(member, assigned[address], memo) for address, member in members.items()]
+    copies = copies or Copies()
+    instances = {a: m for a, m in members.items() if _is_instance(m) and not assigned[a]}
+    copied = _copied(instances, copies)
+    made = [
+        [copied[address]] if address in copied else _make(member, assigned[address], copies)
+        for address, member in members.items()
+    ]
     return [callback for callbacks in made for callback in callbacks]
+
+
+def check_copyable(value):
+    """Raise ValueError if an instance among callbacks can't be copied.
+
+    Parameters
+    ----------
+    value : as ``callbacks``
+        The estimator's parameter.
+    """
+    for _, member in members_of(value):
+        try:
+            if _is_instance(member):
+                Copies().callbacks(member)
+        except Exception as error:
+            raise ValueError(
+                f"Got callbacks={describe(member)}(...), an instance that cannot be copied "
+                f"({error}), so fits would share it. Pass the class, with its parameters as "
+                "callbacks__name=..., or a function that returns a new instance."
+            ) from error
 
 
 def release(callbacks):
@@ -86,7 +113,7 @@ def release(callbacks):
     import keras
 
     for callback in callbacks:
-        model = callback.model
+        model = model_of(callback)
         # Not `callback.set_model(None)`: TensorBoard's opens a new file.
         keras.callbacks.Callback.set_model(callback, None)
         if isinstance(callback, keras.callbacks.EarlyStopping):
@@ -306,14 +333,21 @@ def _accepted(member):
     )
 
 
-def _make(member, values, memo):
+def _is_instance(member):
+    import keras
+
+    return isinstance(member, keras.callbacks.Callback)
+
+
+def _make(member, values, copies):
     """Make the callbacks that one member stands for."""
     import keras
 
-    if isinstance(member, keras.callbacks.Callback):
-        return [_replaced(member, values) if values else _copied(member, memo)]
+    values = {name: copies.given(value) for name, value in values.items()}
+    if _is_instance(member):
+        return [_replaced(member, values)]
     if _is_class(member):
-        made = [construct("callbacks", member, values)]
+        made = [construct("callbacks", copies.given(member), values)]
     else:
         made = [callback for _, callback in members_of(_call_factory(member, values))]
     for callback in made:
@@ -337,19 +371,13 @@ def _call_factory(factory, values):
     return factory(**values)
 
 
-def _copied(callback, memo):
-    model = callback.model
-    if model is not None:
-        # Left from a fit of the user's; to copy it would be slow, and the next fit replaces it.
-        memo[id(model)] = model
+def _copied(callbacks, copies):
+    """Copy callbacks together, so that copies share with each other what the originals shared."""
     try:
-        return copy.deepcopy(callback, memo)
-    except Exception as error:
-        raise ValueError(
-            f"Got callbacks={describe(callback)}(...), an instance that cannot be copied "
-            f"({error}), so fits would share it. Pass the class, with its parameters as "
-            "callbacks__name=..., or a function that returns a new instance."
-        ) from error
+        return copies.callbacks(callbacks)
+    except Exception:
+        check_copyable(callbacks)
+        raise
 
 
 def _replaced(callback, values):

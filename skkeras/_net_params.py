@@ -7,7 +7,15 @@ from sklearn.utils import check_scalar
 from skkeras._building.recipe import Recipe, as_builder
 from skkeras._engine.augmentation import check_augment
 from skkeras._holdout import check_validation_split
-from skkeras._params import changed_names, check_builder_names, check_keywords, split_routed
+from skkeras._keras_objects.held import ATOMS
+from skkeras._keras_objects.references import shared_variables
+from skkeras._params import (
+    changed_names,
+    check_builder_names,
+    check_keywords,
+    members_of,
+    split_routed,
+)
 from skkeras.exceptions import ParameterNameError
 from skkeras.models import PRESETS
 
@@ -216,10 +224,30 @@ class NetParamsMixin:
         named = {name: parameters[name] for name in _NET_PARAMETERS}
         routed = {name: value for name, value in parameters.items() if name not in named}
         source = self._source(named.pop("model"))
-        return Recipe(source, facts, x_specs, target, routed=routed, **named)
+        shared = tuple(one for one, _ in self._copies.pairs)
+        return Recipe(source, facts, x_specs, target, routed=routed, shared=shared, **named)
 
     def _learnt_recipe(self):
         return self._recipe(self._made_with, self._target, self._builder_facts, self._facts.x_specs)
+
+    def _shared_variables(self):
+        """Return the variables that two of the parameters share; raise if fits can't copy them."""
+        given = {**self._net_parameters(), "callbacks": self.callbacks, "augment": self.augment}
+        given |= {k: v for k, v in self._routed.items() if k.startswith("callbacks__")}
+        given["model"] = self._source(self.model)
+        members = [(name, one) for name, value in given.items() for _, one in members_of(value)]
+        members = [(name, one) for name, one in members if not isinstance(one, ATOMS)]
+        return shared_variables(members) if len(members) > 1 else []
+
+    def _check_shared(self, variables):
+        """Raise unless the net that goes on has its own copies of these variables."""
+        known = {id(one) for one, _ in self._copies.pairs}
+        if any(id(one) not in known for one in variables):
+            raise ValueError(
+                "callbacks share a variable with the net's loss, metrics or layers, and the net "
+                "was made before they did; expected the callbacks it was made with. Fit anew, with "
+                "warm_start=False."
+            )
 
     def _builder(self):
         source = self._source(self.model)

@@ -2,11 +2,22 @@
 
 import contextlib
 import copy
+import copyreg
 
+from skkeras._callbacks import check_copyable
 from skkeras._engine.net import Net
 from skkeras._engine.program import state_variables
-from skkeras._keras_objects.copying import check_same, is_picklable, pack, pack_model
+from skkeras._keras_objects.copying import (
+    Copies,
+    check_same,
+    has_placeholders,
+    pack,
+    pack_model,
+    pack_together,
+)
+from skkeras._keras_objects.held import check_named, holds_variables, is_picklable
 from skkeras._keras_objects.internals import build_optimizer, make_seeded, optimizes
+from skkeras._keras_objects.references import holds_layers, kept_names
 from skkeras._params import changed_names
 
 # Attributes that a fit sets: removed or restored if it fails.
@@ -14,6 +25,7 @@ _LEARNT = {
     "_target",
     "_learned",
     "_net",
+    "_copies",
     "_facts",
     "_builder_facts",
     "_generator",
@@ -34,7 +46,8 @@ def undone_on_error(estimator, *, go_on=False):
 
     A fit that is interrupted (Ctrl-C) keeps its training so far, as Keras's does.
     """
-    before = {name: value for name, value in vars(estimator).items() if name in _LEARNT}
+    everything = dict(vars(estimator))
+    before = {name: value for name, value in everything.items() if name in _LEARNT}
     if go_on:  # the net and the generator of the earlier fit are changed in place
         before["_generator"] = copy.deepcopy(before["_generator"])
         values = before["_net"].values()
@@ -47,9 +60,19 @@ def undone_on_error(estimator, *, go_on=False):
         for name in _LEARNT & vars(estimator).keys():
             delattr(estimator, name)
         vars(estimator).update(before)
+        _undo_kept(estimator, everything)
         if go_on:
             before["_net"].restore(values)
         raise
+
+
+def _undo_kept(estimator, before):
+    """Put back what a builder has kept of a net in the estimator's attributes."""
+    for name, value in list(vars(estimator).items()):
+        if holds_layers(value) and value is not before.get(name):
+            delattr(estimator, name)
+            if name in before:
+                setattr(estimator, name, before[name])
 
 
 class StateMixin:
@@ -63,14 +86,37 @@ class StateMixin:
 
     def __sklearn_clone__(self):
         twin = copy.copy(self)
-        vars(twin).update(self._packed_parameters())
-        return super(StateMixin, twin).__sklearn_clone__()
+        self._shared_variables()
+        vars(twin).update(self._cloneable_parameters())
+        try:
+            return super(StateMixin, twin).__sklearn_clone__()
+        except Exception:
+            check_copyable(self.callbacks)
+            raise
+
+    def __reduce_ex__(self, protocol):
+        return copyreg.__newobj__, (type(self),), self.__getstate__()
+
+    def __reduce__(self):
+        """Answer whoever takes objects apart rather than pickle them, as skops does.
+
+        Raises TypeError for functions and classes that can't be found by the name that it writes.
+        """
+        check_named(self.__getstate__())
+        return copyreg.__newobj__, (type(self),)
 
     def __getstate__(self):
+        self._shared_variables()
         state = {**super().__getstate__(), **self._packed_parameters()}
         state.pop("callbacks_", None)
         if "_net" in state:
-            state["_net"] = pack_net(self._net.model, self._learnt_recipe())
+            model = self._net.model
+            state["_copies"] = self._packed_copies(model)
+            kept = kept_names(state, model)
+            for name in kept:  # the builder that kept it makes it again, or it is gone
+                del state[name]
+            recipe = copy.copy(self)._learnt_recipe()  # whose builder keeps nothing here
+            state["_net"] = pack_net(model, recipe, self._copies.again(model), by_recipe=bool(kept))
             # Only changed values: the parameters themselves are in the state already.
             changed = changed_names(self._made_with, self._net_parameters())
             values = {k: pack(v) for k, v in self._made_with.items() if k in changed}
@@ -78,26 +124,69 @@ class StateMixin:
         return state
 
     def __setstate__(self, state):
+        if has_placeholders(state):  # from skops, which doesn't make them
+            state = copy.deepcopy(state)
         packed = state.get("_net")
         super().__setstate__({k: v for k, v in state.items() if k != "_net"})
         if packed is not None:
             names, values = state["_made_with"]
             values = {**self._net_parameters(), **values}
             self._made_with = {name: values[name] for name in names}
-            self._net = Net(unpack_net(packed, self._learnt_recipe()))
+            self._unpack_net(packed, state.get("_copies", ()))
+
+    def _unpack_net(self, packed, shared):
+        self._copies = Copies(one for one, *_ in shared)
+        model = unpack_net(packed, self._learnt_recipe(), self._copies)
+        if "model" in packed:
+            # Of the net's layers, or in the same pickle as its loss, which holds this very one.
+            pairs = [(one, own if i is None else model.variables[i]) for one, own, i in shared]
+            self._copies.replace(pairs)
+        else:
+            for (_, new), (_, own, _) in zip(self._copies.pairs, shared, strict=True):
+                new.assign(own)
+        self._net = Net(model)
+
+    def _packed_copies(self, model):
+        """Triples of shared variables: the given one, the fit's, its place among the model's."""
+        places = {id(one): i for i, one in enumerate(model.variables)}
+        return [(one, own, places.get(id(own))) for one, own in self._copies.pairs]
 
     def _packed_parameters(self):
         """Parameters with placeholders for Keras objects, which don't copy themselves."""
         names = {*self.get_params(deep=False), "_routed"}
-        return {name: pack(value) for name, value in vars(self).items() if name in names}
+        return pack_together({name: one for name, one in vars(self).items() if name in names})
+
+    def _cloneable_parameters(self):
+        """Parameters of which scikit-learn's deep copies share what the originals share."""
+        packed, own, memo = self._packed_parameters(), vars(self), {}
+        apart = {k: v for k, v in packed.items() if v is not own[k] or holds_variables(v)}
+        cloneable = {name: _Jointly(value, memo) for name, value in apart.items()}
+        if "_routed" in apart:
+            routed = apart["_routed"].items()
+            cloneable["_routed"] = {name: _Jointly(value, memo) for name, value in routed}
+        return cloneable
 
 
-def pack_net(model, recipe):
+class _Jointly:
+    """A value whose deep copy is made with a memo that others have, too."""
+
+    def __init__(self, value, memo):
+        self.value = value
+        self.memo = memo
+
+    def __deepcopy__(self, _):
+        return copy.deepcopy(self.value, self.memo)
+
+
+def pack_net(model, recipe, copies, *, by_recipe=False):
     """Turn a compiled model with a built optimizer into data for a pickle or a deep copy.
 
-    Of a model that Keras can't write, only the values of its variables are packed: its builder
-    makes it again. Raises ValueError if neither way works.
+    ``by_recipe`` asks for the builder to make it again, if it can. Of a model that Keras can't
+    write, only the values of its variables are packed: its builder makes it again. Raises
+    ValueError if neither way works.
     """
+    if by_recipe and _makes_again(recipe, model, copies):
+        return {"state": _values(state_variables(model))}
     try:
         stand_in, copied = pack_model(model)
         build_optimizer(copied)
@@ -106,40 +195,40 @@ def pack_net(model, recipe):
         trained = copied if unfrozen else model
         _check_state(trained, copied)
     except ValueError:
-        if not _makes_again(recipe, model):
+        if not _makes_again(recipe, model, copies):
             raise
     else:
         # Classes defined inside a builder can't be pickled; running it again avoids that.
-        if is_picklable(stand_in) or not _makes_again(recipe, model):
+        if is_picklable(stand_in) or not _makes_again(recipe, model, copies):
             return {"model": stand_in, "state": _values(_optimizer_variables(trained))}
     return {"state": _values(state_variables(model))}
 
 
-def unpack_net(packed, recipe):
+def unpack_net(packed, recipe, copies):
     """Make the model of `pack_net` again, with the values of all its variables."""
     if "model" in packed:
         model = build_optimizer(packed["model"])
         variables = _optimizer_variables(model)
     else:
-        model = _remade(recipe)
+        model = _remade(recipe, copies)
         variables = state_variables(model)
     for variable, value in zip(variables, packed["state"], strict=True):
         variable.assign(value)
     return model
 
 
-def _makes_again(recipe, model):
+def _makes_again(recipe, model, copies):
     if not recipe.is_repeatable:
         return False
     try:
-        check_same(model, _remade(recipe))
+        check_same(model, _remade(recipe, copies))
     except ValueError:
         return False
     return True
 
 
-def _remade(recipe):
-    return build_optimizer(make_seeded(recipe, seed=0))
+def _remade(recipe, copies):
+    return build_optimizer(make_seeded(lambda: recipe(copies), seed=0))
 
 
 def _check_state(model, other):

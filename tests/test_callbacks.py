@@ -44,6 +44,30 @@ class Locked(keras.callbacks.Callback):
         self.lock = threading.Lock()
 
 
+class Careless(keras.callbacks.Callback):
+    """Doesn't call its parent's constructor, as MLflow's and SciKeras's tutorial's don't."""
+
+    def __init__(self, start=0):
+        self.count = start
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.count += 1
+
+
+class CarelessStopping(EarlyStopping):
+    def __init__(self):
+        self.monitor, self.seen = "loss", []
+
+    def on_train_begin(self, logs=None):
+        pass
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen.append(logs[self.monitor])
+
+    def on_train_end(self, logs=None):
+        pass
+
+
 def fit(*callbacks):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(optimizer="sgd", loss="mse", run_eagerly=True)  # nothing to trace
@@ -181,6 +205,21 @@ def test_copies_share_what_the_originals_shared():
     first, second = make_callbacks([recorder, listener], {})
     assert second.source is first
     assert first is not recorder
+
+
+def test_callbacks_that_do_not_call_their_parents_constructor_work():
+    listener = Recorder()
+    listener.source = Careless(start=1)
+    made = make_callbacks(
+        [Careless, CarelessStopping(), listener, listener.source], {"0__start": 5}
+    )
+    fit(*made)
+    assert [made[0].count, made[3].count, len(made[1].seen)] == [8, 4, 3]
+    assert made[2].source is made[3]
+    release(made)
+    assert [callback.model for callback in made] == [None] * 4
+    [again] = make_callbacks(pickle.loads(pickle.dumps(Careless(start=2))), {})
+    assert again.count == 2
 
 
 def test_uncopyable_instance_is_refused_with_advice():

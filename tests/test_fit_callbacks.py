@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.metrics import accuracy_score, f1_score
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -498,3 +498,25 @@ def test_values_for_each_class_are_in_the_history(X, labels):
     assert np.shape(history["val_f1_score"]) == np.shape(history["f1_score"]) == (2, 3)
     expected = f1_score(labels, net.predict(X), average=None)
     np.testing.assert_allclose(net.evaluate(X, labels)["f1_score"], expected, rtol=1e-4)
+
+
+class Sentinel(callbacks.Callback):
+    """Doesn't call its parent's constructor: that of SciKeras's tutorial."""
+
+    def __init__(self, start_at=0):
+        self.n_epochs = start_at
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.n_epochs += 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_callback_that_does_not_call_its_parents_constructor_is_cloned_trained_and_pickled(
+    X, values, engine
+):
+    net = regressor(engine, callbacks=[Sentinel(start_at=2)])
+    found = cross_validate(net, X, values, cv=2, return_estimator=True)
+    assert [fitted.callbacks_[0].n_epochs for fitted in found["estimator"]] == [EPOCHS + 2] * 2
+    assert net.callbacks[0].n_epochs == 2
+    loaded = pickle.loads(pickle.dumps(found["estimator"][0]))
+    assert loaded.fit(X, values).callbacks_[0].n_epochs == EPOCHS + 2

@@ -58,6 +58,14 @@ def opened(name):
             return dumped(data.lazy(file.create_dataset("x", data=X)))
 
 
+def watching():
+    """An estimator whose callbacks hold a layer of its template, and a stream."""
+    template = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    watch = keras.callbacks.Callback()
+    watch.layer, watch.stream = template.layers[0], io.StringIO()
+    return KerasRegressor(template, callbacks=watch)
+
+
 MAKERS = {
     "labels": lambda: fitted(KerasClassifier(metrics=["accuracy"]), X[:, 0] > 0),
     "one-hot": lambda: fitted(KerasClassifier(), np.eye(3)[RNG.integers(0, 3, 40)]),
@@ -79,6 +87,7 @@ MAKERS = {
         ),
         (X > 0).astype(int)[..., None],
     ),
+    "parts and handles": watching,
     "several outputs": lambda: heads({"a": X[:, 0], "b": X[:, 1]}),
     "series": lambda: KerasForecaster(look_back=4, epochs=1, validation_split=0.2).fit(frame()),
     "scorer": lambda: forecast_scorer(mean_absolute_error),

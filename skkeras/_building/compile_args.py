@@ -1,7 +1,8 @@
 """Arguments of ``keras.Model.compile``: a fresh optimizer, loss and metrics for every fit.
 
 Users pass names, classes (or partials of them), instances, functions, Keras's serialised dicts, or
-lists and dicts of these for several outputs. Instances are copied, so that fits share no state.
+lists and dicts of these for several outputs. Instances are copied, so that fits share no state;
+``copies`` is what the fit copies by, see `skkeras._keras_objects.copying.Copies`.
 Parameters routed to them come by name, without the ``optimizer__``; `make_optimizer` and its
 siblings raise ParameterNameError for one that nothing takes, ValueError for an unknown name or an
 instance that can't be copied, and TypeError for a value of another type.
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skkeras._hints import suggestion
-from skkeras._keras_objects.copying import copy_instance
+from skkeras._keras_objects.copying import Copies
 from skkeras._keras_objects.internals import construct, constructor_names
 from skkeras._params import (
     assign_routed,
@@ -32,6 +33,7 @@ class Kind(NamedTuple):
     parameter: str
     module: ModuleType
     base: type
+    copies: Copies
     # Names that Keras resolves only when it sees the shapes of the target and the output.
     deferred: tuple = ()
 
@@ -43,7 +45,7 @@ class Source(NamedTuple):
     build: Callable
 
 
-def make_optimizer(value, routed):
+def make_optimizer(value, routed, copies=None):
     """Make an optimizer of a fit's own; None for None, which takes no parameters.
 
     Examples
@@ -54,7 +56,7 @@ def make_optimizer(value, routed):
     """
     import keras
 
-    kind = Kind("optimizer", keras.optimizers, keras.optimizers.Optimizer)
+    kind = Kind("optimizer", keras.optimizers, keras.optimizers.Optimizer, copies or Copies())
     if value is None:
         assign_routed(kind.parameter, {}, routed)
         return None
@@ -63,7 +65,7 @@ def make_optimizer(value, routed):
     return source.build(values)
 
 
-def make_loss(value, routed):
+def make_loss(value, routed, copies=None):
     """Make a loss of a fit's own, or one for each output.
 
     Parameters may be routed to an output, as in ``out__delta``. A name that none is routed to
@@ -79,11 +81,12 @@ def make_loss(value, routed):
     """
     import keras
 
-    kind = Kind("loss", keras.losses, keras.losses.Loss, ("crossentropy", "ce"))
+    deferred = ("crossentropy", "ce")
+    kind = Kind("loss", keras.losses, keras.losses.Loss, copies or Copies(), deferred)
     return _make_structure(kind, value, routed)
 
 
-def make_metrics(value, routed):
+def make_metrics(value, routed, copies=None):
     """Make the metrics of a fit's own: a list or dict.
 
     Parameters go to all metrics that take them, or by index or key to one, as in ``0__threshold``.
@@ -100,9 +103,8 @@ def make_metrics(value, routed):
     """
     import keras
 
-    kind = Kind(
-        "metrics", keras.metrics, keras.metrics.Metric, ("accuracy", "acc", "crossentropy", "ce")
-    )
+    deferred = ("accuracy", "acc", "crossentropy", "ce")
+    kind = Kind("metrics", keras.metrics, keras.metrics.Metric, copies or Copies(), deferred)
     metrics = _make_structure(kind, value, routed)
     if metrics is None or (isinstance(metrics, list | dict) and not is_serialised(value)):
         return metrics
@@ -144,7 +146,7 @@ def _source(kind, leaf):
     if isinstance(leaf, kind.base):
         return Source(
             constructor_names(type(leaf)),
-            lambda values: copy_instance(leaf, _plain(values), kind.parameter),
+            lambda values: kind.copies.instance(leaf, _plain(values, kind), kind.parameter),
         )
     if kind.parameter != "optimizer" and callable(leaf):
         return _function_source(kind, leaf)
@@ -156,7 +158,7 @@ def _source(kind, leaf):
 
 def _class_source(kind, cls, fixed):
     def build(values):
-        made = construct(kind.parameter, cls, _plain({**fixed, **values}))
+        made = construct(kind.parameter, cls, _plain({**fixed, **values}, kind))
         if not isinstance(made, kind.base) and (
             kind.parameter == "optimizer" or not callable(made)
         ):
@@ -174,10 +176,11 @@ def _function_source(kind, function):
 
     def build(values):
         if values:
-            return functools.update_wrapper(functools.partial(function, **_plain(values)), function)
+            bound = functools.partial(kind.copies.given(function), **_plain(values, kind))
+            return functools.update_wrapper(bound, function)
         if isinstance(function, FunctionType | functools.partial):
-            return function
-        return copy_instance(function, {}, kind.parameter)
+            return kind.copies.given(function)
+        return kind.copies.instance(function, {}, kind.parameter)
 
     try:
         parameters = list(inspect.signature(function).parameters.values())[2:]
@@ -263,16 +266,17 @@ def _known_names(kind):
     return names - {"get", "serialize", "deserialize"}
 
 
-def _plain(values):
+def _plain(values, kind):
     """Convert NumPy scalars, and the learning rates that grids give, for Keras."""
-    return {name: _plain_value(name, value) for name, value in values.items()}
+    return {name: _plain_value(name, value, kind.copies) for name, value in values.items()}
 
 
-def _plain_value(name, value):
+def _plain_value(name, value, copies):
     import keras
 
     if isinstance(value, np.generic):
         value = value.item()
+    value = copies.given(value)
     if name != "learning_rate":
         return value
     if isinstance(value, int) and not isinstance(value, bool):
@@ -280,5 +284,5 @@ def _plain_value(name, value):
     if is_serialised(value):
         return keras.optimizers.schedules.deserialize(copy.deepcopy(value))
     if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
-        return copy_instance(value, {}, "optimizer__learning_rate")
+        return copies.instance(value, {}, "optimizer__learning_rate")
     return value

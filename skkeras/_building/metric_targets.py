@@ -8,7 +8,7 @@ import inspect
 
 import numpy as np
 
-from skkeras._keras_objects.copying import copy_instance
+from skkeras._keras_objects.copying import Copies
 from skkeras._keras_objects.internals import is_keras, make_apart
 from skkeras._losses import CATEGORICAL_LOSSES, ROW_LOSSES, loss_name
 from skkeras._params import describe, members_of
@@ -212,6 +212,6 @@ def _value(metric, targets, outputs):
     targets, outputs = map(keras.ops.convert_to_tensor, (targets, outputs))
     if not isinstance(metric, keras.metrics.Metric):
         return np.mean(metric(targets, outputs))
-    metric = copy_instance(metric, {}, "metrics")
+    metric = Copies().instance(metric, {}, "metrics")
     metric.update_state(targets, outputs)
     return np.asarray(metric.result())

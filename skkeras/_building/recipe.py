@@ -12,7 +12,7 @@ from skkeras._building.compile_args import make_loss, make_metrics, make_optimiz
 from skkeras._building.metric_targets import check_metrics, outputs_read_as_rows, reads_any
 from skkeras._building.scikeras_meta import scikeras_meta
 from skkeras._inputs import input_shapes
-from skkeras._keras_objects.copying import compile_anew, pack_model
+from skkeras._keras_objects.copying import Copies, compile_anew
 from skkeras._keras_objects.fingerprint import fingerprint
 from skkeras._keras_objects.internals import (
     NetFacts,
@@ -23,6 +23,7 @@ from skkeras._keras_objects.internals import (
     output_shape,
     symbolic_inputs,
 )
+from skkeras._keras_objects.references import reached_parts
 from skkeras._losses import by_output, check_ending, ends_in_logits, loss_facts, only_loss
 from skkeras._params import builder_parameters, call_builder, check_keywords, describe, split_routed
 from skkeras._targets import MultiOutput, output_activation
@@ -37,7 +38,8 @@ class Recipe:
     ``source`` is a preset's name, a builder, or a template; ``facts`` hold by name whatever a
     builder may ask for. ``x_specs`` are the inputs' shape (without the first axis) and dtype, by
     name if there are several. ``target`` chooses the loss where none is given. ``loss``,
-    ``optimizer``, ``metrics`` and ``routed`` parameters are as given to the estimator.
+    ``optimizer``, ``metrics`` and ``routed`` parameters are as given to the estimator; ``shared``
+    are the variables that two of them hold, or one and a callback.
     """
 
     source: Any
@@ -48,13 +50,19 @@ class Recipe:
     optimizer: Any
     metrics: Any
     routed: dict
+    shared: tuple = ()
+    copies: Any = None
 
-    def __call__(self):
-        """Make a net, built, compiled and checked.
+    def __call__(self, copies=None):
+        """Make a net, built, compiled and checked; ``copies`` of what was given are its own.
 
         Raises BuilderError if the builder returns something else, the shapes don't fit, or a
         compiled model's loss or optimizer is another than the one asked for.
         """
+        copies = Copies(self.shared) if copies is None else copies
+        return dataclasses.replace(self, copies=copies)._make()
+
+    def _make(self):
         taken = trained_variables()
         model = self._build()
         check_model(model)
@@ -157,6 +165,11 @@ class Recipe:
         """Whether a net can be made again from a pickle, which holds no data."""
         return as_builder(self.source) is not None and not _asks_for(self.source, "X")
 
+    def reached_parts(self):
+        """Layers and variables that the builder finds by names, by their id."""
+        is_users = not isinstance(self.source, str) and as_builder(self.source) is not None
+        return reached_parts(self.source) if is_users else {}
+
     @property
     def _hands_over(self):
         return _asks_for(self.source, "compile_kwargs")
@@ -192,8 +205,9 @@ class Recipe:
                 "metrics": self._metrics(),
                 **self._routed["compile"],
             }
-        hyperparameters = {k: _fresh(v) for k, v in self._routed["model"].items()}
-        return call_builder(builder, facts, hyperparameters)
+        given = self.copies.given
+        hyperparameters = {k: given(_fresh(v)) for k, v in self._routed["model"].items()}
+        return call_builder(given(builder), facts, hyperparameters)
 
     @property
     def _adjusts_template(self):
@@ -202,22 +216,23 @@ class Recipe:
         return bool(routed) and is_layer(self.source) and self.source.compiled
 
     def _from_template(self):
-        model = clone_template(self.source)
+        model = clone_template(self.source, self.copies)
         if self._adjusts_template:
-            compile_anew(model, make_optimizer(model.optimizer, self._routed["optimizer"]))
+            routed = self._routed["optimizer"]
+            compile_anew(model, make_optimizer(model.optimizer, routed, self.copies))
         return model
 
     def _optimizer(self):
-        return make_optimizer(self.optimizer or "adam", self._routed["optimizer"])
+        return make_optimizer(self.optimizer or "adam", self._routed["optimizer"], self.copies)
 
     def _loss(self, output_shape, model=None):
         if self.loss is not None:
-            made = make_loss(self.loss, self._routed["loss"])
+            made = make_loss(self.loss, self._routed["loss"], self.copies)
             return made if isinstance(output_shape, dict) else only_loss(made)
         default = self._for_metrics(self.target.reading(output_shape).default_loss(output_shape))
         if model is not None:
             default = self._taking_logits(default, model, output_shape)
-        return make_loss(default, self._routed["loss"])
+        return make_loss(default, self._routed["loss"], self.copies)
 
     def _for_metrics(self, default):
         """Let a default loss, or that of each output, take the one-hot rows that metrics read."""
@@ -261,7 +276,7 @@ class Recipe:
         return taking(default, in_logits)
 
     def _metrics(self):
-        return make_metrics(self.metrics, self._routed["metrics"])
+        return make_metrics(self.metrics, self._routed["metrics"], self.copies)
 
 
 def _plain(value):
@@ -338,7 +353,7 @@ def trained_variables():
     return {id(variable): variable for variable in living if variable is not None}
 
 
-def clone_template(template):
+def clone_template(template, copies):
     """Copy a `keras.Model`: same architecture, same weights, same compile settings, no state.
 
     Raises BuilderError if it has no weights yet, ValueError if there is no faithful copy.
@@ -349,7 +364,7 @@ def clone_template(template):
             "to start from; expected one that knows its input shape. Begin it with keras.Input, "
             "or pass a function that makes it."
         )
-    return pack_model(template)[1]
+    return copies.model(template)
 
 
 def check_not_taken(model, taken):

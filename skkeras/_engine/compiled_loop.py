@@ -78,6 +78,7 @@ def train(
             net.push(program)
             run.alone(history)
             net.pull(program)
+            net.trained(program, rows, history, schedule.initial_epoch)
             return
     listeners = _listeners(net, rows, schedule, callbacks, verbose)
     listeners.on_train_begin()
@@ -165,11 +166,13 @@ class _Run:
             ):
                 (logs,) = epochs
             self.net.pull(self.program)
+            self.net.show_metrics(self.program)
             if self.validation is not None:
                 listeners.on_test_begin()
                 self.net.push(self.program)
                 with self.net.moved_on(self.program):
                     val_logs = self._evaluate()
+                self.net.show_metrics(self.program)
                 listeners.on_test_end(val_logs)
                 logs |= _prefixed(val_logs)
             listeners.on_epoch_end(epoch, logs)

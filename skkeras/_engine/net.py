@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from skkeras._engine import compiled_loop, keras_loop
+from skkeras._engine.after_training import called, leave_training, set_metrics
 from skkeras._engine.compiled_functions import CompiledFunctions, blueprints
 from skkeras._engine.program import UntraceableError, state_variables, variable_bytes
 from skkeras._inputs import leaves, map_leaves
@@ -31,6 +32,7 @@ from skkeras._keras_objects.internals import (
     one_at_a_time,
     optimizes,
 )
+from skkeras._keras_objects.references import keeps_parts
 
 
 class LazyModel:
@@ -110,6 +112,8 @@ class Net:
         known = blueprint.fingerprint if blueprint is not None else None
         self._functions = CompiledFunctions(self._lazy, make, settings, known)
         self._pulled = None  # values newer than those in the model's variables
+        self._trained = None  # what its last training leaves besides; None once the model has it
+        self._is_called = False
         self._lock = threading.Lock()  # of setting or clearing them
 
     @property
@@ -156,6 +160,30 @@ class Net:
         model = self._synchronized()
         self._functions.watch()
         return model
+
+    def present(self, x_specs):
+        """Return the model to its user as `keras.Model.fit` would leave it.
+
+        Keras has called it then, which exports look for; its metrics have the values of the last
+        epoch, and it has a ``history``.
+        """
+        model = self.expose()
+        if not self._is_called or self._trained is not None:
+            outputs = called(model, x_specs)
+            self._is_called = True
+            trained, self._trained = self._trained, None
+            if trained is not None:
+                leave_training(model, outputs, *trained)
+        return model
+
+    def trained(self, program, rows, history, first_epoch):
+        """Keep what a training without callbacks leaves, for who looks at the model."""
+        self._trained = rows.example, program.metric_values(), history, first_epoch
+
+    def show_metrics(self, program):
+        """Set the metrics of the model, which Keras has built, to those of a program."""
+        if program.worker is not self._lazy.made:
+            set_metrics(self.structure, program.metric_values())
 
     def values(self):
         """Return the values of all variables, as tensors that later training doesn't change."""
@@ -414,8 +442,8 @@ class Blueprint:
     facts: Any
 
 
-def make_net(recipe, seed):
-    """Return the net and `NetFacts` of a recipe and a seed.
+def make_net(recipe, seed, copies=None):
+    """Return the net and `NetFacts` of a recipe and a seed; ``copies`` are as for the recipe.
 
     Where the recipe's key is known from an earlier net, the model is made when it is needed.
     """
@@ -424,9 +452,12 @@ def make_net(recipe, seed):
     key = _key(recipe, seed)
     if key is not None and (known := blueprints.get(key)) is not None:
         return Net(None, recipe, recipe.settings, known), known.facts
-    model = make_seeded(recipe, seed)
+    before = recipe.reached_parts()
+    model = make_seeded(functools.partial(recipe, copies), seed)
     facts = recipe.facts_of(model)
-    net = Net(model, recipe, recipe.settings)
+    # What a builder keeps of its net has to stay that of this net, and follow its training.
+    keeps = keeps_parts(model, before, recipe.reached_parts())
+    net = Net(model, None if keeps else recipe, recipe.settings)
     if key is None or variable_bytes(model.variables) > _MAX_BYTES or not _is_ordinary(net):
         return net, facts
     make = functools.partial(make_apart, functools.partial(key[-1].call, recipe.detached()), seed)

@@ -104,6 +104,10 @@ class Program:
         variables = enumerate(self.worker.variables)
         return {i: variable.value.value() for i, variable in variables if not variable.trainable}
 
+    def metric_values(self):
+        """Return the values of the worker's metrics: those of the last epoch or evaluation."""
+        return [variable.value.value() for variable in self.worker.metrics_variables]
+
     def train(self, batch, batch_rows, segment_steps, starts_epoch):
         """Run steps over rows in training order; return logs and finiteness of each segment.
 

@@ -373,6 +373,8 @@ def _layout(cls):
         slots = [k for m in members for k, v in m if type(v) is types.MemberDescriptorType]
         pointers = len(slots) + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0)
         has_more = cls.__basicsize__ > object.__basicsize__ + 8 * pointers
+        # Not CPython's own slots: where in memory a partial's code is, which differs in its copy.
+        slots = [name for name in slots if not name.endswith("offset__")]
         layout = _layouts[cls] = (has_more or cls.__itemsize__ > 0, slots)
     return layout
 

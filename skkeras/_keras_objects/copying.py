@@ -14,18 +14,17 @@ import contextlib
 import copy
 import inspect
 import json
-import pickle
 import sys
 import textwrap
-from types import BuiltinFunctionType, FunctionType, ModuleType
-
-import numpy as np
+from types import FunctionType
 
 from skkeras._keras_objects.fingerprint import fingerprint, is_shareable
+from skkeras._keras_objects.held import ATOMS, Finder, Held, holds_variables
 from skkeras._keras_objects.internals import (
     compile_arguments,
     configuration,
     is_keras,
+    is_layer,
     make_seeded,
     metric_machinery,
     plain,
@@ -36,7 +35,6 @@ from skkeras._params import declared_signature, describe
 
 # A compiled model's attributes that its copy must agree in.
 _COMPILED = ("optimizer", "loss")
-_ATOMS = (type(None), bool, int, float, complex, str, bytes)
 
 
 class Packed:
@@ -57,11 +55,36 @@ class Packed:
         return self.make(*copy.deepcopy(self.parts, memo))
 
 
+class Kept(Packed):
+    """Placeholder for an object that copies share, as it stands for something outside."""
+
+    def __init__(self, thing):
+        super().__init__(_itself, thing)
+
+    def __deepcopy__(self, memo):
+        return self.parts[0]
+
+
+def _itself(thing):
+    return thing
+
+
+def has_placeholders(value):
+    """True if dicts, lists or tuples, or attributes of a callback, hold a placeholder."""
+    if isinstance(value, Packed):
+        return True
+    if hasattr(value, "on_epoch_begin"):
+        value = vars(value)
+    parts = value.values() if isinstance(value, dict) else value
+    return isinstance(parts, list | tuple | type({}.values())) and any(map(has_placeholders, parts))
+
+
 def pack(value, packed=None):
     """Replace Keras objects in a value by placeholders, to pickle or deep-copy it faithfully.
 
-    Without Keras objects the value itself is returned, otherwise a copy of it. Objects rebuilt
-    from it have no state: metrics are at zero, and optimizers aren't built. ``packed`` holds
+    Without such the value itself is returned, otherwise a copy of it, with the same variables.
+    Objects rebuilt from it have no state: metrics are at zero, and optimizers aren't built. Handles
+    (see `skkeras._keras_objects.held`) stay what they are in a deep copy. ``packed`` holds
     placeholders by the ``id`` of the original, for objects that occur more than once. Raises
     ValueError if an object has no faithful copy.
 
@@ -75,45 +98,152 @@ def pack(value, packed=None):
     >>> float(copy.deepcopy(pack(huber))([[0.0]], [[9.0]]))
     22.5
     """
-    if isinstance(value, _ATOMS) or "keras" not in sys.modules:
+    if isinstance(value, ATOMS) or "keras" not in sys.modules:
         return value
     packed = {} if packed is None else packed
-    finder = _Finder()
+    finder = Finder()
     finder.dump(value)
     for model in finder.spent:
         # A callback keeps the model of its last fit; the next fit replaces it.
         packed[id(model)] = Packed(type(None))
+    for handle in finder.handles:
+        packed[id(handle)] = Kept(handle)
     for thing in finder.found:
         if id(thing) not in packed:
             packed[id(thing)] = _pack_object(thing, packed)
+    if not (finder.found or finder.handles or any(id(v) in packed for v in finder.variables)):
+        return value
     # deepcopy replaces every object that its memo has an entry for.
-    return copy.deepcopy(value, dict(packed)) if finder.found else value
+    return copy.deepcopy(value, {**{id(one): one for one in finder.variables}, **packed})
 
 
-def copy_instance(value, values, parameter):
-    """Copy an optimizer, loss, metric, learning rate schedule or callable, without its state.
+def pack_together(values):
+    """Pack each of a dict's values so that copies share what the originals share.
 
-    ``values`` replace entries of its configuration; ``parameter`` is the estimator's parameter that
-    it was given for, for the message of the ValueError if there is no faithful copy.
+    That are variables, and also layers and variables of a model that is among them.
     """
-    if not values:
-        with contextlib.suppress(Exception):
-            return copy.deepcopy(pack(value))
-    return copy.deepcopy(_pack_by_config(value, values, parameter, {}))
+    packed = {}
+    if "keras" not in sys.modules:
+        return values
+    finder = Finder()
+    finder.dump(values)
+    for thing in finder.found:
+        if is_layer(thing) and len(finder.found) + len(finder.variables) > 1:
+            packed |= _packed_parts(thing, packed)
+    return {name: pack(value, packed) for name, value in values.items()}
 
 
-def pack_model(model, packed=None):
+def _packed_parts(model, packed):
+    """Placeholders for a model, and for the layers and variables in it."""
+    whole = packed.get(id(model)) or _pack_object(model, packed)
+    parts = {
+        id(part): Packed(_part_of, whole, kind, number)
+        for kind, parts in (("layers", sublayers(model)), ("variables", model.variables))
+        for number, part in enumerate(parts)
+    }
+    return {**parts, **packed, id(model): whole}
+
+
+def _part_of(model, kind, number):
+    return (sublayers(model) if kind == "layers" else model.variables)[number]
+
+
+class Copies:
+    """The copies that one fit makes of what its caller gave: shared variables stay shared.
+
+    ``shared`` are variables that two of the caller's objects hold. The fit has one of its own for
+    each, and all its copies hold that one. ``template`` layers and variables become those of the
+    net that was made from it, wherever a callback holds one.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from skkeras._keras_objects.copying import Copies
+    >>> rate = keras.Variable(1.0)
+    >>> copies = Copies([rate])
+    >>> one, two = copies.copy([rate]), copies.copy({"rate": rate})
+    >>> one[0] is two["rate"], one[0] is rate
+    (True, False)
+    """
+
+    def __init__(self, shared=()):
+        self._pairs = {id(one): (one, copy.deepcopy(one)) for one in shared}
+        self._parts = {}  # pairs of other things: instances, layers of a template
+
+    @property
+    def pairs(self):
+        """Pairs of a shared variable and this fit's own."""
+        return [*self._pairs.values()]
+
+    def copy(self, value):
+        """Copy a value faithfully."""
+        return copy.deepcopy(pack(value), self._memo())
+
+    def given(self, value):
+        """Return a parameter's value as it is, or a copy if it holds variables."""
+        return self.copy(value) if holds_variables(value) else value
+
+    def callbacks(self, callbacks):
+        """Copy callbacks together: what the net was made from is the net's part, wherever held."""
+        packed = {key: Kept(own) for key, (_, own) in self._parts.items()}
+        return copy.deepcopy(pack(callbacks, packed), self._memo())
+
+    def instance(self, value, values, parameter):
+        """Copy an optimizer, loss, metric, learning rate schedule or callable, without its state.
+
+        ``values`` replace entries of its configuration; ``parameter`` is the estimator's parameter
+        that it was given for, for the message of the ValueError if there is no faithful copy.
+        """
+        copied = self._instance(value, values, parameter)
+        self._parts[id(value)] = value, copied
+        return copied
+
+    def _instance(self, value, values, parameter):
+        if not values:
+            with contextlib.suppress(Exception):
+                return self.copy(value)
+        return copy.deepcopy(_pack_by_config(value, values, parameter, {}), self._memo())
+
+    def model(self, template):
+        """Copy a built model, or raise ValueError."""
+        model = pack_model(template, memo=self._memo())[1]
+        self.adopt(template, model)
+        return model
+
+    def adopt(self, template, model):
+        """Take a model's layers and variables for those of its template."""
+        pairs = zip(sublayers(template), sublayers(model), strict=True)
+        self._parts |= {id(one): (one, own) for one, own in pairs}
+        self.replace(zip(template.variables, model.variables, strict=True))
+
+    def again(self, model):
+        """Copies by which the model is made again, with the same variables where it isn't data."""
+        data = {id(variable) for variable in model.variables}
+        again = Copies(one for one, _ in self.pairs)
+        again.replace((one, own) for one, own in self.pairs if id(own) not in data)
+        return again
+
+    def replace(self, pairs):
+        """Let other variables be this fit's own; those that aren't shared don't count."""
+        self._pairs |= {id(one): (one, own) for one, own in pairs if id(one) in self._pairs}
+
+    def _memo(self):
+        return {key: own for key, (_, own) in self._pairs.items()}
+
+
+def pack_model(model, packed=None, memo=None):
     """Pack a layer or model: architecture, weights and compile settings, no optimizer's state.
 
-    Returns the placeholder, and the copy that was made to check it. Raises ValueError if there is
-    no faithful copy.
+    Returns the placeholder, and the copy that was made to check it, with ``memo`` as in
+    `copy.deepcopy`. Raises ValueError if there is no faithful copy.
     """
     try:
-        stand_in = Packed(
-            _restore_layer, write_archive(model), pack(_all_compile_arguments(model), packed)
-        )
-        copied = copy.deepcopy(stand_in)
-        check_same(model, copied)
+        arguments = _all_compile_arguments(model)
+        stand_in = Packed(_restore_layer, write_archive(model), pack(arguments, packed))
+        copied = copy.deepcopy(stand_in, memo)
+        # Fingerprints tell variables that a loss holds by their identity.
+        held = {id(one): one for one in Held(arguments).variables}
+        check_same(model, copy.deepcopy(stand_in, held) if held else copied)
     except OSError:
         raise  # a full disk, perhaps: no fault of the model's
     except Exception as error:
@@ -132,7 +262,7 @@ def compile_anew(model, optimizer=None):
     None is a copy of its own, without state. Raises ValueError if the settings can't be read.
     """
     arguments = _all_compile_arguments(model)
-    optimizer = optimizer or copy_instance(model.optimizer, {}, "optimizer")
+    optimizer = optimizer or Copies().instance(model.optimizer, {}, "optimizer")
     # An optimizer that scales its loss is wrapped already.
     model.compile(**{**arguments, "optimizer": optimizer}, auto_scale_loss=False)
 
@@ -145,64 +275,6 @@ def check_same(model, other):
     same_whole = _fingerprint(model) == _fingerprint(other)
     if _shapes(model) != _shapes(other) or not (same_whole or _same_parts(model, other)):
         raise ValueError("what comes back is another net")
-
-
-def is_picklable(value):
-    """True if pickle itself takes a value; cloudpickle takes local functions, too."""
-    try:
-        pickle.Pickler(_Nowhere()).dump(value)
-    except Exception:
-        return False
-    return True
-
-
-class _Finder(pickle.Pickler):
-    """Finds Keras objects wherever pickle goes, which is where deepcopy goes, too."""
-
-    def __init__(self):
-        import keras
-
-        super().__init__(_Nowhere())
-        self._callback = keras.callbacks.Callback
-        self._sought = (
-            keras.losses.Loss,
-            keras.metrics.Metric,
-            keras.optimizers.Optimizer,
-            keras.Layer,
-        )
-        self.found = []
-        self.spent = []
-
-    def persistent_id(self, thing):
-        """Keep pickle out of Keras objects and of whatever deepcopy doesn't copy."""
-        if isinstance(thing, self._sought):
-            self.found.append(thing)
-            return "found"
-        if isinstance(thing, self._callback) and thing.model is not None:
-            self.spent.append(thing.model)
-        return "closed" if _is_closed(thing) else None
-
-    def reducer_override(self, thing):
-        """Skip objects that can't be pickled; they may still be deep-copied."""
-        try:
-            thing.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
-        except Exception:
-            return object, ()
-        return NotImplemented
-
-
-class _Nowhere:
-    def write(self, data):
-        return len(data)
-
-
-def _is_closed(thing):
-    """True for objects that deepcopy doesn't enter, or that copy themselves, as estimators do."""
-    if isinstance(thing, type | FunctionType | BuiltinFunctionType | ModuleType):
-        return True
-    if isinstance(thing, np.ndarray):
-        return thing.dtype != object
-    return hasattr(thing, "get_params")
 
 
 def _pack_object(thing, packed):

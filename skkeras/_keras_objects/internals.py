@@ -30,6 +30,9 @@ from skkeras.exceptions import ParameterNameError
 _HISTORY = {
     *("name", "_path", "_parent_path", "built", "_build_shapes_dict", "_called", "_lock"),
     *("_saved_model_inputs_spec", "_saved_model_arg_spec"),
+    # Set to None on every layer by an export, TFLite's and ONNX's too:
+    # https://github.com/keras-team/keras/blob/master/keras/src/backend/tensorflow/layer.py
+    *("train_function", "test_function", "predict_function"),
 }
 _HISTORY_OF_MODELS = {
     *("optimizer", "stop_training", "stop_evaluating", "stop_predicting"),
@@ -150,6 +153,15 @@ def is_keras(thing):
 def is_layer(thing):
     """True for a layer or a model, told without importing Keras."""
     return hasattr(thing, "stateless_call") and not isinstance(thing, type)
+
+
+def model_of(callback):
+    """Model that a callback has; None before its first fit.
+
+    Keras's property fails if the callback's ``__init__`` doesn't call its parent's, which Keras
+    itself doesn't need: `keras.callbacks.CallbackList` sets the model before it calls any hook.
+    """
+    return getattr(callback, "model", None)
 
 
 def plain(value):
