@@ -126,7 +126,8 @@ constructor.
     TypeError: predict() got an unexpected keyword argument 'batch_size'; expected \
 predict__batch_size=... of the constructor.
     """
-    of_keras = {"predict_proba": "predict", "score": "predict"}.get(method, method)
+    predicts = method.startswith("predict") or method in ("score", "decision_function")
+    of_keras = "predict" if predicts else method
     for name in others:
         if name in (places := _ARGUMENTS_OF_KERAS.get(of_keras, {})):
             place = places[name]

@@ -286,19 +286,23 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         return self._decoded("probabilities", X)
 
     @available_if(_has_probabilities)
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X, **others):
         """Predict the logarithm of the probability of each class.
 
         Parameters
         ----------
         X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             As in `predict_proba`.
+        **others : dict
+            None are taken: what `keras.Model.predict` takes goes to the constructor.
 
         Returns
         -------
         log_probabilities : ndarray of shape (n_samples, n_classes), or (n_samples, ..., n_classes)
             Logarithms of what `predict_proba` returns; -inf where that is 0.
         """
+        if others:
+            check_no_others("predict_log_proba", others, ("X",))
         probabilities = self.predict_proba(X)
         with np.errstate(divide="ignore"):
             if isinstance(probabilities, dict):
@@ -306,13 +310,15 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
             return np.log(probabilities)
 
     @available_if(_has_margins)
-    def decision_function(self, X):
+    def decision_function(self, X, **others):
         """Predict margins, of a net that was trained by a hinge loss.
 
         Parameters
         ----------
         X : array-like, sparse matrix, DataFrame, strings, dict of array-likes, or stream
             As in `predict`.
+        **others : dict
+            None are taken: what `keras.Model.predict` takes goes to the constructor.
 
         Returns
         -------
@@ -325,6 +331,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         AttributeError
             After any other loss: see `predict_proba`.
         """
+        if others:
+            check_no_others("decision_function", others, ("X",))
         return self._decoded("margins", X)
 
     def _decoded(self, method, X):

@@ -64,6 +64,7 @@ def test_fit_tells_where_an_argument_goes(name, instead):
         ("predict", "verbose", "predict__verbose=... of the constructor"),
         ("predict", "steps", "the rows to predict as X"),
         ("predict_proba", "batch_size", "predict__batch_size=... of the constructor"),
+        ("predict_log_proba", "verbose", "predict__verbose=... of the constructor"),
         ("score", "batch_size", "predict__batch_size=... of the constructor"),
         ("score", "sample_weights", "sample_weight=..."),
         ("evaluate", "batch_size", "batch_size=... of the constructor"),
@@ -77,7 +78,7 @@ def test_fit_tells_where_an_argument_goes(name, instead):
 def test_other_methods_tell_where_an_argument_goes(method, name, instead):
     arguments = (X,) if method.startswith("predict") else (X, Y)
     estimators = [KerasClassifier(build), KerasRegressor(build)]
-    for estimator in estimators[: 1 if method == "predict_proba" else 2]:
+    for estimator in estimators[: 1 if method.endswith("proba") else 2]:
         with pytest.raises(
             TypeError, match=rf"^{method}\(\) got .*'{name}'; expected {instead}\.$"
         ):
