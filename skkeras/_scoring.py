@@ -212,7 +212,8 @@ class ScoringMixin:
 def _score_names(scoring):
     if isinstance(scoring, list | tuple | dict):
         return [*scoring]
-    return [scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")]
+    name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")
+    return ["score" if name == "<lambda>" else name]
 
 
 def _epoch_scorer(estimator, scoring, examples, rows):
