@@ -212,14 +212,16 @@ class ScoringMixin:
 def _score_names(scoring):
     if isinstance(scoring, list | tuple | dict):
         return [*scoring]
-    return [scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")]
+    name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")
+    return ["score" if name == "<lambda>" else name]
 
 
 def _epoch_scorer(estimator, scoring, examples, rows):
     """Return a function that scores some rows, as a dict of floats by name."""
     scorer, names = check_scoring(estimator, scoring), _score_names(scoring)
     X, y = (_picked(part, rows) for part in (examples.X, examples.y))
-    weight = None if examples.sample_weight is None else examples.weights(rows)
+    unweighted = examples.sample_weight is None
+    weight = None if unweighted else examples.weights(rows, estimator._facts)
     weights = {} if weight is None else {"sample_weight": _picked(weight, rows)}
     # Rows that were checked have no names of columns any more.
     estimator = copy.copy(estimator)

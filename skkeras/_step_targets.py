@@ -107,6 +107,10 @@ class ByStep(Target):
             for rows in blocks(y):
                 self.each.check(self._flat(rows), loss)
 
+    def metric_targets(self, output_shape, loss):
+        """Name what metrics get at each position."""
+        return self.each.metric_targets(self._unit_shape(output_shape), loss)
+
     def encode_rows(self, y, output_shape, loss):
         """Encode the classes of each position, as the target of a position does."""
         unit_shape = self._unit_shape(output_shape)

@@ -75,6 +75,8 @@ def _of_output(metrics, name, position=None, n_outputs=None):
 
 
 def _check(metric, target, shape, loss):
+    if loss.y_shape is not None:  # a loss of the user's decides what it and the metrics get
+        return
     kind = target.metric_targets(shape, loss)
     if kind is None:
         return

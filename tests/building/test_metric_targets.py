@@ -284,3 +284,18 @@ def test_metrics_of_one_of_several_outputs_get_what_they_read(metrics):
     assert results["up_accuracy"] == pytest.approx(np.mean(predicted["up"] == BINARY))
     with pytest.raises(BuilderError, match="'categorical_accuracy', which compares the units"):
         classifier(two, metrics={"up": ["categorical_accuracy"]}).fit(X, y)
+
+
+def test_metrics_of_a_class_at_each_step_get_what_they_read():
+    series = rng.normal(size=(30, 6, 3)).astype("float32")
+    marks = (series[..., :1] > 0).astype(int)
+    tags = (series[..., 0] > 0).astype(int) + (series[..., 1] > 0)
+
+    def tagger(units, activation):
+        return lambda: keras.Sequential([keras.Input((6, 3)), layers.Dense(units, activation)])
+
+    net = classifier(tagger(3, "softmax"), metrics=["categorical_accuracy"]).fit(series, tags)
+    results = net.evaluate(series, tags)
+    assert results["categorical_accuracy"] == pytest.approx(net.score(series, tags))
+    with pytest.raises(BuilderError, match="compares the units of a row, and the net has one"):
+        classifier(tagger(1, "sigmoid"), metrics=["categorical_accuracy"]).fit(series, marks)
