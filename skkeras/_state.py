@@ -1,6 +1,5 @@
 """State of a fitted estimator: copied, cloned and pickled, and restored if a fit fails."""
 
-import contextlib
 import copy
 import copyreg
 
@@ -40,30 +39,17 @@ _LEARNT = {
 }
 
 
-@contextlib.contextmanager
-def undone_on_error(estimator, *, go_on=False):
-    """Leave an estimator as it was if a fit fails: not fitted, or as it was fitted before.
+def restore(estimator, before, values=None):
+    """Give an estimator its earlier attributes again: not fitted, or as it was fitted before.
 
-    A fit that is interrupted (Ctrl-C) keeps its training so far, as Keras's does.
+    ``before`` are all of them, ``values`` those of the net's variables, if the fit went on.
     """
-    everything = dict(vars(estimator))
-    before = {name: value for name, value in everything.items() if name in _LEARNT}
-    if go_on:  # the net and the generator of the earlier fit are changed in place
-        before["_generator"] = copy.deepcopy(before["_generator"])
-        values = before["_net"].values()
-    try:
-        yield
-    except BaseException as error:
-        has_trained = go_on or vars(estimator).get("_net") is not before.get("_net")
-        if has_trained and not isinstance(error, Exception):
-            raise
-        for name in _LEARNT & vars(estimator).keys():
-            delattr(estimator, name)
-        vars(estimator).update(before)
-        _undo_kept(estimator, everything)
-        if go_on:
-            before["_net"].restore(values)
-        raise
+    for name in _LEARNT & vars(estimator).keys():
+        delattr(estimator, name)
+    vars(estimator).update({name: one for name, one in before.items() if name in _LEARNT})
+    _undo_kept(estimator, before)
+    if values is not None:
+        before["_net"].restore(values)
 
 
 def _undo_kept(estimator, before):

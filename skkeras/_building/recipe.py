@@ -207,7 +207,8 @@ class Recipe:
             }
         given = self.copies.given
         hyperparameters = {k: given(_fresh(v)) for k, v in self._routed["model"].items()}
-        return call_builder(given(builder), facts, hyperparameters)
+        own = builder if isinstance(self.source, str) else given(builder)
+        return call_builder(own, facts, hyperparameters)
 
     @property
     def _adjusts_template(self):

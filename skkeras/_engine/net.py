@@ -456,7 +456,8 @@ def make_net(recipe, seed, copies=None):
     model = make_seeded(functools.partial(recipe, copies), seed)
     facts = recipe.facts_of(model)
     # What a builder keeps of its net has to stay that of this net, and follow its training.
-    keeps = keeps_parts(model, before, recipe.reached_parts())
+    after = recipe.reached_parts()
+    keeps = bool(after) and keeps_parts(model, before, after)
     net = Net(model, None if keeps else recipe, recipe.settings)
     if key is None or variable_bytes(model.variables) > _MAX_BYTES or not _is_ordinary(net):
         return net, facts

@@ -181,7 +181,9 @@ class Copies:
 
     def given(self, value):
         """Return a parameter's value as it is, or a copy if it holds variables."""
-        return self.copy(value) if holds_variables(value) else value
+        if isinstance(value, ATOMS) or not holds_variables(value):
+            return value
+        return self.copy(value)
 
     def callbacks(self, callbacks):
         """Copy callbacks together: what the net was made from is the net's part, wherever held."""
