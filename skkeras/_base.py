@@ -133,7 +133,7 @@ class BaseKerasEstimator(
             own = ("X", "y", "sample_weight", "X_val", "y_val", "groups")
             check_no_others("fit", others, own, type(self).__signature__.parameters)
         go_on = self.warm_start and hasattr(self, "_net")
-        with self._undone_on_error(go_on=go_on):
+        with _undone_on_error(self, go_on=go_on):
             self._check_parameters()
             examples = self._examples(
                 X, y, sample_weight, groups=groups, use="fit", go_on=go_on, splits=X_val is None
@@ -178,7 +178,7 @@ class BaseKerasEstimator(
 
     def _partial_fit(self, X, y, sample_weight, *, groups=None, classes=None):
         go_on = hasattr(self, "_net")
-        with self._undone_on_error(go_on=go_on):
+        with _undone_on_error(self, go_on=go_on):
             self._check_parameters()
             examples = self._examples(
                 X, y, sample_weight, groups=groups, use="partial_fit", go_on=go_on, classes=classes
@@ -207,7 +207,7 @@ class BaseKerasEstimator(
         return self._initialize(X, y)
 
     def _initialize(self, X, y, groups=None):
-        with self._undone_on_error():
+        with _undone_on_error(self):
             self._check_parameters()
             examples = self._examples(X, y, groups=groups, use="initialize")
             self._make_net(examples, None, self._learn(examples))
@@ -252,24 +252,6 @@ class BaseKerasEstimator(
                 f"This {type(self).__name__} has no model_ yet; call fit or initialize first."
             )
         return self._net.present(self._facts.x_specs)
-
-    @contextlib.contextmanager
-    def _undone_on_error(self, *, go_on=False):
-        """Leave the estimator as it was if a fit fails.
-
-        A fit that is interrupted (Ctrl-C) keeps its training so far, as Keras's does.
-        """
-        before, values = dict(vars(self)), None
-        if go_on:  # the net and the generator of the earlier fit are changed in place
-            before["_generator"] = copy.deepcopy(before["_generator"])
-            values = before["_net"].values()
-        try:
-            yield
-        except BaseException as error:
-            has_trained = go_on or vars(self).get("_net") is not before.get("_net")
-            if isinstance(error, Exception) or not has_trained:
-                restore(self, before, values)
-            raise
 
     # Steps of a fit, in their order.
 
@@ -484,6 +466,25 @@ class BaseKerasEstimator(
         tags.input_tags.string = True
         tags.input_tags.dict = True
         return tags
+
+
+@contextlib.contextmanager
+def _undone_on_error(estimator, *, go_on=False):
+    """Leave an estimator as it was if a fit fails.
+
+    A fit that is interrupted (Ctrl-C) keeps its training so far, as Keras's does.
+    """
+    before, values = dict(vars(estimator)), None
+    if go_on:  # the net and the generator of the earlier fit are changed in place
+        before["_generator"] = copy.deepcopy(before["_generator"])
+        values = before["_net"].values()
+    try:
+        yield
+    except BaseException as error:
+        has_trained = go_on or vars(estimator).get("_net") is not before.get("_net")
+        if isinstance(error, Exception) or not has_trained:
+            restore(estimator, before, values)
+        raise
 
 
 def _joined(past, history, n_past):
