@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from skkeras import KerasClassifier
+from skkeras import KerasClassifier, KerasRegressor
 from skkeras.saving import dump
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
@@ -76,6 +76,19 @@ def test_callbacks_see_the_metrics_of_each_epoch():
     [results] = fitted.callbacks_
     for name, values in fitted.history_.items():
         assert [seen[name] for seen in results.seen] == pytest.approx(values)
+
+
+@pytest.mark.parametrize("callbacks", [None, Results()])
+def test_metrics_of_several_outputs_are_those_of_the_last_epoch(callbacks):
+    def heads(input_shape):
+        inputs = keras.Input(input_shape)
+        return keras.Model(inputs, {k: keras.layers.Dense(1, name=k)(inputs) for k in "ab"})
+
+    net = KerasRegressor(heads, metrics={"a": ["mae"]}, epochs=2, callbacks=callbacks)
+    net.fit(X, {"a": X[:, 0], "b": X[:, 1]})
+    results = {k: float(v) for k, v in net.model_.get_metrics_result().items()}
+    assert results == pytest.approx({k: values[-1] for k, values in net.history_.items()})
+    assert results.keys() == {"loss", "a_loss", "b_loss", "a_mae"}
 
 
 def test_looking_at_the_model_changes_nothing():

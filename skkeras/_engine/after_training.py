@@ -30,7 +30,7 @@ def leave_training(model, outputs, example, metric_values, history, first_epoch)
     import keras
 
     if outputs is not None:
-        model.compute_metrics(*example[:2], outputs, None)
+        build_metrics(model, example, outputs)
         set_metrics(model, metric_values)
     model.history = keras.callbacks.History()
     model.history.history = {name: [*values] for name, values in history.items()}
@@ -39,7 +39,20 @@ def leave_training(model, outputs, example, metric_values, history, first_epoch)
     model.history.set_model(model)
 
 
+def build_metrics(model, example, outputs):
+    """Let Keras make the metrics that a model was compiled with.
+
+    Of several outputs each has a tracker of its loss, too, made when the loss is first computed.
+    """
+    x, y, *_ = example
+    model.compute_metrics(x, y, outputs, None)
+    if isinstance(y, dict | list | tuple):
+        model.compute_loss(x, y, outputs)
+
+
 def set_metrics(model, values):
-    """Set the variables of a model's metrics."""
-    for variable, value in zip(model.metrics_variables, values, strict=True):
-        variable.value.assign(value, read_value=False)
+    """Set the variables of a model's metrics; not of one that makes more of them as it trains."""
+    variables = model.metrics_variables
+    if len(variables) == len(values):
+        for variable, value in zip(variables, values, strict=True):
+            variable.value.assign(value, read_value=False)
