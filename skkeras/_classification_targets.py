@@ -20,6 +20,7 @@ from skkeras._targets import (
     few_labels,
     few_rows,
     shape_text,
+    units_advice,
 )
 from skkeras.data._arrays import LazyArray
 
@@ -88,8 +89,8 @@ class Labels(Target):
                 return
             raise ValueError(
                 f"The net's outputs have shape {shape_text(output_shape)}; y has {n_classes} "
-                f"classes, which take {shape_text(allowed[-1])}. Let the builder take n_outputs "
-                "and give its last layer that many units."
+                f"classes, which take {shape_text(allowed[-1])}. "
+                f"{units_advice(self.row_shape, output_shape)}"
             )
         if loss.name in CATEGORICAL_LOSSES | ROW_LOSSES and output_shape in ((), (1,)):
             raise ValueError(
@@ -274,8 +275,8 @@ class Multilabel(Target):
                 return
             raise ValueError(
                 f"The net's outputs have shape {shape_text(output_shape)}; y has {self.n_outputs} "
-                f"label columns, which take {shape_text((self.n_outputs,))}. Let the builder take "
-                "n_outputs and give its last layer that many units."
+                f"label columns, which take {shape_text((self.n_outputs,))}. "
+                f"{units_advice(self.row_shape, output_shape)}"
             )
         if loss.name in CATEGORICAL_LOSSES | {"crossentropy", "kl_divergence", "circle"}:
             raise ValueError(

@@ -10,7 +10,7 @@ from skkeras._losses import (
     ROW_LOSSES,
     loss_name,
 )
-from skkeras._targets import Target, blocks, fits, shape_text
+from skkeras._targets import Target, blocks, fits, shape_text, units_advice
 
 _NUMBER_LOSSES = {
     *("mean_squared_error", "mean_absolute_error", "mean_squared_logarithmic_error"),
@@ -80,8 +80,7 @@ class RegressionTarget(Target):
         if not self.has_shape(output_shape) and not self.has_any_shape(loss):
             raise ValueError(
                 f"The net's outputs have shape {shape_text(output_shape)}; y asks for "
-                f"{shape_text(self.shape or (1,))}. Let the builder take n_outputs and give its "
-                "last layer that many units."
+                f"{shape_text(self.shape or (1,))}. {units_advice(self.shape, output_shape)}"
             )
         if loss.name in CATEGORICAL_LOSSES:
             raise ValueError(

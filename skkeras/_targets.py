@@ -231,6 +231,27 @@ def fits(shape, output_shape):
     )
 
 
+def units_advice(row_shape, output_shape):
+    """Say how to mend the outputs of a net that don't fit y; for steps, in the net or in y."""
+    advice = "Let the builder take n_outputs and give its last layer that many units."
+    if len(row_shape) > 1:
+        return (
+            f"n_outputs counts all values of a row: let Reshape({row_shape}) follow "
+            f"Dense(n_outputs), or give each position a last layer of units={row_shape[-1]}."
+        )
+    if len(output_shape) < 2:
+        return advice
+    if row_shape and fits(row_shape, output_shape[:1]):
+        return (
+            f"{advice} If y has a value for each of {row_shape[0]} steps, pass y[..., None], and "
+            "let the last layer have one unit at each step."
+        )
+    return (
+        f"{advice} The outputs of many steps become one row by return_sequences=False, a pooling "
+        "layer or Flatten."
+    )
+
+
 def shape_text(shape, first="None"):
     return f"({', '.join([first, *map(str, shape)])}{',' if not shape else ''})"
 

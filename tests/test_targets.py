@@ -266,6 +266,24 @@ def test_wrong_number_of_outputs_for_numbers_names_both_shapes(shape, output_sha
         RegressionTarget(np.zeros(shape)).check_net(output_shape, LossFacts("mean_squared_error"))
 
 
+@pytest.mark.parametrize(
+    "target, output_shape, advice",
+    [
+        (classification_target(SEVERAL_LABELS), (3, 3), r"each of 3 steps, pass y\[..., None\]"),
+        (classification_target(SEVERAL_LABELS), (None, 3), r"each of 3 steps, pass y"),
+        (classification_target(ONE_HOT), (3, 3), r"each of 3 steps, pass y\[..., None\]"),
+        (classification_target([0, 1, 2]), (5, 3), r"by return_sequences=False"),
+        (RegressionTarget(np.zeros((4, 5))), (5, 5), r"each of 5 steps, pass y\[..., None\]"),
+        (RegressionTarget(np.zeros((4, 5))), (6, 5), r"by return_sequences=False"),
+        (RegressionTarget(np.zeros(4)), (5, 1), r"by return_sequences=False"),
+        (RegressionTarget(np.zeros((4, 5, 1))), (5, 5), r"Reshape\(\(5, 1\)\).*units=1"),
+    ],
+)
+def test_outputs_of_steps_that_do_not_fit_y_are_told_apart(target, output_shape, advice):
+    with pytest.raises(ValueError, match=advice):
+        target.check_net(output_shape, LossFacts("mean_squared_error"))
+
+
 @pytest.mark.parametrize("output_shape", [{"a": (1,)}, (1,), {"a": (1,), "c": (1,)}])
 def test_outputs_that_y_does_not_name_are_an_error(output_shape):
     target = MultiOutput({"a": RegressionTarget(np.zeros(3)), "b": RegressionTarget(np.zeros(3))})

@@ -159,7 +159,7 @@ def is_variable(thing):
 
 
 def users_attributes(thing):
-    """Attributes of an instance of the user's class, or of his loss or callback; else none."""
+    """Attributes of an instance of a user's class, or of a loss, metric or callback; else none."""
     kind = _kind(type(thing))
     looks = kind in (_USERS, _CALLBACK) or (kind is _KERAS and not is_layer(thing))
     return getattr(thing, "__dict__", {}) if looks and not _is_closed(thing) else {}

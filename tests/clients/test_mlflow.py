@@ -34,11 +34,11 @@ def tracked(tmp_path, monkeypatch):
     mlflow.set_tracking_uri(None)
 
 
-def test_callback_logs_each_epoch_to_the_active_run(tracked):
+def test_callback_logs_each_epoch_to_the_active_run(tracked, tmp_path):
     from mlflow.keras import MlflowCallback
 
     net = KerasClassifier(model__units=4, epochs=3, random_state=0, callbacks=MlflowCallback())
-    experiment = mlflow.create_experiment("nets")
+    experiment = mlflow.create_experiment("nets", (tmp_path / "artifacts").as_uri())
     with mlflow.start_run(experiment_id=experiment) as run:
         net.fit(X, Y)
     mlflow.flush_async_logging()

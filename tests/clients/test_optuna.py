@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import cross_val_score
 
-from skkeras import KerasRegressor
+from skkeras import KerasClassifier, KerasRegressor
 
 optuna = pytest.importorskip("optuna", reason="the extra tests-clients isn't installed")
 integration = pytest.importorskip(
@@ -59,6 +59,27 @@ def test_hopeless_trials_are_pruned_also_inside_of_a_cross_validation(study):
     study.optimize(objective, n_trials=2)
     assert [trial.state for trial in study.trials] == [optuna.trial.TrialState.PRUNED] * 2
     assert all(list(trial.intermediate_values) == [0, 1] for trial in study.trials)
+
+
+def test_a_score_of_held_out_rows_prunes_worse_trials_where_the_study_maximizes():
+    def objective(trial):
+        watch = integration.KerasPruningCallback(trial, "val_accuracy")
+        rate = [0.1, 1e-7, 0.2][trial.number]  # a good trial, a worse one, a good one
+        estimator = KerasClassifier(
+            "linear",
+            optimizer__learning_rate=rate,
+            epochs=10,
+            validation_split=0.5,
+            scoring="accuracy",
+            callbacks=watch,
+            random_state=1,
+        )
+        return estimator.fit(X, Y > X[:, 1]).history_["val_accuracy"][-1]
+
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=5)
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    study.optimize(objective, n_trials=3)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "COMPLETE"]
 
 
 def test_pruning_works_in_a_callback_of_a_factory_too(study):
