@@ -19,6 +19,7 @@ from skkeras._targets import (
     dense,
     few_labels,
     few_rows,
+    fits,
     shape_text,
 )
 from skkeras.data._arrays import LazyArray
@@ -89,7 +90,7 @@ class Labels(Target):
             raise ValueError(
                 f"The net's outputs have shape {shape_text(output_shape)}; y has {n_classes} "
                 f"classes, which take {shape_text(allowed[-1])}. Let the builder take n_outputs "
-                "and give its last layer that many units."
+                f"and give its last layer that many units.{_steps_hint(self, output_shape)}"
             )
         if loss.name in CATEGORICAL_LOSSES | ROW_LOSSES and output_shape in ((), (1,)):
             raise ValueError(
@@ -276,6 +277,7 @@ class Multilabel(Target):
                 f"The net's outputs have shape {shape_text(output_shape)}; y has {self.n_outputs} "
                 f"label columns, which take {shape_text((self.n_outputs,))}. Let the builder take "
                 "n_outputs and give its last layer that many units."
+                f"{_steps_hint(self, output_shape)}"
             )
         if loss.name in CATEGORICAL_LOSSES | {"crossentropy", "kl_divergence", "circle"}:
             raise ValueError(
@@ -352,6 +354,16 @@ def _indicator(y, loss, classes):
     labels = np.array([0, 1], y.dtype) if classes is None else classes
     target.others = (ByStep(Labels(labels), y.shape[1:]),)
     return target
+
+
+def _steps_hint(target, output_shape):
+    """Tell how to give 0/1 columns as steps, of which a builder is asked for other outputs."""
+    if not target.others or not fits(target.row_shape, output_shape[:-1]):
+        return ""
+    return (
+        " If these columns are steps, each with a class of its own, give y a last axis of "
+        f"length 1, {shape_text((*target.row_shape, 1), 'n_samples')}."
+    )
 
 
 def _by_position(y, loss, classes, x_shape):

@@ -30,13 +30,24 @@ def leave_training(model, outputs, example, metric_values, history, first_epoch)
     import keras
 
     if outputs is not None:
-        model.compute_metrics(*example[:2], outputs, None)
+        build_metrics(model, *example[:2], outputs)
         set_metrics(model, metric_values)
     model.history = keras.callbacks.History()
     model.history.history = {name: [*values] for name, values in history.items()}
     n_epochs = max(map(len, history.values()), default=0)
     model.history.epoch = [*range(first_epoch, first_epoch + n_epochs)]
     model.history.set_model(model)
+
+
+def build_metrics(model, x, y, outputs):
+    """Let Keras make the metrics that a model was compiled with, from a row of each.
+
+    Of several outputs, the loss of each is a metric, which Keras makes with the whole loss.
+    """
+    model.compute_metrics(x, y, outputs, None)
+    if isinstance(outputs, dict | list | tuple):
+        model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=None, training=False)
+    model.reset_metrics()
 
 
 def set_metrics(model, values):

@@ -12,6 +12,7 @@ import time
 import warnings
 from typing import Any
 
+from skkeras._engine.after_training import build_metrics
 from skkeras._engine.rows import begin_epoch
 from skkeras.data._cancellation import stoppable
 from skkeras.exceptions import DivergenceError
@@ -120,8 +121,7 @@ def _build_metrics(net, rows):
     A callback that monitors ``val_accuracy`` learns from the metric which way is up.
     """
     x, y, *_ = rows.example
-    net.model.compute_metrics(x, y, net.outputs(rows.first), None)
-    net.model.reset_metrics()
+    build_metrics(net.model, x, y, net.outputs(rows.first))
 
 
 class _Run:
