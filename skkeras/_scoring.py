@@ -1,6 +1,7 @@
 """Scores of predictions; of lazy arrays, block by block."""
 
 import copy
+import inspect
 
 import numpy as np
 from sklearn.metrics import accuracy_score, check_scoring, r2_score
@@ -64,6 +65,11 @@ class _R2:
         varies = self.around_mean > 0
         ratio = self.residual / np.where(varies, self.around_mean, 1)
         scores = np.where(varies, 1 - ratio, self.residual == 0)
+        if not np.any(self.total):
+            raise ValueError(
+                "y has no value with a weight above 0, or NaN alone, which tell no score; expected "
+                "some numbers. Leave these rows out."
+            )
         return float(np.average(scores, weights=np.broadcast_to(self.total, scores.shape) > 0))
 
 
@@ -218,7 +224,7 @@ def _score_names(scoring):
 
 def _epoch_scorer(estimator, scoring, examples, rows):
     """Return a function that scores some rows, as a dict of floats by name."""
-    scorer, names = check_scoring(estimator, scoring), _score_names(scoring)
+    names, scorer = _score_names(scoring), _weighted_scorer(estimator, scoring)
     X, y = (_picked(part, rows) for part in (examples.X, examples.y))
     unweighted = examples.sample_weight is None
     weight = None if unweighted else examples.weights(rows, estimator._facts)
@@ -229,11 +235,64 @@ def _epoch_scorer(estimator, scoring, examples, rows):
         vars(estimator).pop(name, None)
 
     def score():
-        scores = scorer(estimator, X, y, **weights)
-        scores = scores if isinstance(scores, dict) else {names[0]: scores}
+        try:
+            scores = scorer(estimator, X, y, **weights)
+        except ValueError as error:
+            if not _has_nan(y):
+                raise
+            raise ValueError(
+                f"Got scoring={scoring!r} and held-out rows with NaN in y: {error} Expected a "
+                "function that leaves NaN out, such as scoring=lambda net, X, y: net.score(X, y)."
+            ) from error
+        if estimator.early_stopping and names[0] not in scores:
+            raise ValueError(
+                f"Got early_stopping=True and scoring={scoring!r}, which returns the scores "
+                f"{[*scores]}; expected one to watch. Give a dict of scorers, whose first is "
+                "watched, or set early_stopping=False and "
+                f"callbacks=keras.callbacks.EarlyStopping('val_{next(iter(scores))}', mode='max')."
+            )
         return {name: float(value) for name, value in scores.items()}
 
     return score
+
+
+def _weighted_scorer(estimator, scoring):
+    """Return a scorer, ``(estimator, X, y, **weights)`` to a dict, that weighs where scores can.
+
+    Some of scikit-learn's metrics take no weights, nor do most functions of one's own.
+    """
+    names = _score_names(scoring)
+    check_scoring(estimator, scoring)
+    if isinstance(scoring, list | tuple):
+        scorers = dict(zip(names, scoring, strict=True))
+    else:
+        scorers = scoring if isinstance(scoring, dict) else {names[0]: scoring}
+    own = {k: one for k, one in scorers.items() if not _is_of_scikit_learn(one)}
+    rest = {k: one for k, one in scorers.items() if k not in own}
+    score_rest = check_scoring(estimator, rest) if rest else None
+
+    def score(estimator, X, y, **weights):
+        scores = score_rest(estimator, X, y, **weights) if rest else {}
+        for name, function in own.items():
+            value = function(estimator, X, y, **(weights if _takes_weights(function) else {}))
+            scores |= value if isinstance(value, dict) else {name: value}
+        return {name: scores.pop(name) for name in names if name in scores} | scores
+
+    return score
+
+
+def _is_of_scikit_learn(scoring):
+    return isinstance(scoring, str) or hasattr(scoring, "set_score_request")
+
+
+def _takes_weights(function):
+    parameters = inspect.signature(function).parameters.values()
+    return any(p.name == "sample_weight" or p.kind == p.VAR_KEYWORD for p in parameters)
+
+
+def _has_nan(y):
+    parts = y.values() if isinstance(y, dict) else [y]
+    return any(part.dtype.kind == "f" and np.isnan(part).any() for part in parts)
 
 
 def _picked(part, rows):

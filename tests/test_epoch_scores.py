@@ -130,3 +130,52 @@ def test_batches_to_validate_with_are_refused():
     net = classifier(scoring="roc_auc", validation_split=None)
     with pytest.raises(ValueError, match="X_val that comes in batches"):
         net.fit(X[:60], LABELS[:60], X_val=batches)
+
+
+def test_scores_that_take_no_weights_are_recorded_without():
+    def right(net, X, y):
+        return net.score(X, y)
+
+    def both(net, X, y):
+        return {"a": net.score(X, y), "b": 1}
+
+    data, held_out = (X[:60], NOISY[:60]), {"X_val": X[60:], "y_val": NOISY[60:]}
+    split, weight = {"validation_split": HELD_OUT}, np.linspace(0.1, 1, 80)
+    for scoring in (
+        right,
+        {"right": right, "r2": "r2"},
+        both,
+        "neg_max_error",
+        ["neg_max_error", "r2"],
+    ):
+        net = regressor(scoring=scoring, **split).fit(X, NOISY, sample_weight=weight)
+        predicted = net.predict(X[60:])
+        right_ones = {
+            "val_right": r2_score(NOISY[60:], predicted),
+            "val_a": r2_score(NOISY[60:], predicted),
+            "val_b": 1,
+            "val_r2": r2_score(NOISY[60:], predicted, sample_weight=weight[60:]),
+            "val_neg_max_error": -np.abs(NOISY[60:] - predicted).max(),
+        }
+        last = {name: net.history_[name][-1] for name in right_ones if name in net.history_}
+        assert last
+        assert last == pytest.approx({name: right_ones[name] for name in last})
+    with pytest.raises(ValueError, match=r"returns the scores \['a', 'b'\].*EarlyStopping"):
+        regressor(scoring=both, early_stopping=True).fit(*data, **held_out)
+
+
+def test_scores_of_rows_without_numbers_say_what_to_do():
+    def masked(y, outputs):
+        known = keras.ops.cast(~keras.ops.isnan(y), outputs.dtype)
+        return known * (keras.ops.nan_to_num(y) - outputs) ** 2
+
+    y = np.where(np.arange(80) % 3, NOISY, np.nan)
+    options = {"loss": masked, "allow_nan_targets": True, "validation_split": HELD_OUT}
+    with pytest.raises(ValueError, match=r"scoring='r2' and held-out rows with NaN.*net\.score"):
+        regressor(scoring="r2", **options).fit(X, y)
+    net = regressor(scoring=lambda net, X, y: net.score(X, y), **options).fit(X, y)
+    known = ~np.isnan(y) & (np.arange(80) >= 60)
+    expected = r2_score(y[known], net.predict(X[known]))
+    assert net.history_["val_score"][-1] == pytest.approx(expected)
+    with pytest.raises(ValueError, match="NaN alone, which tell no score"):
+        net.score(X, np.full(80, np.nan))

@@ -341,5 +341,23 @@ def test_one_array_for_several_outputs_names_them(model):
         return model({"kind": 3, "up": 1}, {"kind": "softmax", "up": "sigmoid"})
 
     for net, y in ((classifier(build), UP), (KerasRegressor(build), SIZE)):
-        with pytest.raises(ValueError, match=r"outputs \['kind', 'up'\], and y is one array.*dict"):
+        with pytest.raises(ValueError, match="outputs, 'kind', 'up', and y is one array.*dict"):
             net.fit(X, y)
+
+
+@pytest.mark.parametrize("settings", [{}, {"callbacks": keras.callbacks.TerminateOnNaN()}])
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_model_has_the_losses_of_its_outputs_among_its_metrics(settings, engine):
+    metrics = {"kind": ["categorical_accuracy"], "size": ["mae"]}
+    net = classifier(epochs=2, metrics=metrics, engine=engine, **settings).fit(X, MIXED)
+    results = {name: float(value) for name, value in net.model_.get_metrics_result().items()}
+    last = {name: values[-1] for name, values in net.history_.items()}
+    assert results == pytest.approx(last, rel=1e-5)
+    assert {"kind_loss", "size_loss", "kind_categorical_accuracy", "size_mae"} <= last.keys()
+
+
+def test_scores_of_epochs_are_those_of_several_outputs():
+    held_out = {"X_val": X[60:], "y_val": {name: part[60:] for name, part in MIXED.items()}}
+    net = classifier(epochs=2, scoring=lambda net, X, y: net.score(X, y))
+    net.fit(X[:60], {name: part[:60] for name, part in MIXED.items()}, **held_out)
+    assert net.history_["val_score"][-1] == pytest.approx(net.score(*held_out.values()))

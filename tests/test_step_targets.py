@@ -239,3 +239,13 @@ def test_tokens_with_a_mask_are_tagged():
     net.fit(tokens, tokens % 3, sample_weight=known)
     assert net.score(tokens, tokens % 3, sample_weight=known) > 0.9
     assert {"val_loss"} < {*net.history_}
+
+
+@pytest.mark.parametrize("y", [CODES > 0, np.eye(6)[CODES[:, 0]]])
+def test_binary_columns_for_a_builder_of_steps_are_told_to_take_an_axis(y):
+    def build(n_outputs, output_activation):
+        return tagger(n_outputs, output_activation)()
+
+    with pytest.raises(ValueError, match=r"pass y\[\.\.\., None\]"):
+        classifier(build).fit(SERIES, y)
+    assert classifier(build, epochs=1).fit(SERIES, y[..., None]).predict(SERIES).shape == (60, 6, 1)

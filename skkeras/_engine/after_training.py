@@ -30,7 +30,7 @@ def leave_training(model, outputs, example, metric_values, history, first_epoch)
     import keras
 
     if outputs is not None:
-        build_metrics(model, example, outputs)
+        build_metrics(model, *example[:2], outputs)
         set_metrics(model, metric_values)
     model.history = keras.callbacks.History()
     model.history.history = {name: [*values] for name, values in history.items()}
@@ -39,15 +39,15 @@ def leave_training(model, outputs, example, metric_values, history, first_epoch)
     model.history.set_model(model)
 
 
-def build_metrics(model, example, outputs):
-    """Let Keras make the metrics that a model was compiled with.
+def build_metrics(model, x, y, outputs):
+    """Let Keras make the metrics that a model was compiled with, from a row of each.
 
-    Of several outputs each has a tracker of its loss, too, made when the loss is first computed.
+    Of several outputs, the loss of each is a metric, which Keras makes with the whole loss.
     """
-    x, y, *_ = example
     model.compute_metrics(x, y, outputs, None)
-    if isinstance(y, dict | list | tuple):
-        model.compute_loss(x, y, outputs)
+    if isinstance(outputs, dict | list | tuple):
+        model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=None, training=False)
+    model.reset_metrics()
 
 
 def set_metrics(model, values):

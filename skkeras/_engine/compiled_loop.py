@@ -120,8 +120,8 @@ def _build_metrics(net, rows):
 
     A callback that monitors ``val_accuracy`` learns from the metric which way is up.
     """
-    build_metrics(net.model, rows.example, net.outputs(rows.first))
-    net.model.reset_metrics()
+    x, y, *_ = rows.example
+    build_metrics(net.model, x, y, net.outputs(rows.first))
 
 
 class _Run:
