@@ -78,6 +78,22 @@ def test_callbacks_see_the_metrics_of_each_epoch():
         assert [seen[name] for seen in results.seen] == pytest.approx(values)
 
 
+def two_outputs(input_shape):
+    inputs = keras.Input(input_shape)
+    outputs = {n: keras.layers.Dense(1, "sigmoid", name=n)(inputs) for n in ("up", "down")}
+    return keras.Model(inputs, outputs)
+
+
+@pytest.mark.parametrize("metrics", [None, {"up": ["accuracy"]}], ids=["losses", "metrics"])
+@pytest.mark.parametrize("callbacks", [None, keras.callbacks.Callback()], ids=["none", "one"])
+def test_losses_of_several_outputs_are_metrics_of_the_model(metrics, callbacks):
+    net = KerasClassifier(two_outputs, epochs=2, random_state=0, metrics=metrics)
+    net.set_params(callbacks=callbacks).fit(X, {"up": Y, "down": 1 - Y})
+    results = {name: float(value) for name, value in net.model_.get_metrics_result().items()}
+    assert {"up_loss", "down_loss"} < results.keys()
+    assert results == pytest.approx({name: each[-1] for name, each in net.history_.items()})
+
+
 def test_looking_at_the_model_changes_nothing():
     class Noisy(keras.layers.Dropout):
         def call(self, inputs, training=None):

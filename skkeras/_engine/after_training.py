@@ -30,13 +30,21 @@ def leave_training(model, outputs, example, metric_values, history, first_epoch)
     import keras
 
     if outputs is not None:
-        model.compute_metrics(*example[:2], outputs, None)
+        build_metrics(model, example, outputs)
         set_metrics(model, metric_values)
     model.history = keras.callbacks.History()
     model.history.history = {name: [*values] for name, values in history.items()}
     n_epochs = max(map(len, history.values()), default=0)
     model.history.epoch = [*range(first_epoch, first_epoch + n_epochs)]
     model.history.set_model(model)
+
+
+def build_metrics(model, example, outputs):
+    """Let Keras make the variables of a model's metrics, by its outputs for one row."""
+    model.compute_metrics(*example[:2], outputs, None)
+    if isinstance(outputs, dict | list | tuple):
+        # Each output's loss is a metric, too, which Keras makes when it computes the loss.
+        model.compute_loss(*example[:2], outputs, None)
 
 
 def set_metrics(model, values):

@@ -12,6 +12,7 @@ import time
 import warnings
 from typing import Any
 
+from skkeras._engine.after_training import build_metrics
 from skkeras._engine.rows import begin_epoch
 from skkeras.data._cancellation import stoppable
 from skkeras.exceptions import DivergenceError
@@ -119,8 +120,7 @@ def _build_metrics(net, rows):
 
     A callback that monitors ``val_accuracy`` learns from the metric which way is up.
     """
-    x, y, *_ = rows.example
-    net.model.compute_metrics(x, y, net.outputs(rows.first), None)
+    build_metrics(net.model, rows.example, net.outputs(rows.first))
     net.model.reset_metrics()
 
 

@@ -74,7 +74,7 @@ def test_a_score_of_held_out_rows_prunes_worse_trials_where_the_study_maximizes(
             callbacks=watch,
             random_state=1,
         )
-        return estimator.fit(X, Y > X[:, 1]).history_["val_accuracy"][-1]
+        return estimator.fit(X, X[:, 1] < Y).history_["val_accuracy"][-1]
 
     pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=5)
     study = optuna.create_study(direction="maximize", pruner=pruner)
