@@ -15,7 +15,12 @@ from skkeras._keras_objects.copying import (
     pack_together,
 )
 from skkeras._keras_objects.held import check_named, holds_variables, is_picklable
-from skkeras._keras_objects.internals import build_optimizer, make_seeded, optimizes
+from skkeras._keras_objects.internals import (
+    build_optimizer,
+    make_seeded,
+    optimized,
+    optimizes,
+)
 from skkeras._keras_objects.references import holds_layers, kept_names
 from skkeras._params import changed_names
 
@@ -175,7 +180,8 @@ def pack_net(model, recipe, copies, *, by_recipe=False):
         return {"state": _values(state_variables(model))}
     try:
         stand_in, copied = pack_model(model)
-        build_optimizer(copied)
+        built_for = _built_for(model)
+        _build_for(copied, built_for)
         # Once layers were unfrozen, the optimizer begins anew, see `Net.train_unfrozen`.
         unfrozen = model.optimizer and not optimizes(model.optimizer, model.trainable_variables)
         trained = copied if unfrozen else model
@@ -186,20 +192,41 @@ def pack_net(model, recipe, copies, *, by_recipe=False):
     else:
         # Classes defined inside a builder can't be pickled; running it again avoids that.
         if is_picklable(stand_in) or not _makes_again(recipe, model, copies):
-            return {"model": stand_in, "state": _values(_optimizer_variables(trained))}
+            packed = {"model": stand_in, "state": _values(_optimizer_variables(trained))}
+            return packed if built_for is None else {**packed, "optimized": built_for}
     return {"state": _values(state_variables(model))}
 
 
 def unpack_net(packed, recipe, copies):
     """Make the model of `pack_net` again, with the values of all its variables."""
     if "model" in packed:
-        model = build_optimizer(packed["model"])
+        model = _build_for(packed["model"], packed.get("optimized"))
         variables = _optimizer_variables(model)
     else:
         model = _remade(recipe, copies)
         variables = state_variables(model)
     for variable, value in zip(variables, packed["state"], strict=True):
         variable.assign(value)
+    return model
+
+
+def _built_for(model):
+    """Return the indices of the variables that an optimizer knows; None if it's the trainable ones.
+
+    It knows more once layers were frozen.
+    """
+    if model.optimizer is None or not optimizes(model.optimizer, model.trainable_variables):
+        return None
+    known = optimized(model.optimizer, model.variables)
+    return known if len(known) > len(model.trainable_variables) else None
+
+
+def _build_for(model, indices):
+    """Build a model's optimizer for some of its variables; None are the trainable ones."""
+    if indices is None:
+        return build_optimizer(model)
+    variables = [model.variables[i] for i in indices]
+    make_seeded(lambda: model.optimizer.build(variables), seed=0)
     return model
 
 

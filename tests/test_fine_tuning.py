@@ -192,3 +192,21 @@ def test_a_forecaster_is_fine_tuned():
     before = unfreeze(net)
     net.set_params(warm_start=True, optimizer__learning_rate=1e-3).fit(series)
     assert np.abs(base_of(net) - before).max() > 0
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+@pytest.mark.parametrize("optimizer", ["adam", keras.optimizers.SGD(0.01, momentum=0.9)])
+def test_layers_frozen_after_training_stay_as_they_are_in_copies_too(engine, optimizer):
+    net = regressor(engine=engine, optimizer=optimizer, model__frozen=False).fit(X, y)
+    before = base_of(net)
+    net.model_.get_layer("base").trainable = False
+    copies = [net.partial_fit(X, y), pickle.loads(pickle.dumps(net)), copy.deepcopy(net)]
+    for one in copies:
+        one.partial_fit(X, y)
+        np.testing.assert_array_equal(base_of(one), before)
+        np.testing.assert_array_equal(one.predict(X), net.predict(X))
+        assert one.model_.optimizer.iterations == net.model_.optimizer.iterations
+    for one in copies:
+        unfreeze(one)
+        assert np.abs(base_of(one.partial_fit(X, y)) - before).max() > 0
+        np.testing.assert_array_equal(one.predict(X), net.predict(X))

@@ -32,10 +32,12 @@ def train(
 
     model = net.model
 
-    class Notes(keras.callbacks.History):
+    class Notes(keras.callbacks.Callback):
+        """Not Keras's `History`, which stays with the model and so has to be picklable."""
+
         def on_epoch_end(self, epoch, logs=None):
-            super().on_epoch_end(epoch, logs)
-            history.update(self.history)
+            for name, value in (logs or {}).items():
+                history.setdefault(name, []).append(value)
 
     held_out_size = fit_arguments.pop("validation_batch_size", None) or schedule.batch_size
     with _own_errors() as errors:
@@ -43,6 +45,7 @@ def train(
         by_pass = "steps_per_epoch" in fit_arguments
         batches, begin_epoch = rows.keras_training(schedule, errors, by_pass=by_pass)
         held_out = validation and validation.keras_batches(held_out_size, errors)
+        _trace_anew_if_frozen(net, model)
         model.fit(
             batches,
             epochs=schedule.epochs,
@@ -53,6 +56,14 @@ def train(
             shuffle=False,
             **fit_arguments,
         )
+
+
+def _trace_anew_if_frozen(net, model):
+    """Make Keras look again at which variables are trained, if others are since its last fit."""
+    trained = [id(variable) for variable in model.trainable_variables]
+    if net.trained_by_keras not in (None, trained):
+        model.make_train_function(force=True)
+    net.trained_by_keras = trained
 
 
 def evaluate(net, rows, batch_size):

@@ -113,6 +113,7 @@ class Net:
         self._functions = CompiledFunctions(self._lazy, make, settings, known)
         self._pulled = None  # values newer than those in the model's variables
         self._trained = None  # what its last training leaves besides; None once the model has it
+        self.trained_by_keras = None  # ids of the variables that Keras's own loop trained last
         self._is_called = False
         self._lock = threading.Lock()  # of setting or clearing them
 

@@ -455,6 +455,12 @@ def optimizes(optimizer, variables):
     Keras refuses to train others, and has no public way to ask:
     https://github.com/keras-team/keras/blob/master/keras/src/optimizers/base_optimizer.py
     """
+    return len(optimized(optimizer, variables)) == len(variables)
+
+
+def optimized(optimizer, variables):
+    """Return which of these variables an optimizer was built for, as indices, in its order."""
+    places = {id(variable): i for i, variable in enumerate(variables)}
     lists = [value for value in vars(optimizer).values() if isinstance(value, list)]
-    wanted = {id(variable) for variable in variables}
-    return any(wanted <= {id(item) for item in items} for items in lists)
+    known = [[places[id(item)] for item in items if id(item) in places] for items in lists]
+    return max(known, key=len, default=[])
