@@ -141,7 +141,13 @@ def test_scores_that_take_no_weights_are_recorded_without():
 
     data, held_out = (X[:60], NOISY[:60]), {"X_val": X[60:], "y_val": NOISY[60:]}
     split, weight = {"validation_split": HELD_OUT}, np.linspace(0.1, 1, 80)
-    for scoring in (right, {"right": right, "r2": "r2"}, both, "neg_max_error", ["neg_max_error", "r2"]):
+    for scoring in (
+        right,
+        {"right": right, "r2": "r2"},
+        both,
+        "neg_max_error",
+        ["neg_max_error", "r2"],
+    ):
         net = regressor(scoring=scoring, **split).fit(X, NOISY, sample_weight=weight)
         predicted = net.predict(X[60:])
         right_ones = {
