@@ -397,8 +397,8 @@ def check_by_name(output_shape):
     if len(output_shape) > 1:
         by_name = ", ".join(f"{name!r}: ..." for name in output_shape)
         raise BuilderError(
-            f"The net has the outputs {list(output_shape)}, and y is one array; expected a target "
-            "for each. Give y as a dict with these names, "
+            f"The net has {len(output_shape)} outputs, {', '.join(map(repr, output_shape))}, and y "
+            f"is one array; expected a target for each. Give y as a dict with these names, "
             f"{{{by_name}}}, or let the net have one output."
         )
 
