@@ -12,7 +12,7 @@ import time
 import warnings
 from typing import Any
 
-from skkeras._engine.after_training import build_metrics
+from skkeras._engine.after_training import build_metrics, set_metrics
 from skkeras._engine.rows import begin_epoch
 from skkeras.data._cancellation import stoppable
 from skkeras.exceptions import DivergenceError
@@ -166,13 +166,13 @@ class _Run:
             ):
                 (logs,) = epochs
             self.net.pull(self.program)
-            self.net.show_metrics(self.program)
+            self._show_metrics()
             if self.validation is not None:
                 listeners.on_test_begin()
                 self.net.push(self.program)
                 with self.net.moved_on(self.program):
                     val_logs = self._evaluate()
-                self.net.show_metrics(self.program)
+                self._show_metrics()
                 listeners.on_test_end(val_logs)
                 logs |= _prefixed(val_logs)
             listeners.on_epoch_end(epoch, logs)
@@ -185,6 +185,11 @@ class _Run:
         self.net.pull(self.program)
         listeners.on_train_end(logs)
         self.net.push(self.program)
+
+    def _show_metrics(self):
+        """Set the metrics of the model, at which callbacks may look, to those of the program."""
+        if self.program.worker is not self.net.structure:
+            set_metrics(self.net.structure, self.program.metric_values())
 
     @contextlib.contextmanager
     def _kept_if_interrupted(self):

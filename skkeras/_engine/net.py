@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from skkeras._engine import compiled_loop, keras_loop
-from skkeras._engine.after_training import called, leave_training, set_metrics
+from skkeras._engine.after_training import called, leave_training
 from skkeras._engine.compiled_functions import CompiledFunctions, blueprints
 from skkeras._engine.program import UntraceableError, state_variables, variable_bytes
 from skkeras._inputs import leaves, map_leaves
@@ -180,11 +180,6 @@ class Net:
     def trained(self, program, rows, history, first_epoch):
         """Keep what a training without callbacks leaves, for who looks at the model."""
         self._trained = rows.example, program.metric_values(), history, first_epoch
-
-    def show_metrics(self, program):
-        """Set the metrics of the model, which Keras has built, to those of a program."""
-        if program.worker is not self._lazy.made:
-            set_metrics(self.structure, program.metric_values())
 
     def values(self):
         """Return the values of all variables, as tensors that later training doesn't change."""
