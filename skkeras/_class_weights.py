@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.class_weight import compute_sample_weight
 
 from skkeras._inputs import with_axes
-from skkeras._targets import in_memory, naming
+from skkeras._targets.base import in_memory, naming
 
 _SHOWN = 10  # of the classes, in a message
 

@@ -34,7 +34,7 @@ from skkeras._inputs import (
     training_weights,
     with_axes,
 )
-from skkeras._targets import MultiOutput, blocks, encoded, in_memory, label_counts, spans
+from skkeras._targets.base import MultiOutput, blocks, encoded, in_memory, label_counts, spans
 from skkeras.data._streams import check_sliceable
 
 

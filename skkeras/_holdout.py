@@ -5,7 +5,7 @@ import reprlib
 import numpy as np
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 
-from skkeras._targets import blocks, label_counts, spans
+from skkeras._targets.base import blocks, label_counts, spans
 
 # What early stopping holds out if nothing else is said; as scikit-learn's MLPs do.
 DEFAULT_FRACTION = 0.1

@@ -9,7 +9,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from skkeras._dataframes import names_of
-from skkeras._targets import blocks, encoded
+from skkeras._targets.base import blocks, encoded
 from skkeras.data._arrays import LazyArray
 from skkeras.data._named import NamedArrays
 

@@ -9,8 +9,8 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skkeras._callbacks import score_callback
 from skkeras._inputs import by_name, training_weights, with_axes
-from skkeras._step_targets import ByStep
-from skkeras._targets import WHOLE_BYTES, MultiOutput, naming, spans
+from skkeras._targets.base import WHOLE_BYTES, MultiOutput, naming, spans
+from skkeras._targets.steps import ByStep
 from skkeras.data._arrays import LazyArray
 from skkeras.data._batches import joined
 from skkeras.data._streams import as_stream, check_inside

@@ -7,14 +7,14 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
 from skkeras._base import BaseKerasEstimator
-from skkeras._classification_targets import classification_target
 from skkeras._examples import count_labels
 from skkeras._hints import check_no_others
 from skkeras._inputs import check_targets
 from skkeras._keras_objects.internals import is_layer
 from skkeras._losses import LossFacts, loss_name
-from skkeras._regression_target import RegressionTarget, are_numbers
-from skkeras._targets import MultiOutput, naming
+from skkeras._targets.base import MultiOutput, naming
+from skkeras._targets.classification import classification_target
+from skkeras._targets.regression import RegressionTarget, are_numbers
 from skkeras.data._named import NamedOutputs
 
 

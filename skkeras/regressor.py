@@ -7,8 +7,8 @@ from sklearn.base import RegressorMixin
 from skkeras._base import BaseKerasEstimator
 from skkeras._hints import check_no_others
 from skkeras._inputs import check_targets
-from skkeras._regression_target import RegressionTarget
-from skkeras._targets import MultiOutput
+from skkeras._targets.base import MultiOutput
+from skkeras._targets.regression import RegressionTarget
 
 
 class KerasRegressor(RegressorMixin, BaseKerasEstimator):

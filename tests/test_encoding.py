@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from skkeras import KerasClassifier, KerasRegressor, _targets
-from skkeras._classification_targets import classification_target
+from skkeras import KerasClassifier, KerasRegressor
 from skkeras._losses import LossFacts
-from skkeras._regression_target import RegressionTarget
+from skkeras._targets import base
+from skkeras._targets.classification import classification_target
+from skkeras._targets.regression import RegressionTarget
 
 X = np.random.default_rng(0).normal(size=(60, 3)).astype("float32")
 CLASSES = np.arange(60) % 3
@@ -46,7 +47,7 @@ def test_many_targets_train_bit_for_bit_like_few(monkeypatch, make, y, is_weight
         return net.fit(X, y, sample_weight=sample_weight)
 
     whole = fitted()
-    monkeypatch.setattr(_targets, "WHOLE_BYTES", 100)
+    monkeypatch.setattr(base, "WHOLE_BYTES", 100)
     in_blocks = fitted()
     assert np.array_equal(weights(in_blocks), weights(whole))
     assert in_blocks.history_ == whole.history_
@@ -66,7 +67,7 @@ def test_many_targets_train_bit_for_bit_like_few(monkeypatch, make, y, is_weight
 def test_many_class_weights_are_those_of_few(monkeypatch, y, class_weight):
     net = KerasClassifier(epochs=1, class_weight=class_weight, random_state=0)
     whole = weights(net.fit(X[7:], y[7:]))
-    monkeypatch.setattr(_targets, "WHOLE_BYTES", 100)
+    monkeypatch.setattr(base, "WHOLE_BYTES", 100)
     assert np.array_equal(weights(net.fit(X[7:], y[7:])), whole)
     assert not np.array_equal(weights(net.set_params(class_weight=None).fit(X[7:], y[7:])), whole)
 
@@ -80,7 +81,7 @@ def test_many_class_weights_are_those_of_few(monkeypatch, y, class_weight):
     ],
 )
 def test_last_of_many_targets_is_looked_at_before_training(monkeypatch, first, later, message):
-    monkeypatch.setattr(_targets, "WHOLE_BYTES", 100)
+    monkeypatch.setattr(base, "WHOLE_BYTES", 100)
     target = classification_target(first)
     with pytest.raises(ValueError, match=message):
         target.encode(later, (target.n_outputs,), LossFacts())
@@ -110,7 +111,7 @@ def test_memory_for_targets_does_not_grow_with_them(y):
     finally:
         tracemalloc.stop()
     assert len(encoded) == len(y)
-    assert peak < 12 * _targets.WHOLE_BYTES
+    assert peak < 12 * base.WHOLE_BYTES
 
 
 def test_memory_for_weights_does_not_grow_with_them():
@@ -126,4 +127,4 @@ def test_memory_for_weights_does_not_grow_with_them():
     finally:
         tracemalloc.stop()
     assert np.asarray(weight[:4]).tolist() == [1, 1, 1, 1]
-    assert peak < 12 * _targets.WHOLE_BYTES
+    assert peak < 12 * base.WHOLE_BYTES

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 from skkeras import KerasClassifier, KerasRegressor
-from skkeras._classification_targets import classification_target
 from skkeras._losses import LossFacts, loss_name
-from skkeras._regression_target import RegressionTarget
-from skkeras._targets import MultiOutput
+from skkeras._targets.base import MultiOutput
+from skkeras._targets.classification import classification_target
+from skkeras._targets.regression import RegressionTarget
 
 layers = keras.layers
 

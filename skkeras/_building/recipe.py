@@ -26,7 +26,7 @@ from skkeras._keras_objects.internals import (
 from skkeras._keras_objects.references import reached_parts
 from skkeras._losses import by_output, check_ending, ends_in_logits, loss_facts, only_loss
 from skkeras._params import builder_parameters, call_builder, check_keywords, describe, split_routed
-from skkeras._targets import MultiOutput, output_activation
+from skkeras._targets.base import MultiOutput, output_activation
 from skkeras.exceptions import BuilderError, SharedVariablesError
 from skkeras.models import find_preset
 

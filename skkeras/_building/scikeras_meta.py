@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skkeras._targets import blocks
+from skkeras._targets.base import blocks
 from skkeras.data._arrays import LazyArray
 
 

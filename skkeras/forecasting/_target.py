@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skkeras._regression_target import RegressionTarget
+from skkeras._targets.regression import RegressionTarget
 
 
 class HorizonTarget(RegressionTarget):

@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skkeras._scoring
-import skkeras._targets
+import skkeras._targets.base
 from skkeras import KerasClassifier, KerasRegressor, data
 from skkeras._scoring import score_blocks
 
@@ -193,7 +193,7 @@ def test_lazy_targets_are_split_like_lazy_inputs(rows):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(skkeras._targets, "WHOLE_BYTES", 256)
+    monkeypatch.setattr(skkeras._targets.base, "WHOLE_BYTES", 256)
     monkeypatch.setattr(skkeras._scoring, "WHOLE_BYTES", 256)
 
 

@@ -1,8 +1,7 @@
-"""Targets: the kind of y, the loss and output layer that suit it, and decoding of predictions.
+"""Base of targets: what all kinds of y share, several outputs, and the encoding of rows.
 
 A target learns from y once, encodes any y of its kind for Keras, and decodes the net's outputs
-into predictions as scikit-learn expects. Each kind for one output has a file of its own. Output
-shapes are without the first axis.
+into predictions as scikit-learn expects. Output shapes are without the first axis.
 
 Small targets are encoded at once. Many rows are validated block by block, and encoded when a batch
 of them is taken; lazy arrays when they are read. So training takes no more memory for more rows.
@@ -197,8 +196,8 @@ def output_activation(target, loss):
     Examples
     --------
     >>> from skkeras._losses import LossFacts
-    >>> from skkeras._classification_targets import classification_target
-    >>> from skkeras._targets import output_activation
+    >>> from skkeras._targets.classification import classification_target
+    >>> from skkeras._targets.base import output_activation
     >>> target = classification_target([0, 1])
     >>> output_activation(target, LossFacts("binary_crossentropy"))
     'sigmoid'
@@ -272,7 +271,7 @@ class Encoded:
     Examples
     --------
     >>> import numpy as np
-    >>> from skkeras._targets import Encoded
+    >>> from skkeras._targets.base import Encoded
     >>> doubled = Encoded(lambda rows: rows * 2.0, (np.arange(4),), np.zeros(1))
     >>> doubled.shape, np.asarray(doubled[[3, 0]])
     ((4,), array([6., 0.]))
@@ -312,7 +311,7 @@ def encoded(encode, *arrays):
     Examples
     --------
     >>> import numpy as np
-    >>> from skkeras._targets import encoded
+    >>> from skkeras._targets.base import encoded
     >>> encoded(np.sqrt, np.arange(3))
     array([0.        , 1.        , 1.41421356])
     >>> encoded(np.sqrt, np.arange(2_000_000))
@@ -363,7 +362,7 @@ def few_rows(y):
     Examples
     --------
     >>> import numpy as np
-    >>> from skkeras._targets import few_rows
+    >>> from skkeras._targets.base import few_rows
     >>> few_rows(np.arange(2_000_000) % 2)
     array([0, 1, 0, 1, 0, 1, 0, 1, 0, 1])
     """
@@ -397,7 +396,7 @@ def label_counts(parts, weights=None):
     Examples
     --------
     >>> import numpy as np
-    >>> from skkeras._targets import label_counts
+    >>> from skkeras._targets.base import label_counts
     >>> label_counts([np.array(["b", "a"]), np.array(["b"])])
     {'a': 1, 'b': 2}
     """

@@ -11,8 +11,7 @@ from skkeras._losses import (
     SPARSE_LOSSES,
     loss_name,
 )
-from skkeras._step_targets import ByStep
-from skkeras._targets import (
+from skkeras._targets.base import (
     Target,
     as_array,
     blocks,
@@ -22,6 +21,7 @@ from skkeras._targets import (
     shape_text,
     units_advice,
 )
+from skkeras._targets.steps import ByStep
 from skkeras.data._arrays import LazyArray
 
 
@@ -330,7 +330,7 @@ def classification_target(y, loss=None, classes=None, x_shape=()):
 
     Examples
     --------
-    >>> from skkeras._classification_targets import classification_target
+    >>> from skkeras._targets.classification import classification_target
     >>> classification_target(["b", "a", "c"]).kind
     'multiclass'
     """

@@ -10,7 +10,7 @@ from skkeras._losses import (
     ROW_LOSSES,
     loss_name,
 )
-from skkeras._targets import Target, blocks, fits, shape_text, units_advice
+from skkeras._targets.base import Target, blocks, fits, shape_text, units_advice
 
 _NUMBER_LOSSES = {
     *("mean_squared_error", "mean_absolute_error", "mean_squared_logarithmic_error"),
@@ -26,7 +26,7 @@ def are_numbers(y, loss=None):
     Examples
     --------
     >>> import numpy as np
-    >>> from skkeras._regression_target import are_numbers
+    >>> from skkeras._targets.regression import are_numbers
     >>> are_numbers(np.array([0.5, 2])), are_numbers(np.array([5, 2])), are_numbers(
     ...     np.array([5, 2]), "mae"
     ... )

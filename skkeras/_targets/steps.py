@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from skkeras._targets import Target, blocks, dense, fits, shape_text
+from skkeras._targets.base import Target, blocks, dense, fits, shape_text
 
 
 class ByStep(Target):
