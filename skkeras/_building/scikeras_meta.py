@@ -14,13 +14,14 @@ def scikeras_meta(examples, target):
     import keras
 
     X, y = (next(iter(v.values())) if isinstance(v, dict) else v for v in (examples.X, examples.y))
-    is_classifier, is_column = target.classes is not None, np.ndim(examples.given[1]) == 2
+    is_classifier, given = target.classes is not None, examples.given[1]
+    n_axes = given.ndim if hasattr(given, "ndim") else np.asarray(given).ndim
     meta = {
         "n_features_in_": X.shape[1] if len(X.shape) > 1 else 1,
         "X_dtype_": np.dtype(keras.config.floatx()) if hasattr(X, "toarray") else X.dtype,
         "X_shape_": X.shape,
         "y_dtype_": y.dtype,
-        "y_ndim_": 2 if is_classifier and is_column else y.ndim,
+        "y_ndim_": 2 if is_classifier and n_axes == 2 else y.ndim,
         "target_type_": _target_type(target.kind, y),
         "n_outputs_": 1 if is_classifier or y.ndim == 1 else y.shape[1],
         "n_outputs_expected_": len(examples.y) if isinstance(examples.y, dict) else 1,
