@@ -779,11 +779,16 @@ def test_what_a_user_compiles_model_with_counts():
     assert other.evaluate(X, Y) == estimator.evaluate(X, Y)
 
 
-def test_layers_frozen_after_compile_are_an_error_and_not_another_state():
+def test_layers_frozen_after_compile_leave_the_optimizer_its_state():
     estimator = KerasRegressor(compiled_builder, epochs=1).fit(X, Y)
     estimator.model_.layers[0].trainable = False
-    with pytest.raises(ValueError, match=r"model_\.compile again"):
-        pickle.dumps(estimator)
+    again = pickle.loads(pickle.dumps(estimator))
+    states = [[v.numpy() for v in net.model_.optimizer.variables] for net in (estimator, again)]
+    assert len(states[0]) > 2
+    for one, other in zip(*states, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not again.model_.layers[0].trainable
+    np.testing.assert_array_equal(again.predict(X), estimator.predict(X))
 
 
 def test_a_net_that_cannot_be_saved_is_an_error_with_what_to_pass_instead():
