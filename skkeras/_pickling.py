@@ -47,8 +47,8 @@ def new(name):
     Examples
     --------
     >>> from skkeras._pickling import new
-    >>> new("LossFacts")
-    LossFacts(name=None, is_builtin=True, from_logits=False)
+    >>> new("LossFacts").is_builtin
+    True
     """
     cls = _found(name)
     return cls.__new__(cls)

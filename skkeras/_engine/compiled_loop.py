@@ -73,26 +73,27 @@ def train(
     ``validation`` are prefixed with ``val_``. ``on_divergence`` is about weights or loss not
     finite.
     """
-    with _program(net, rows, validation) as program:
+    example = rows.example  # read once: rows may be in files
+    with _program(net, example, validation) as program:
         run = _Run(net, program, rows, schedule, validation, on_divergence)
         if not callbacks and not verbose:
             net.push(program)
             run.alone(history)
             net.pull(program)
-            net.trained(program, rows, history, schedule.initial_epoch)
+            net.trained(program, example, history, schedule.initial_epoch)
             return
     listeners = _listeners(net, rows, schedule, callbacks, verbose)
     listeners.on_train_begin()
     # They may have changed the net by now, so that another program is needed.
-    with _program(net, rows, validation) as program:
+    with _program(net, example, validation) as program:
         run = _Run(net, program, rows, schedule, validation, on_divergence)
         run.with_callbacks(listeners, history)
 
 
 @contextlib.contextmanager
-def _program(net, rows, validation):
+def _program(net, example, validation):
     """Borrow a fully traced program, so that errors come before anything is trained."""
-    with net.training_program(rows.example) as program:
+    with net.training_program(example) as program:
         if validation is not None:
             program.trace_test(validation.example)
         yield program

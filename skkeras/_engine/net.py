@@ -177,9 +177,9 @@ class Net:
                 leave_training(model, outputs, *trained)
         return model
 
-    def trained(self, program, rows, history, first_epoch):
+    def trained(self, program, example, history, first_epoch):
         """Keep what a training without callbacks leaves, for who looks at the model."""
-        self._trained = rows.example, program.metric_values(), history, first_epoch
+        self._trained = example, program.metric_values(), history, first_epoch
 
     def values(self):
         """Return the values of all variables, as tensors that later training doesn't change."""

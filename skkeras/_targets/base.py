@@ -315,7 +315,7 @@ def encoded(encode, *arrays):
     >>> encoded(np.sqrt, np.arange(3))
     array([0.        , 1.        , 1.41421356])
     >>> encoded(np.sqrt, np.arange(2_000_000))
-    <skkeras._targets.Encoded object at ...>
+    <skkeras._targets.base.Encoded object at ...>
     """
     example = _called(encode, _picked(arrays, slice(1)))
     if isinstance(arrays[0], LazyArray):
