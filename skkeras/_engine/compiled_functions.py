@@ -118,7 +118,7 @@ class CompiledFunctions:
         Raises UntraceableError if it moves variables outside of the net: Keras has to predict.
         """
         if self._moved is None:
-            predictor = self._predictor(rows.example[0])
+            predictor = self._predictor(rows.take(slice(0))[0])  # its shape; nothing is read
             if predictor.moves_others:
                 raise UntraceableError
             self._moved = predictor.moved
