@@ -282,10 +282,8 @@ class BaseKerasEstimator(
         check_inside(y, sample_weight, "y_val" if validates else "y")
         n_passes = self._fit_argument("epochs") if use in ("fit", "X_val") else 1
         check_stream(stream, arguments, n_passes, validates=validates)
-        counts, n_steps = (
-            None,
-            arguments.get("validation_steps" if validates else "steps_per_epoch"),
-        )
+        n_steps = arguments.get("validation_steps" if validates else "steps_per_epoch")
+        counts = None
         if trains:
             check_asks_for_no_data(self._source(self.model))
             counts = self._count_labels(stream, n_steps, classes_known=go_on or classes is not None)
@@ -419,7 +417,8 @@ class BaseKerasEstimator(
     def _run(self, training, validation, callbacks, epochs, history):
         arguments = split_routed(self._routed)["fit"]
         known = _ENGINE_FIT_ARGUMENTS | training.known_arguments
-        known |= getattr(validation, "known_validation_arguments", frozenset())
+        if validation is not None:
+            known |= validation.known_validation_arguments
         schedule = Schedule(
             epochs=epochs.stop,
             batch_size=self._fit_argument("batch_size"),

@@ -1,13 +1,11 @@
 """Scores of predictions; of lazy arrays, block by block."""
 
-import copy
-import inspect
-
 import numpy as np
-from sklearn.metrics import accuracy_score, check_scoring, r2_score
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skkeras._callbacks import score_callback
+from skkeras._epoch_scores import epoch_scorer, score_names
 from skkeras._inputs import by_name, training_weights, with_axes
 from skkeras._targets.base import WHOLE_BYTES, MultiOutput, naming, spans
 from skkeras._targets.steps import ByStep
@@ -188,13 +186,13 @@ class ScoringMixin:
                 f"Got scoring={scoring!r} and an X_val that comes in batches; expected arrays, "
                 "which scikit-learn's scorers take. Or set scoring=None, and metrics of Keras."
             )
-        return [score_callback(_epoch_scorer(self, scoring, examples, rows))]
+        return [score_callback(epoch_scorer(self, scoring, examples, rows))]
 
     def _monitor(self):
         """Return the log that early stopping watches, and which way is up."""
         if not self._scoring:
             return "val_loss", "auto"
-        return f"val_{_score_names(self._scoring)[0]}", "max"
+        return f"val_{score_names(self._scoring)[0]}", "max"
 
     def _predicted_blocks(self, X, y, sample_weight):
         """Yield targets, predictions and weights of lazy rows, block by block in storage order."""
@@ -213,91 +211,3 @@ class ScoringMixin:
             return self.predict(X), y, sample_weight
         check_inside(y, sample_weight)
         return joined([(self.predict(x), *rest) for x, *rest in stream.blocks(with_targets=True)])
-
-
-def _score_names(scoring):
-    if isinstance(scoring, list | tuple | dict):
-        return [*scoring]
-    name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")
-    return ["score" if name == "<lambda>" else name]
-
-
-def _epoch_scorer(estimator, scoring, examples, rows):
-    """Return a function that scores some rows, as a dict of floats by name."""
-    names, scorer = _score_names(scoring), _weighted_scorer(estimator, scoring)
-    X, y = (_picked(part, rows) for part in (examples.X, examples.y))
-    unweighted = examples.sample_weight is None
-    weight = None if unweighted else examples.weights(rows, estimator._facts)
-    weights = {} if weight is None else {"sample_weight": _picked(weight, rows)}
-    # Rows that were checked have no names of columns any more.
-    estimator = copy.copy(estimator)
-    for name in ("feature_names_in_", "_input_columns"):
-        vars(estimator).pop(name, None)
-
-    def score():
-        try:
-            scores = scorer(estimator, X, y, **weights)
-        except ValueError as error:
-            if not _has_nan(y):
-                raise
-            raise ValueError(
-                f"Got scoring={scoring!r} and held-out rows with NaN in y: {error} Expected a "
-                "function that leaves NaN out, such as scoring=lambda net, X, y: net.score(X, y)."
-            ) from error
-        if estimator.early_stopping and names[0] not in scores:
-            raise ValueError(
-                f"Got early_stopping=True and scoring={scoring!r}, which returns the scores "
-                f"{[*scores]}; expected one to watch. Give a dict of scorers, whose first is "
-                "watched, or set early_stopping=False and "
-                f"callbacks=keras.callbacks.EarlyStopping('val_{next(iter(scores))}', mode='max')."
-            )
-        return {name: float(value) for name, value in scores.items()}
-
-    return score
-
-
-def _weighted_scorer(estimator, scoring):
-    """Return a scorer, ``(estimator, X, y, **weights)`` to a dict, that weighs where scores can.
-
-    Some of scikit-learn's metrics take no weights, nor do most functions of one's own.
-    """
-    names = _score_names(scoring)
-    check_scoring(estimator, scoring)
-    if isinstance(scoring, list | tuple):
-        scorers = dict(zip(names, scoring, strict=True))
-    else:
-        scorers = scoring if isinstance(scoring, dict) else {names[0]: scoring}
-    own = {k: one for k, one in scorers.items() if not _is_of_scikit_learn(one)}
-    rest = {k: one for k, one in scorers.items() if k not in own}
-    score_rest = check_scoring(estimator, rest) if rest else None
-
-    def score(estimator, X, y, **weights):
-        scores = score_rest(estimator, X, y, **weights) if rest else {}
-        for name, function in own.items():
-            value = function(estimator, X, y, **(weights if _takes_weights(function) else {}))
-            scores |= value if isinstance(value, dict) else {name: value}
-        return {name: scores.pop(name) for name in names if name in scores} | scores
-
-    return score
-
-
-def _is_of_scikit_learn(scoring):
-    return isinstance(scoring, str) or hasattr(scoring, "set_score_request")
-
-
-def _takes_weights(function):
-    parameters = inspect.signature(function).parameters.values()
-    return any(p.name == "sample_weight" or p.kind == p.VAR_KEYWORD for p in parameters)
-
-
-def _has_nan(y):
-    parts = y.values() if isinstance(y, dict) else [y]
-    return any(part.dtype.kind == "f" and np.isnan(part).any() for part in parts)
-
-
-def _picked(part, rows):
-    if rows is None:
-        return part
-    if isinstance(part, dict):
-        return {name: one[rows] for name, one in part.items()}
-    return part[rows]

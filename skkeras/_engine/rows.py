@@ -41,6 +41,7 @@ class Rows:
 
     # Arguments of `keras.Model.fit` that a source knows, besides those of `Schedule`.
     known_arguments: ClassVar[frozenset] = frozenset()
+    known_validation_arguments: ClassVar[frozenset] = frozenset()
 
     @property
     def n_rows(self):
