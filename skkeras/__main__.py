@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import joblib
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, is_classifier
-from sklearn.callback import ProgressBar
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.linear_model import LogisticRegression, RidgeCV
@@ -25,6 +24,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from skkeras import KerasClassifier, KerasForecaster, KerasRegressor
+from skkeras._versions import show_progress
 
 # Monthly totals of international airline passengers, 1949 to 1960: Box and Jenkins (1976), "Time
 # series analysis: forecasting and control", series G; in the public domain.
@@ -166,7 +166,7 @@ def run(job):
     )
     print(f"{len(X)} rows to train and {len(X_test)} to test, each {describe_row(X)}.\n")
     search = GridSearchCV(job.estimator, job.grid, cv=job.splits, error_score="raise")
-    search.set_callbacks(ProgressBar(max_propagation_depth=0)).fit(X, y)
+    show_progress(search).fit(X, y)
 
     score_name = "accuracy" if is_classifier(job.estimator) else "R2"
     print(f"\nCandidates, {score_name} over {search.n_splits_} folds:")

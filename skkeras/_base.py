@@ -5,7 +5,6 @@ import copy
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -30,6 +29,7 @@ from skkeras._net_params import NetParamsMixin, check_method_names
 from skkeras._params import RoutedParamsMixin, split_routed
 from skkeras._scoring import ScoringMixin
 from skkeras._state import StateMixin, restore
+from skkeras._versions import CallbackSupportMixin, with_callbacks
 from skkeras.data._batches import joined
 from skkeras.data._streams import as_stream, check_inside, check_stream
 

@@ -18,6 +18,7 @@ from skkeras._params import (
     describe,
     members_of,
 )
+from skkeras._versions import is_made_by_each_fit, orbax_checkpoint
 
 BATCH_HOOKS = (
     "on_batch_begin",
@@ -271,13 +272,11 @@ def _idle_tests(keras):
     `BackupAndRestore` isn't among them: only Keras's own loop learns from it which epoch to begin
     with.
     """
-    tests = {
+    return {
         keras.callbacks.ModelCheckpoint: _saves_by_epoch,
         keras.callbacks.TensorBoard: _writes_by_epoch,
+        orbax_checkpoint(): _saves_by_epoch,
     }
-    if hasattr(keras.callbacks, "OrbaxCheckpoint"):  # not yet in Keras 3.10
-        tests[keras.callbacks.OrbaxCheckpoint] = _saves_by_epoch
-    return tests
 
 
 def _saves_by_epoch(callback):
@@ -303,7 +302,8 @@ def _function(method):
 
 def _is_spent(held):
     """Tell a closed file or a module, as CSVLogger and TensorBoard leave behind."""
-    return isinstance(held, ModuleType) or (isinstance(held, io.IOBase) and held.closed)
+    is_closed = isinstance(held, io.IOBase) and held.closed
+    return isinstance(held, ModuleType) or is_closed or is_made_by_each_fit(held)
 
 
 def _is_writer(held):
@@ -404,7 +404,7 @@ def _replaced(callback, values):
 
 
 def _equal(one, other):
-    if one is other:
+    if one is other or (is_made_by_each_fit(one) and is_made_by_each_fit(other)):
         return True
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)

@@ -16,6 +16,7 @@ from skkeras._params import (
     members_of,
     split_routed,
 )
+from skkeras._versions import check_environment, check_not_legacy, warn_of_eager_functions
 from skkeras.exceptions import ParameterNameError
 from skkeras.models import PRESETS
 
@@ -237,7 +238,10 @@ class NetParamsMixin:
         given["model"] = self._source(self.model)
         members = [(name, one) for name, value in given.items() for _, one in members_of(value)]
         members = [(name, one) for name, one in members if not isinstance(one, ATOMS)]
-        return shared_variables(members) if len(members) > 1 else []
+        if len(members) < 2:
+            return []
+        check_environment()  # looking for variables imports Keras
+        return shared_variables(members)
 
     def _check_shared(self, variables):
         """Raise unless the net that goes on has its own copies of these variables."""
@@ -310,7 +314,16 @@ class NetParamsMixin:
             )
         return range(first, last)
 
+    def _check_environment(self):
+        check_environment()
+        if self.engine == "compiled":
+            warn_of_eager_functions()
+        for name in (*_NET_PARAMETERS, "callbacks"):
+            for _, member in members_of(getattr(self, name)):
+                check_not_legacy(name, member)
+
     def _check_parameters(self):
+        self._check_environment()
         for name in ("epochs", "batch_size"):
             check_count(*self._given(name), 1)
         check_counts(self._routed)

@@ -23,6 +23,10 @@ from skkeras._keras_objects.internals import (
 )
 from skkeras._keras_objects.references import holds_layers, kept_names
 from skkeras._params import changed_names
+from skkeras._versions import CheckedEnvironment
+
+# Entries of a pickle that are no attributes of the estimator.
+_NOT_KEPT = {"_environment", "_net"}
 
 # Attributes that a fit sets: removed or restored if it fails.
 _LEARNT = {
@@ -60,7 +64,7 @@ def restore(estimator, before, values=None):
 def _undo_kept(estimator, before):
     """Put back what a builder has kept of a net in the estimator's attributes."""
     for name, value in list(vars(estimator).items()):
-        if holds_layers(value) and value is not before.get(name):
+        if value is not before.get(name) and holds_layers(value):
             delattr(estimator, name)
             if name in before:
                 setattr(estimator, name, before[name])
@@ -101,6 +105,8 @@ class StateMixin:
         state = {**super().__getstate__(), **self._packed_parameters()}
         state.pop("callbacks_", None)
         if "_net" in state:
+            # First, so that it is told before pickle imports the classes of Keras's objects.
+            state = {"_environment": CheckedEnvironment(), **state}
             model = self._net.model
             state["_copies"] = self._packed_copies(model)
             kept = kept_names(state, model)
@@ -118,7 +124,7 @@ class StateMixin:
         if has_placeholders(state):  # from skops, which doesn't make them
             state = copy.deepcopy(state)
         packed = state.get("_net")
-        super().__setstate__({k: v for k, v in state.items() if k != "_net"})
+        super().__setstate__({k: v for k, v in state.items() if k not in _NOT_KEPT})
         if packed is not None:
             names, values = state["_made_with"]
             values = {**self._net_parameters(), **values}

@@ -2,7 +2,6 @@
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.callback import with_callbacks
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
@@ -15,6 +14,7 @@ from skkeras._losses import LossFacts, loss_name
 from skkeras._targets.base import MultiOutput, naming
 from skkeras._targets.classification import classification_target
 from skkeras._targets.regression import RegressionTarget, are_numbers
+from skkeras._versions import with_callbacks
 from skkeras.data._named import NamedOutputs
 
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 import numpy as np
 
 from skkeras._hints import suggestion
+from skkeras._versions import map_steps
 
 
 def mlp(
@@ -556,10 +557,7 @@ def _channels(inputs, n_outputs, meta):
 
 def _ahead(channels, horizon):
     """Map the steps of each channel to those of the horizon, by shared weights."""
-    import keras
-
-    flipped = keras.layers.Permute((2, 1))(channels)
-    return keras.layers.Permute((2, 1))(_dense(horizon, channels.shape[1])(flipped))
+    return map_steps(_dense(horizon, channels.shape[1]), channels)
 
 
 def _dense(units, n_inputs):

@@ -41,7 +41,7 @@ def dump(value, path, **options):
     beside = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
     try:
         joblib.dump(value, beside, **options)
-        with beside.open("rb") as file:
+        with beside.open("r+b") as file:  # Windows syncs none that is open for reading only
             os.fsync(file.fileno())
         if path.exists():
             shutil.copymode(path, beside)

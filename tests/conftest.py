@@ -38,6 +38,12 @@ def interruptible():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session")
+def sklearn_callbacks():
+    """The module `sklearn.callback`."""
+    return pytest.importorskip("sklearn.callback", reason="scikit-learn before 1.9 has none")
+
+
 def _read_only(array):
     array.flags.writeable = False
     return array

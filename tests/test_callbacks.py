@@ -9,7 +9,6 @@ import threading
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
-from sklearn.callback import CallbackSupportMixin, with_callbacks
 
 from skkeras._callbacks import (
     early_stopping_callback,
@@ -18,6 +17,7 @@ from skkeras._callbacks import (
     release,
     task_callback,
 )
+from skkeras._versions import CallbackSupportMixin, with_callbacks
 from skkeras.exceptions import ParameterNameError
 
 keras = pytest.importorskip("keras")
@@ -408,7 +408,9 @@ class Listener:
 
 
 @pytest.mark.parametrize("stop_after, epochs", [(None, [0, 1, 2]), (2, [0, 1])])
-def test_callbacks_of_scikit_learn_hear_of_every_epoch_and_can_stop(stop_after, epochs):
+def test_callbacks_of_scikit_learn_hear_of_every_epoch_and_can_stop(
+    stop_after, epochs, sklearn_callbacks
+):
     listener = Listener(stop_after)
     fitted = Iterative().set_callbacks(listener).fit(np.zeros((2, 1)), np.zeros(2))
     assert fitted.n_epochs_ == epochs

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -400,16 +399,16 @@ def scores_by_epoch(X, y, units=8):
     return [accuracy_score(y, net.predict(X)) for net in nets]
 
 
-def test_scoring_monitor_sees_every_epoch(X, binary):
-    monitor = ScoringMonitor(scoring="accuracy")
+def test_scoring_monitor_sees_every_epoch(X, binary, sklearn_callbacks):
+    monitor = sklearn_callbacks.ScoringMonitor(scoring="accuracy")
     net = classifier().set_callbacks(monitor).fit(X, binary)
     assert list(scores(monitor).values()) == scores_by_epoch(X, binary)
     assert monitor.get_logs().estimator_name == "KerasClassifier"
     assert net.history_ == classifier().fit(X, binary).history_
 
 
-def test_scoring_monitor_in_a_pipeline(X, binary):
-    monitor = ScoringMonitor(scoring="accuracy")
+def test_scoring_monitor_in_a_pipeline(X, binary, sklearn_callbacks):
+    monitor = sklearn_callbacks.ScoringMonitor(scoring="accuracy")
     make_pipeline(StandardScaler(), classifier().set_callbacks(monitor)).fit(X, binary)
     expected = scores_by_epoch(StandardScaler().fit_transform(X), binary)
     assert list(scores(monitor).values()) == expected
@@ -417,8 +416,8 @@ def test_scoring_monitor_in_a_pipeline(X, binary):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_scoring_monitor_in_a_grid_search(X, binary, n_jobs):
-    monitor = ScoringMonitor(scoring="accuracy")
+def test_scoring_monitor_in_a_grid_search(X, binary, n_jobs, sklearn_callbacks):
+    monitor = sklearn_callbacks.ScoringMonitor(scoring="accuracy")
     pipeline = make_pipeline(StandardScaler(), classifier().set_callbacks(monitor))
     grid = {"kerasclassifier__model__units": [4, 8]}
     search = GridSearchCV(pipeline, grid, cv=2, n_jobs=n_jobs).fit(X, binary)
@@ -433,27 +432,28 @@ def test_scoring_monitor_in_a_grid_search(X, binary, n_jobs):
     assert refit in by_fit.values()
 
 
-def test_progress_bar_shows_the_fit(X, binary, capsys):
-    net = classifier().set_callbacks(ProgressBar()).fit(X, binary)
+def test_progress_bar_shows_the_fit(X, binary, capsys, sklearn_callbacks):
+    net = classifier().set_callbacks(sklearn_callbacks.ProgressBar()).fit(X, binary)
     shown = capsys.readouterr().out
     assert "KerasClassifier - fit" in shown
     assert "100%" in shown
     assert net.history_ == classifier().fit(X, binary).history_
 
 
-def test_progress_bar_of_a_fit_that_stops_early_is_complete(X, binary, capsys):
+def test_progress_bar_of_a_fit_that_stops_early_is_complete(X, binary, capsys, sklearn_callbacks):
     stopping = callbacks.EarlyStopping("loss", min_delta=1e6)
-    net = classifier(callbacks=stopping).set_callbacks(ProgressBar()).fit(X, binary)
+    bar = sklearn_callbacks.ProgressBar()
+    net = classifier(callbacks=stopping).set_callbacks(bar).fit(X, binary)
     assert net.n_iter_ < 3
     assert "100%" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_progress_bar_in_pipeline_and_grid_search(X, binary, capsys, n_jobs):
+def test_progress_bar_in_pipeline_and_grid_search(X, binary, capsys, n_jobs, sklearn_callbacks):
     pipeline = make_pipeline(StandardScaler(), classifier())
     grid = {"kerasclassifier__model__units": [4, 8]}
     search = GridSearchCV(pipeline, grid, cv=2, n_jobs=n_jobs)
-    search.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(X, binary)
+    search.set_callbacks(sklearn_callbacks.ProgressBar(max_propagation_depth=None)).fit(X, binary)
     shown = capsys.readouterr().out
     assert "GridSearchCV - fit" in shown
     # Two candidates on two splits, and the refit.
@@ -461,8 +461,8 @@ def test_progress_bar_in_pipeline_and_grid_search(X, binary, capsys, n_jobs):
     assert shown.count("StandardScaler - fit") >= 5
 
 
-def test_both_kinds_of_callbacks_act_in_one_fit(X, binary):
-    monitor = ScoringMonitor(scoring="accuracy")
+def test_both_kinds_of_callbacks_act_in_one_fit(X, binary, sklearn_callbacks):
+    monitor = sklearn_callbacks.ScoringMonitor(scoring="accuracy")
     stopping = callbacks.EarlyStopping("loss", min_delta=1e6)
     net = classifier(callbacks=stopping).set_callbacks(monitor).fit(X, binary)
     assert len(scores(monitor)) == net.n_iter_ == 1 + stopping.patience + 1
@@ -470,8 +470,8 @@ def test_both_kinds_of_callbacks_act_in_one_fit(X, binary):
     assert np.array_equal(loaded.predict(X), net.predict(X))
 
 
-def test_scoring_monitor_hears_of_partial_fits(X, binary):
-    monitor = ScoringMonitor(scoring="accuracy")
+def test_scoring_monitor_hears_of_partial_fits(X, binary, sklearn_callbacks):
+    monitor = sklearn_callbacks.ScoringMonitor(scoring="accuracy")
     net = classifier().set_callbacks(monitor)
     net.partial_fit(X, binary)
     assert list(scores(monitor).values()) == scores_by_epoch(X, binary)[:1]

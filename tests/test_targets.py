@@ -8,9 +8,11 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse
+import sklearn
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
+from sklearn.preprocessing import StandardScaler
 
 from skkeras import KerasClassifier, KerasRegressor
 from skkeras._losses import LossFacts, loss_name
@@ -853,6 +855,9 @@ def frame(kind, X, columns="abcd"):
     [("dcba", "must be in the same order as they were in fit"), ("abc", "now missing:\n- d")],
 )
 def test_other_columns_are_scikit_learns_own_error(X, binary, kind, columns, message):
+    if not hasattr(StandardScaler().fit(frame(kind, X)), "feature_names_in_"):
+        versions = f"scikit-learn {sklearn.__version__}, {kind} {pl.__version__}"
+        pytest.skip(f"scikit-learn doesn't see these columns: {versions}")
     net = classifier(epochs=2).fit(frame(kind, X), binary)
     assert list(net.feature_names_in_) == list("abcd")
     other = frame(kind, X, columns)

@@ -27,6 +27,7 @@ from skkeras._keras_objects.references import reached_parts
 from skkeras._losses import by_output, check_ending, ends_in_logits, loss_facts, only_loss
 from skkeras._params import builder_parameters, call_builder, check_keywords, describe, split_routed
 from skkeras._targets.base import MultiOutput, output_activation
+from skkeras._versions import check_not_legacy, take_only_input
 from skkeras.exceptions import BuilderError, SharedVariablesError
 from skkeras.models import find_preset
 
@@ -66,6 +67,7 @@ class Recipe:
         taken = trained_variables()
         model = self._build()
         check_model(model)
+        take_only_input(model)
         build_variables(model, self.x_specs)
         check_not_taken(model, taken)
         shape = self._output_shape(model)
@@ -386,6 +388,7 @@ def check_model(model):
     import keras
 
     if not isinstance(model, keras.Model):
+        check_not_legacy("the net of a builder", model)
         raise BuilderError(
             f"The builder returned {model!r} of type {type(model).__name__}; expected a "
             "keras.Model. Does it end in `return model`?"

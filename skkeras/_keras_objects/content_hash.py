@@ -162,7 +162,9 @@ class Contents(pickle.Pickler):
         if name is not None:
             return name
         owner = getattr(function, "__self__", None)
-        if owner is None or isinstance(owner, types.ModuleType):
+        # The methods of generators are built-in ones in NumPy 1.26, but not in 2.
+        is_drawing = _is_impure(type(owner).__module__)
+        if owner is None or isinstance(owner, types.ModuleType) or is_drawing:
             raise UnreadableError(f"{function} is written in C.")
         return ("Builtin", f"def {function.__name__}", owner)
 

@@ -20,6 +20,7 @@ from skkeras._keras_objects.internals import (
     plain,
     sublayers,
 )
+from skkeras._versions import load_tf_idf
 
 
 def write_archive(layer):
@@ -123,6 +124,8 @@ def _learnt(layer):
 
 def _put_back(layer, learnt):
     if learnt is not None:
+        if load_tf_idf(layer, *learnt):
+            return
         layer.load_own_variables(learnt[0])
         if hasattr(layer, "load_assets"):
             with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.callback import ScoringMonitor
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import UndefinedMetricWarning, UnsetMetadataPassedError
 from sklearn.metrics import max_error, mean_absolute_error, r2_score
@@ -1499,8 +1498,8 @@ def test_windows_are_not_materialised():
     assert peak_mb < 40  # 345 MB if materialised
 
 
-def test_scikit_learns_callbacks_score_the_rows_that_were_given():
-    monitor = ScoringMonitor(scoring="r2")
+def test_scikit_learns_callbacks_score_the_rows_that_were_given(sklearn_callbacks):
+    monitor = sklearn_callbacks.ScoringMonitor(scoring="r2")
     net = forecaster(target=0).set_callbacks(monitor)
     net.fit(walk())
     assert len(net.history_["loss"]) == 2
