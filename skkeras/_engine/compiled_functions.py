@@ -13,6 +13,7 @@ import weakref
 
 import numpy as np
 
+from skkeras._engine.flat_program import FlatProgram, is_flat
 from skkeras._engine.program import (
     Predictor,
     Program,
@@ -159,9 +160,11 @@ class CompiledFunctions:
         worker = self._make_worker()
         if worker is None or self._fingerprint_of(worker) != key:
             raise _NotRepeatable
-        starts_at_zero = _build_on_ones(worker)
-        program = _traced(Program, worker, example)
-        program.state_starts_at_zero = starts_at_zero
+        program = _flat_program(worker, example)
+        if program is None:
+            starts_at_zero = _build_on_ones(worker)
+            program = _traced(Program, worker, example)
+            program.state_starts_at_zero = starts_at_zero
         workers.setdefault(key, worker)
         return program
 
@@ -241,6 +244,15 @@ def _are_same(objects, others):
 def _traced(compiled_class, model, example):
     with tracing():
         return compiled_class(model, example)
+
+
+def _flat_program(worker, example):
+    """Return a flat program, or None if the net can't have one."""
+    if not is_flat(worker):
+        return None
+    with contextlib.suppress(UntraceableError):  # Keras's own step tells what is wrong, if anything
+        return _traced(FlatProgram, worker, example)
+    return None
 
 
 def _build_on_ones(worker):

@@ -153,7 +153,7 @@ class Program:
     def _train_span(self, batch, batch_rows, segment_steps, starts_epoch):
         import tensorflow as tf
 
-        step, log_keys, from_metrics = self._step(self.worker.train_step, self.specs)
+        step, log_keys, from_metrics = self._train_step()
         self.log_names = log_keys
         n_segments = tf.shape(segment_steps)[0]
 
@@ -180,7 +180,7 @@ class Program:
             checks = [tf.math.is_finite(log) for name, log in named if name == "loss"]
             checks += [
                 tf.reduce_all(tf.math.is_finite(v.value))
-                for v in self.worker.weights  # moving statistics, too
+                for v in self._weights()
                 if v.value.dtype.is_floating
             ]
             finite = tf.cast(tf.reduce_all(checks), tf.float64)
@@ -211,6 +211,13 @@ class Program:
             logs = tf.stack(_scalars(self.worker.get_metrics_result(), log_keys))
         return tf.constant(log_keys), logs
 
+    def _train_step(self):
+        return self._step(self.worker.train_step, self.specs)
+
+    def _weights(self):
+        """Return the variables that have to stay finite: the weights, moving statistics, too."""
+        return self.worker.weights
+
     def _step(self, keras_step, specs):
         """Wrap a Keras step so that it is traced once, and tell the logs it returns."""
         import keras
@@ -233,7 +240,7 @@ class Program:
         logs = step.get_concrete_function(specs).structured_outputs
         metrics = self.worker.get_metrics_result()
         # As Keras does: the metrics' own results, unless a custom step logs something else.
-        return step, list(_flat(logs)), set(metrics) == set(logs)
+        return step, list(flat_logs(logs)), set(metrics) == set(logs)
 
 
 class Predictor:
@@ -339,17 +346,17 @@ def _rows_between(batch, start, stop):
 def _scalars(logs, names):
     import tensorflow as tf
 
-    logs = _flat(logs)
+    logs = flat_logs(logs)
     # As Python's floats, so that a float64 net's logs lose nothing.
     scalars = [tf.cast(logs[name], tf.float64) for name in names]
     return [one if one.shape.rank == 0 else tf.reshape(one, ()) for one in scalars]
 
 
-def _flat(logs):
+def flat_logs(logs):
     """Put the results of metrics that have several, a dict, among the others, as Keras does."""
     flat = {}
     for name, value in logs.items():
-        flat |= _flat(value) if isinstance(value, dict) else {name: value}
+        flat |= flat_logs(value) if isinstance(value, dict) else {name: value}
     return flat
 
 

@@ -32,14 +32,19 @@ FACTOR = 1.0
 def made(monkeypatch):
     """Count the programs that are made, from an empty cache on."""
     skkeras.clear_cache()
-    made, make = [], compiled_functions.Program
+    made = []
 
-    def counted(worker, example):
-        program = make(worker, example)
-        made.append(weakref.ref(worker))
-        return program
+    def counted(make):
+        def make_and_count(worker, example):
+            program = make(worker, example)
+            made.append(weakref.ref(worker))
+            return program
 
-    monkeypatch.setattr(compiled_functions, "Program", counted)
+        return make_and_count
+
+    for name in ("Program", "FlatProgram"):
+        make = getattr(compiled_functions, name)
+        monkeypatch.setattr(compiled_functions, name, counted(make))
     yield made
     skkeras.clear_cache()
 

@@ -1,0 +1,211 @@
+"""Programs that train small nets with fewer operations: one flat vector holds all that is trained.
+
+A step of Keras's optimizers takes a dozen operations for every variable, most of a small net's
+graph. Where each element is updated by itself, whatever it belongs to, Keras's own optimizer may as
+well update a single variable that holds all of them: the same bits for a third fewer operations.
+"""
+
+import math
+
+import numpy as np
+
+from skkeras._engine.after_training import build_metrics
+from skkeras._engine.program import Program, flat_logs
+from skkeras._inputs import leaves
+from skkeras._keras_objects.copying import Copies
+from skkeras._keras_objects.internals import make_seeded, sublayers
+
+# Keras's optimizers that give the same bits for a flat variable. RMSprop, Adagrad and Adadelta are
+# off by some 3e-8: TensorFlow rounds the last elements of a vector otherwise.
+_ELEMENTWISE = ("Adam", "Adamax", "Ftrl", "Lion", "Nadam", "SGD")
+# Settings of an optimizer by which an element's update depends on others, or on the variable.
+_NOT_ELEMENTWISE = (
+    *("clipnorm", "global_clipnorm", "weight_decay", "use_ema"),
+    *("gradient_accumulation_steps", "loss_scale_factor"),
+)
+# Methods of `keras.Model` that `FlatProgram` calls in its own order, or not at all.
+_OF_A_STEP = ("train_step", "compute_loss", "compute_metrics", "get_metrics_result", "metrics")
+
+
+class NotFlatError(Exception):
+    """A net's step, as it shows while it is traced, isn't one for a flat variable."""
+
+
+def is_flat(model):
+    """Tell whether a flat program can train a compiled model with the bits of Keras's own step."""
+    import keras
+
+    optimizer, trained = model.optimizer, model.trainable_variables
+    if type(optimizer) not in [getattr(keras.optimizers, name) for name in _ELEMENTWISE]:
+        return False
+    settings = optimizer.get_config()
+    return (
+        len({v.dtype for v in trained}) == 1
+        and not any(settings.get(name) for name in _NOT_ELEMENTWISE)
+        and not any(v.constraint is not None or v.overwrite_with_gradient for v in trained)
+        and all(getattr(type(model), name) is getattr(keras.Model, name) for name in _OF_A_STEP)
+        # Their gradients have only the rows that were looked up.
+        and not any(isinstance(layer, keras.layers.Embedding) for layer in sublayers(model))
+    )
+
+
+class FlatProgram(Program):
+    """Program for a model that `is_flat`; see `Program` for what it does.
+
+    Its worker lends structure and untrained state; the optimizer of the worker is never built.
+    Raises NotFlatError if gradients are lacking or sparse, or a variable of somebody else changes.
+    """
+
+    def __init__(self, worker, example):
+        self.worker = worker
+        self._trained = worker.trainable_variables
+        self._untrained = worker.non_trainable_variables
+        self._sizes = [math.prod(v.shape) for v in self._trained]
+        self._trained_at = _places(self._trained, worker.variables)
+        self._untrained_at = _places(self._untrained, worker.variables)
+        self._vector, self._optimizer, starts_at_zero = make_seeded(self._make_flat, seed=0)
+        self._slots = _slots(worker.optimizer, len(self._trained), self._optimizer)
+        x, y, *_ = example
+        build_metrics(worker, x, y, worker(x, training=False))
+        super().__init__(worker, example)
+        self.state_starts_at_zero = starts_at_zero
+
+    @property
+    def variables(self):
+        """All variables that it has."""
+        return [*self.worker.variables, self._vector, *self._optimizer.variables]
+
+    def load(self, values):
+        """Set its variables to the values of a net's; see `Program.load`."""
+        values = [np.asarray(value) for value in values]
+        state = values[len(self.worker.variables) :]
+        _assign(self._vector, _joined([values[i] for i in self._trained_at]))
+        for variable, i in zip(self._untrained, self._untrained_at, strict=True):
+            _assign(variable, values[i])
+        for variable, places in zip(self._optimizer.variables, self._slots, strict=True):
+            if places[-1] >= len(state):
+                _assign(variable, np.zeros(variable.shape, variable.dtype))
+            elif len(variable.shape):
+                _assign(variable, _joined([state[i] for i in places]))
+            else:
+                _assign(variable, state[places[0]])
+
+    def dump(self):
+        """Return the values of a net's variables, in their order, that later steps don't change."""
+        values = dict(zip(self._trained_at, self._parts(), strict=True))
+        untrained = (variable.value.value() for variable in self._untrained)
+        values |= zip(self._untrained_at, untrained, strict=True)
+        n_variables = len(values)
+        ends = np.cumsum(self._sizes)[:-1]
+        shapes = [v.shape for v in self._trained]
+        for variable, places in zip(self._optimizer.variables, self._slots, strict=True):
+            parts = [variable.value.value()]
+            if len(variable.shape):
+                parts = map(np.reshape, np.split(parts[0].numpy(), ends), shapes)
+            values |= zip((n_variables + i for i in places), parts, strict=True)
+        return [values[i] for i in range(len(values))]
+
+    def _make_flat(self):
+        """Make the vector, its optimizer, and tell whether the state of that starts at zero."""
+        import keras
+
+        # On ones, so that a state which starts from the weights shows.
+        vector = keras.Variable(np.ones(sum(self._sizes)), dtype=self._trained[0].dtype)
+        optimizer = Copies().instance(self.worker.optimizer, {}, "optimizer")
+        n_before = len(optimizer.variables)
+        optimizer.build([vector])
+        added = optimizer.variables[n_before:]
+        return vector, optimizer, not any(np.any(v.numpy()) for v in added)
+
+    def _train_step(self):
+        import keras
+        import tensorflow as tf
+
+        model = self.worker
+        known = {id(v) for v in (*model.variables, *model.metrics_variables)}
+        loss_tracker = next(metric for metric in model.metrics if metric.name == "loss")
+        changing = [*self._untrained, *model.metrics_variables]
+
+        def step(batch):
+            x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
+            parts = self._parts()
+            state = list(zip(self._trained, parts, strict=True))
+            with keras.StatelessScope(state_mapping=state, collect_losses=True) as scope:
+                with tf.GradientTape() as tape:
+                    tape.watch(parts)
+                    y_pred = model(x, training=True)
+                    loss = model.compute_loss(x, y, y_pred, weight, training=True)
+                loss_tracker.update_state(loss, sample_weight=tf.shape(leaves(x)[0])[0])
+                if len(model.metrics) > 1:
+                    model.compute_metrics(x, y, y_pred, weight)
+                if not known.issuperset(scope.state_mapping):
+                    raise NotFlatError("A variable that isn't the net's changes.")
+                after = [scope.get_current_value(variable) for variable in changing]
+            gradients = tape.gradient(loss, parts)
+            if not all(isinstance(gradient, tf.Tensor) for gradient in gradients):
+                raise NotFlatError("A gradient is sparse, or there is none.")
+            for variable, value in zip(changing, after, strict=True):
+                if value is not None:
+                    _assign(variable, value)
+            vector = tf.concat([tf.reshape(one, [-1]) for one in gradients], 0)
+            # Without a replica context nothing is reduced over replicas; see `Program._step`.
+            context = tf.distribute.get_replica_context()
+            context.merge_call(lambda _, v: self._optimizer.apply([v], [self._vector]), (vector,))
+
+        return step, list(flat_logs(model.get_metrics_result())), True
+
+    def _weights(self):
+        return [self._vector, *self._untrained]
+
+    def _test_span(self, batch, batch_rows):
+        for variable, value in zip(self._trained, self._parts(), strict=True):
+            _assign(variable, value)
+        return super()._test_span(batch, batch_rows)
+
+    def _parts(self):
+        """Return the values of the trained variables, as parts of the vector."""
+        import tensorflow as tf
+
+        parts = tf.split(self._vector.value, self._sizes)
+        return [tf.reshape(p, v.shape) for p, v in zip(parts, self._trained, strict=True)]
+
+
+def _places(variables, among):
+    places = {id(variable): i for i, variable in enumerate(among)}
+    return [places[id(variable)] for variable in variables]
+
+
+def _joined(arrays):
+    return np.concatenate([np.ravel(array) for array in arrays])
+
+
+def _assign(variable, value):
+    variable.value.assign(value, read_value=False)
+
+
+_known_slots: dict = {}
+
+
+def _slots(optimizer, n_trained, flat):
+    """Return where each variable of a flat optimizer has its parts in the state of the model's.
+
+    That of the model isn't built, which takes longer than a short training. Another one is, once,
+    on vectors that tell by their lengths whose slots are whose.
+    """
+    key = type(optimizer), n_trained, *(len(variable.shape) for variable in flat.variables)
+    if key not in _known_slots:
+        _known_slots[key] = make_seeded(lambda: _probed(optimizer, n_trained, flat), seed=0)
+    return _known_slots[key]
+
+
+def _probed(optimizer, n_trained, flat):
+    import keras
+
+    probe = Copies().instance(optimizer, {}, "optimizer")
+    probe.build([keras.Variable(np.ones(1 + i)) for i in range(n_trained)])
+    places = [
+        [i for i, v in enumerate(probe.variables) if v.shape == (1 + n,)] for n in range(n_trained)
+    ]
+    scalars = iter([[i] for i, v in enumerate(probe.variables) if not len(v.shape)])
+    slots = iter([list(one) for one in zip(*places, strict=True)])
+    return [next(slots if len(variable.shape) else scalars) for variable in flat.variables]
