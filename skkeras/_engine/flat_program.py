@@ -5,6 +5,8 @@ graph. Where each element is updated by itself, whatever it belongs to, Keras's 
 well update a single variable that holds all of them: the same bits for a third fewer operations.
 """
 
+import collections.abc
+import functools
 import math
 
 import numpy as np
@@ -18,6 +20,8 @@ from skkeras._keras_objects.internals import make_seeded, sublayers
 # Keras's optimizers that give the same bits for a flat variable. RMSprop, Adagrad and Adadelta are
 # off by some 3e-8: TensorFlow rounds the last elements of a vector otherwise.
 _ELEMENTWISE = ("Adam", "Adamax", "Ftrl", "Lion", "Nadam", "SGD")
+# Above so many trained numbers, putting them together takes longer than it saves.
+_MAX_TRAINED = 2**16
 # Settings of an optimizer by which an element's update depends on others, or on the variable.
 _NOT_ELEMENTWISE = (
     *("clipnorm", "global_clipnorm", "weight_decay", "use_ema"),
@@ -41,6 +45,7 @@ def is_flat(model):
     settings = optimizer.get_config()
     return (
         len({v.dtype for v in trained}) == 1
+        and sum(math.prod(v.shape) for v in trained) <= _MAX_TRAINED
         and not any(settings.get(name) for name in _NOT_ELEMENTWISE)
         and not any(v.constraint is not None or v.overwrite_with_gradient for v in trained)
         and all(getattr(type(model), name) is getattr(keras.Model, name) for name in _OF_A_STEP)
@@ -61,10 +66,9 @@ class FlatProgram(Program):
         self._trained = worker.trainable_variables
         self._untrained = worker.non_trainable_variables
         self._sizes = [math.prod(v.shape) for v in self._trained]
-        self._trained_at = _places(self._trained, worker.variables)
-        self._untrained_at = _places(self._untrained, worker.variables)
         self._vector, self._optimizer, starts_at_zero = make_seeded(self._make_flat, seed=0)
-        self._slots = _slots(worker.optimizer, len(self._trained), self._optimizer)
+        slots = _slots(worker.optimizer, len(self._trained), self._optimizer)
+        self._layout = _Layout(worker.variables, self._trained, self._untrained, slots)
         x, y, *_ = example
         build_metrics(worker, x, y, worker(x, training=False))
         super().__init__(worker, example)
@@ -72,38 +76,18 @@ class FlatProgram(Program):
 
     @property
     def variables(self):
-        """All variables that it has."""
-        return [*self.worker.variables, self._vector, *self._optimizer.variables]
+        """All variables that it trains with."""
+        return [self._vector, *self._untrained, *self._optimizer.variables]
 
     def load(self, values):
         """Set its variables to the values of a net's; see `Program.load`."""
-        values = [np.asarray(value) for value in values]
-        state = values[len(self.worker.variables) :]
-        _assign(self._vector, _joined([values[i] for i in self._trained_at]))
-        for variable, i in zip(self._untrained, self._untrained_at, strict=True):
-            _assign(variable, values[i])
-        for variable, places in zip(self._optimizer.variables, self._slots, strict=True):
-            if places[-1] >= len(state):
-                _assign(variable, np.zeros(variable.shape, variable.dtype))
-            elif len(variable.shape):
-                _assign(variable, _joined([state[i] for i in places]))
-            else:
-                _assign(variable, state[places[0]])
+        for variable, value in zip(self.variables, self._layout.flattened(values), strict=True):
+            value = np.zeros(variable.shape, variable.dtype) if value is None else value
+            _assign(variable, value)
 
     def dump(self):
         """Return the values of a net's variables, in their order, that later steps don't change."""
-        values = dict(zip(self._trained_at, self._parts(), strict=True))
-        untrained = (variable.value.value() for variable in self._untrained)
-        values |= zip(self._untrained_at, untrained, strict=True)
-        n_variables = len(values)
-        ends = np.cumsum(self._sizes)[:-1]
-        shapes = [v.shape for v in self._trained]
-        for variable, places in zip(self._optimizer.variables, self._slots, strict=True):
-            parts = [variable.value.value()]
-            if len(variable.shape):
-                parts = map(np.reshape, np.split(parts[0].numpy(), ends), shapes)
-            values |= zip((n_variables + i for i in places), parts, strict=True)
-        return [values[i] for i in range(len(values))]
+        return _Values(self._layout, [variable.value.value() for variable in self.variables])
 
     def _make_flat(self):
         """Make the vector, its optimizer, and tell whether the state of that starts at zero."""
@@ -170,13 +154,64 @@ class FlatProgram(Program):
         return [tf.reshape(p, v.shape) for p, v in zip(parts, self._trained, strict=True)]
 
 
-def _places(variables, among):
-    places = {id(variable): i for i, variable in enumerate(among)}
-    return [places[id(variable)] for variable in variables]
+class _Layout:
+    """Where the variables of a flat program are among those of a net.
+
+    ``places`` are, for each variable of the program, its place in the net; of a vector, a list of
+    the places of its parts, whose shapes are ``shapes``.
+    """
+
+    def __init__(self, variables, trained, untrained, slots):
+        place = {id(variable): i for i, variable in enumerate(variables)}
+        n = len(variables)
+        state = [[n + i for i in slot] if isinstance(slot, list) else n + slot for slot in slots]
+        self.places = [[place[id(v)] for v in trained], *(place[id(v)] for v in untrained), *state]
+        self.shapes = [v.shape for v in trained]
+        self.n_values = n + sum(len(slot) if isinstance(slot, list) else 1 for slot in slots)
+
+    def flattened(self, values):
+        """Return the values of the program's variables; None of those that are lacking."""
+        if isinstance(values, _Values) and vars(values.layout) == vars(self):
+            return values.flat
+        flat = []
+        for places in self.places:
+            if np.max(places) >= len(values):
+                flat.append(None)
+            elif isinstance(places, list):
+                flat.append(np.concatenate([np.ravel(values[i]) for i in places]))
+            else:
+                flat.append(values[places])
+        return flat
 
 
-def _joined(arrays):
-    return np.concatenate([np.ravel(array) for array in arrays])
+class _Values(collections.abc.Sequence):
+    """Values of a net's variables, cut out of those of a flat program when they are needed."""
+
+    def __init__(self, layout, flat):
+        self.layout = layout
+        self.flat = flat
+
+    def __len__(self):
+        return self.layout.n_values
+
+    def __getitem__(self, place):
+        return self._values[place]
+
+    @functools.cached_property
+    def _values(self):
+        import tensorflow as tf
+
+        shapes = self.layout.shapes
+        sizes = [math.prod(shape) for shape in shapes]
+        values = [None] * len(self)
+        for places, value in zip(self.layout.places, self.flat, strict=True):
+            if isinstance(places, list):
+                parts = map(tf.reshape, tf.split(value, sizes), shapes)
+                for place, part in zip(places, parts, strict=True):
+                    values[place] = part
+            else:
+                values[places] = value
+        return values
 
 
 def _assign(variable, value):
@@ -206,6 +241,6 @@ def _probed(optimizer, n_trained, flat):
     places = [
         [i for i, v in enumerate(probe.variables) if v.shape == (1 + n,)] for n in range(n_trained)
     ]
-    scalars = iter([[i] for i, v in enumerate(probe.variables) if not len(v.shape)])
-    slots = iter([list(one) for one in zip(*places, strict=True)])
+    scalars = (i for i, v in enumerate(probe.variables) if not len(v.shape))
+    slots = map(list, zip(*places, strict=True))
     return [next(slots if len(variable.shape) else scalars) for variable in flat.variables]

@@ -204,11 +204,11 @@ class Net:
 
         Raises ValueError for a model that has to be compiled by its user.
         """
-        model = self.model
+        model = self._lazy.ready()
         if model.optimizer is None or optimizes(model.optimizer, model.trainable_variables):
             return
         try:
-            compile_anew(model)
+            compile_anew(self.model)
         except ValueError as error:
             raise ValueError(
                 "Layers of model_ were unfrozen since its optimizer was built, which knows nothing "
