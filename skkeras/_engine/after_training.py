@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from skkeras._engine.program import build_metrics, set_metrics
+
 
 def called(model, x_specs):
     """Call a model on a row, without any effect on its state; None if it takes no such row."""
@@ -37,22 +39,3 @@ def leave_training(model, outputs, example, metric_values, history, first_epoch)
     n_epochs = max(map(len, history.values()), default=0)
     model.history.epoch = [*range(first_epoch, first_epoch + n_epochs)]
     model.history.set_model(model)
-
-
-def build_metrics(model, x, y, outputs):
-    """Let Keras make the metrics that a model was compiled with, from a row of each.
-
-    Of several outputs, the loss of each is a metric, which Keras makes with the whole loss.
-    """
-    model.compute_metrics(x, y, outputs, None)
-    if isinstance(outputs, dict | list | tuple):
-        model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=None, training=False)
-    model.reset_metrics()
-
-
-def set_metrics(model, values):
-    """Set the variables of a model's metrics; not of one that makes more of them as it trains."""
-    variables = model.metrics_variables
-    if len(variables) == len(values):
-        for variable, value in zip(variables, values, strict=True):
-            variable.value.assign(value, read_value=False)

@@ -12,7 +12,7 @@ import time
 import warnings
 from typing import Any
 
-from skkeras._engine.after_training import build_metrics, set_metrics
+from skkeras._engine.program import build_metrics, set_metrics
 from skkeras._engine.rows import begin_epoch
 from skkeras.data._cancellation import stoppable
 from skkeras.exceptions import DivergenceError

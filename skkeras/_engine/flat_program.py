@@ -5,16 +5,12 @@ graph. Where each element is updated by itself, whatever it belongs to, Keras's 
 well update a single variable that holds all of them: the same bits for a third fewer operations.
 """
 
-import collections.abc
-import functools
 import math
 
 import numpy as np
 
-from skkeras._engine.after_training import build_metrics
-from skkeras._engine.program import Program, flat_logs
+from skkeras._engine.program import FlatLayout, FlatValues, Program, build_metrics, flat_logs
 from skkeras._inputs import leaves
-from skkeras._keras_objects.copying import Copies
 from skkeras._keras_objects.internals import make_seeded, sublayers
 
 # Keras's optimizers that give the same bits for a flat variable. RMSprop, Adagrad and Adadelta are
@@ -68,7 +64,7 @@ class FlatProgram(Program):
         self._sizes = [math.prod(v.shape) for v in self._trained]
         self._vector, self._optimizer, starts_at_zero = make_seeded(self._make_flat, seed=0)
         slots = _slots(worker.optimizer, len(self._trained), self._optimizer)
-        self._layout = _Layout(worker.variables, self._trained, self._untrained, slots)
+        self._layout = FlatLayout(worker.variables, self._trained, self._untrained, slots)
         x, y, *_ = example
         build_metrics(worker, x, y, worker(x, training=False))
         super().__init__(worker, example)
@@ -87,7 +83,7 @@ class FlatProgram(Program):
 
     def dump(self):
         """Return the values of a net's variables, in their order, that later steps don't change."""
-        return _Values(self._layout, [variable.value.value() for variable in self.variables])
+        return FlatValues(self._layout, [variable.value.value() for variable in self.variables])
 
     def _make_flat(self):
         """Make the vector, its optimizer, and tell whether the state of that starts at zero."""
@@ -95,7 +91,7 @@ class FlatProgram(Program):
 
         # On ones, so that a state which starts from the weights shows.
         vector = keras.Variable(np.ones(sum(self._sizes)), dtype=self._trained[0].dtype)
-        optimizer = Copies().instance(self.worker.optimizer, {}, "optimizer")
+        optimizer = _unbuilt(self.worker.optimizer)
         n_before = len(optimizer.variables)
         optimizer.build([vector])
         added = optimizer.variables[n_before:]
@@ -154,64 +150,9 @@ class FlatProgram(Program):
         return [tf.reshape(p, v.shape) for p, v in zip(parts, self._trained, strict=True)]
 
 
-class _Layout:
-    """Where the variables of a flat program are among those of a net.
-
-    ``places`` are, for each variable of the program, its place in the net; of a vector, a list of
-    the places of its parts, whose shapes are ``shapes``.
-    """
-
-    def __init__(self, variables, trained, untrained, slots):
-        place = {id(variable): i for i, variable in enumerate(variables)}
-        n = len(variables)
-        state = [[n + i for i in slot] if isinstance(slot, list) else n + slot for slot in slots]
-        self.places = [[place[id(v)] for v in trained], *(place[id(v)] for v in untrained), *state]
-        self.shapes = [v.shape for v in trained]
-        self.n_values = n + sum(len(slot) if isinstance(slot, list) else 1 for slot in slots)
-
-    def flattened(self, values):
-        """Return the values of the program's variables; None of those that are lacking."""
-        if isinstance(values, _Values) and vars(values.layout) == vars(self):
-            return values.flat
-        flat = []
-        for places in self.places:
-            if np.max(places) >= len(values):
-                flat.append(None)
-            elif isinstance(places, list):
-                flat.append(np.concatenate([np.ravel(values[i]) for i in places]))
-            else:
-                flat.append(values[places])
-        return flat
-
-
-class _Values(collections.abc.Sequence):
-    """Values of a net's variables, cut out of those of a flat program when they are needed."""
-
-    def __init__(self, layout, flat):
-        self.layout = layout
-        self.flat = flat
-
-    def __len__(self):
-        return self.layout.n_values
-
-    def __getitem__(self, place):
-        return self._values[place]
-
-    @functools.cached_property
-    def _values(self):
-        import tensorflow as tf
-
-        shapes = self.layout.shapes
-        sizes = [math.prod(shape) for shape in shapes]
-        values = [None] * len(self)
-        for places, value in zip(self.layout.places, self.flat, strict=True):
-            if isinstance(places, list):
-                parts = map(tf.reshape, tf.split(value, sizes), shapes)
-                for place, part in zip(places, parts, strict=True):
-                    values[place] = part
-            else:
-                values[places] = value
-        return values
+def _unbuilt(optimizer):
+    """Copy an optimizer of Keras's own, without its state."""
+    return type(optimizer).from_config(optimizer.get_config())
 
 
 def _assign(variable, value):
@@ -236,7 +177,7 @@ def _slots(optimizer, n_trained, flat):
 def _probed(optimizer, n_trained, flat):
     import keras
 
-    probe = Copies().instance(optimizer, {}, "optimizer")
+    probe = _unbuilt(optimizer)
     probe.build([keras.Variable(np.ones(1 + i)) for i in range(n_trained)])
     places = [
         [i for i, v in enumerate(probe.variables) if v.shape == (1 + n,)] for n in range(n_trained)

@@ -6,9 +6,11 @@ variables' values are loaded into the worker, whole runs of steps are executed i
 architecture, and what a fit leaves behind in a worker can't reach another one.
 """
 
+import collections.abc
 import contextlib
 import functools
 import itertools
+import math
 import threading
 
 import numpy as np
@@ -243,6 +245,66 @@ class Program:
         return step, list(flat_logs(logs)), set(metrics) == set(logs)
 
 
+class FlatLayout:
+    """Where the variables of a flat program are among those of a net.
+
+    ``places`` are, for each variable of the program, its place in the net; of a vector, a list of
+    the places of its parts, whose shapes are ``shapes``.
+    """
+
+    def __init__(self, variables, trained, untrained, slots):
+        place = {id(variable): i for i, variable in enumerate(variables)}
+        n = len(variables)
+        state = [[n + i for i in slot] if isinstance(slot, list) else n + slot for slot in slots]
+        self.places = [[place[id(v)] for v in trained], *(place[id(v)] for v in untrained), *state]
+        self.shapes = [v.shape for v in trained]
+        self.n_values = n + sum(len(slot) if isinstance(slot, list) else 1 for slot in slots)
+
+    def flattened(self, values):
+        """Return the values of the program's variables; None of those that are lacking."""
+        if isinstance(values, FlatValues) and vars(values.layout) == vars(self):
+            return values.flat
+        flat = []
+        for places in self.places:
+            if np.max(places) >= len(values):
+                flat.append(None)
+            elif isinstance(places, list):
+                flat.append(np.concatenate([np.ravel(values[i]) for i in places]))
+            else:
+                flat.append(values[places])
+        return flat
+
+
+class FlatValues(collections.abc.Sequence):
+    """Values of a net's variables, cut out of those of a flat program when they are needed."""
+
+    def __init__(self, layout, flat):
+        self.layout = layout
+        self.flat = flat
+
+    def __len__(self):
+        return self.layout.n_values
+
+    def __getitem__(self, place):
+        return self._values[place]
+
+    @functools.cached_property
+    def _values(self):
+        import tensorflow as tf
+
+        shapes = self.layout.shapes
+        sizes = [math.prod(shape) for shape in shapes]
+        values = [None] * len(self)
+        for places, value in zip(self.layout.places, self.flat, strict=True):
+            if isinstance(places, list):
+                parts = map(tf.reshape, tf.split(value, sizes), shapes)
+                for place, part in zip(places, parts, strict=True):
+                    values[place] = part
+            else:
+                values[places] = value
+        return values
+
+
 class Predictor:
     """Compiled forward pass that takes the weights as an argument.
 
@@ -377,3 +439,22 @@ def state_variables(model):
 def variable_bytes(variables):
     """Return how much memory variables take."""
     return sum(v.value.dtype.size * int(np.prod(v.shape)) for v in variables)
+
+
+def build_metrics(model, x, y, outputs):
+    """Let Keras make the metrics that a model was compiled with, from a row of each.
+
+    Of several outputs, the loss of each is a metric, which Keras makes with the whole loss.
+    """
+    model.compute_metrics(x, y, outputs, None)
+    if isinstance(outputs, dict | list | tuple):
+        model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=None, training=False)
+    model.reset_metrics()
+
+
+def set_metrics(model, values):
+    """Set the variables of a model's metrics; not of one that makes more of them as it trains."""
+    variables = model.metrics_variables
+    if len(variables) == len(values):
+        for variable, value in zip(variables, values, strict=True):
+            variable.value.assign(value, read_value=False)
