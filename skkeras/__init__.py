@@ -1,7 +1,7 @@
 """Keras networks as first-class scikit-learn estimators."""
 
 from skkeras import data, models
-from skkeras._engine.compiled_functions import clear_cache
+from skkeras._engine.compiled_functions import cache_info, clear_cache
 from skkeras.classifier import KerasClassifier
 from skkeras.forecasting import KerasForecaster, forecast_scorer
 from skkeras.regressor import KerasRegressor
@@ -10,6 +10,7 @@ __all__ = [
     "KerasClassifier",
     "KerasForecaster",
     "KerasRegressor",
+    "cache_info",
     "clear_cache",
     "data",
     "forecast_scorer",

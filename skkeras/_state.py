@@ -2,6 +2,7 @@
 
 import copy
 import copyreg
+import functools
 
 from skkeras._callbacks import check_copyable
 from skkeras._engine.net import Net
@@ -133,7 +134,8 @@ class StateMixin:
 
     def _unpack_net(self, packed, shared):
         self._copies = Copies(one for one, *_ in shared)
-        model = unpack_net(packed, self._learnt_recipe(), self._copies)
+        recipe = self._learnt_recipe()
+        model = unpack_net(packed, recipe, self._copies)
         if "model" in packed:
             # Of the net's layers, or in the same pickle as its loss, which holds this very one.
             pairs = [(one, own if i is None else model.variables[i]) for one, own, i in shared]
@@ -141,7 +143,10 @@ class StateMixin:
         else:
             for (_, new), (_, own, _) in zip(self._copies.pairs, shared, strict=True):
                 new.assign(own)
-        self._net = Net(model)
+        # An optimizer that knows frozen layers, or a loss that holds variables, is like no other.
+        is_ordinary = not shared and packed.get("optimized") is None
+        make = functools.partial(_copied, model) if is_ordinary else None
+        self._net = Net(model, make, recipe.settings)
 
     def _packed_copies(self, model):
         """Triples of shared variables: the given one, the fit's, its place among the model's."""
@@ -214,6 +219,10 @@ def unpack_net(packed, recipe, copies):
     for variable, value in zip(variables, packed["state"], strict=True):
         variable.assign(value)
     return model
+
+
+def _copied(model):
+    return pack_model(model)[1]
 
 
 def _built_for(model):

@@ -9,7 +9,9 @@ import contextlib
 import itertools
 import operator
 import threading
+import time
 import weakref
+from typing import NamedTuple
 
 import numpy as np
 
@@ -274,6 +276,10 @@ def _padded(array, n_rows):
     return np.concatenate([array, np.zeros((n_rows, *array.shape[1:]), array.dtype)])
 
 
+# A fit waits for a program that another thread is making, or has, as long as making one takes: so
+# it is done within twice the time at worst, whatever the other does. This long where none was made.
+_LONGEST_WAIT = 2.0
+_SECONDS_BETWEEN_LOOKS = 0.2
 # At the most this many idle programs and predictors are kept, and idle programs of so many bytes,
 # the least recently used leaving first.
 MAX_ENTRIES = 48
@@ -283,14 +289,18 @@ MAX_BYTES = 512 * 2**20
 class Pool:
     """Idle programs by key; a borrowed one is in nobody else's reach.
 
-    ``max_bytes`` bounds the sum of their ``n_bytes``.
+    ``max_bytes`` bounds the sum of their ``n_bytes``. ``n_hits`` and ``n_made`` count loans of idle
+    programs and those that were made.
     """
 
     def __init__(self, max_entries, max_bytes):
         self.max_entries = max_entries
         self.max_bytes = max_bytes
+        self.n_hits = self.n_made = 0
         self._idle = collections.OrderedDict()  # (key, serial number): program
-        self._lock = threading.Lock()
+        self._lent = collections.Counter()  # by key; those that are being made, too
+        self._seconds_to_make = {}
+        self._changed = threading.Condition()
         self._serial = itertools.count()
         self._generation = 0
 
@@ -300,37 +310,70 @@ class Pool:
         It comes back whatever a fit did to it or died of: the next fit loads every variable anew.
         """
         generation, program = self._generation, self._take(key)
-        return self._borrowed(key, make() if program is None else program, generation)
+        try:
+            if program is None:
+                program = self._made(key, make)
+        except BaseException:
+            self._return(key)
+            raise
+        return self._borrowed(key, program, generation)
 
     def clear(self):
         """Drop all idle programs now, and those in use as soon as they come back."""
-        with self._lock:
+        with self._changed:
             self._idle.clear()
+            self._seconds_to_make.clear()
             self._generation += 1
+
+    def idle(self):
+        """List the idle programs."""
+        with self._changed:
+            return [*self._idle.values()]
 
     def __len__(self):
         return len(self._idle)
+
+    def _made(self, key, make):
+        begin = time.perf_counter()
+        program = make()
+        self._seconds_to_make[key] = time.perf_counter() - begin
+        self.n_made += 1
+        return program
 
     @contextlib.contextmanager
     def _borrowed(self, key, program, generation):
         try:
             yield program
         finally:
-            if generation == self._generation:
-                self._put(key, program)
+            self._return(key, program if generation == self._generation else None)
 
     def _take(self, key):
-        with self._lock:
-            for entry in reversed(self._idle):
-                if entry[0] == key:
-                    return self._idle.pop(entry)
-        return None
+        """Take an idle program, or None; wait for another fit's as long as making one takes."""
+        with self._changed:
+            begin = time.perf_counter()
+            while (program := self._pop(key)) is None and self._lent[key]:
+                longest = self._seconds_to_make.get(key, _LONGEST_WAIT)
+                if time.perf_counter() - begin > longest:
+                    break
+                self._changed.wait(_SECONDS_BETWEEN_LOOKS)  # Ctrl-C acts when a wait ends
+            self._lent[key] += 1
+            self.n_hits += program is not None
+            return program
 
-    def _put(self, key, program):
-        with self._lock:
-            self._idle[key, next(self._serial)] = program
-            while len(self._idle) > self.max_entries or self._n_bytes() > self.max_bytes:
-                self._idle.popitem(last=False)
+    def _pop(self, key):
+        entry = next((entry for entry in reversed(self._idle) if entry[0] == key), None)
+        return None if entry is None else self._idle.pop(entry)
+
+    def _return(self, key, program=None):
+        with self._changed:
+            self._lent[key] -= 1
+            if not self._lent[key]:
+                del self._lent[key]
+            if program is not None:
+                self._idle[key, next(self._serial)] = program
+                while len(self._idle) > self.max_entries or self._n_bytes() > self.max_bytes:
+                    self._idle.popitem(last=False)
+            self._changed.notify_all()
 
     def _n_bytes(self):
         return sum(program.n_bytes for program in self._idle.values())
@@ -389,3 +432,46 @@ def clear_cache():
     workers.clear()
     predictors.clear()
     blueprints.clear()
+
+
+class CacheInfo(NamedTuple):
+    """What `cache_info` returns.
+
+    ``n_programs`` and ``n_bytes`` are those of the idle training programs, ``n_flat`` of them are
+    of the faster kind; fits took a program from the cache ``n_hits`` times, and made one
+    ``n_made`` times.
+    """
+
+    n_programs: int
+    n_bytes: int
+    n_flat: int
+    n_hits: int
+    n_made: int
+
+
+def cache_info():
+    """Return facts about the compiled training programs that are kept for later fits.
+
+    Returns
+    -------
+    info : CacheInfo
+        A named tuple of the numbers of idle programs (``n_programs``), of their bytes (``n_bytes``,
+        about), of those that train small nets with fewer operations (``n_flat``), of fits that
+        found a program in the cache since the process began (``n_hits``), and of programs that
+        were made (``n_made``).
+
+    Examples
+    --------
+    >>> import numpy as np, skkeras
+    >>> skkeras.clear_cache()
+    >>> before = skkeras.cache_info()
+    >>> net = skkeras.KerasRegressor(epochs=1).fit(np.ones((4, 2)), np.ones(4))
+    >>> net = net.fit(np.zeros((4, 2)), np.ones(4))
+    >>> info = skkeras.cache_info()
+    >>> info.n_programs, info.n_made - before.n_made, info.n_hits - before.n_hits
+    (1, 1, 1)
+    """
+    idle = programs.idle()
+    n_flat = sum(isinstance(program, FlatProgram) for program in idle)
+    n_bytes = sum(program.n_bytes for program in idle)
+    return CacheInfo(len(idle), n_bytes, n_flat, programs.n_hits, programs.n_made)
