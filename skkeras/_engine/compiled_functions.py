@@ -250,10 +250,9 @@ def _traced(compiled_class, model, example):
 
 def _flat_program(worker, example):
     """Return a flat program, or None if the net can't have one."""
-    if not is_flat(worker):
-        return None
-    with contextlib.suppress(UntraceableError):  # Keras's own step tells what is wrong, if anything
-        return _traced(FlatProgram, worker, example)
+    with contextlib.suppress(Exception):  # Keras's own step tells what is wrong, if anything
+        if is_flat(worker):
+            return FlatProgram(worker, example)
     return None
 
 

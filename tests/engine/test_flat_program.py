@@ -1,6 +1,7 @@
 """Flat programs train as others do, bit for bit, and are made only where they do."""
 
 import copy
+import itertools
 import pickle
 import threading
 import time
@@ -12,7 +13,7 @@ from keras import layers, optimizers
 
 import skkeras
 from skkeras import KerasClassifier, KerasRegressor
-from skkeras._engine import compiled_functions
+from skkeras._engine import compiled_functions, flat_program
 from skkeras._engine.compiled_functions import Pool
 from skkeras._engine.program import state_variables
 
@@ -34,16 +35,32 @@ def n_flat(net, X, y):
     return skkeras.cache_info().n_flat
 
 
-def dense():
-    return [layers.Dense(5, activation="relu"), layers.BatchNormalization(), layers.Dropout(0.3)]
+def dense(x):
+    x = layers.Normalization(mean=0.5, variance=2.0)(layers.Rescaling(0.5)(x))
+    one = layers.Dropout(0.3)(layers.Dense(5, activation="relu")(x))
+    two = layers.LeakyReLU()(layers.Dense(5)(layers.GaussianNoise(0.1)(x)))
+    both = layers.Concatenate()([layers.Add()([one, two]), layers.Subtract()([one, two])])
+    return layers.Softmax()(layers.ReLU()(layers.Dense(4, kernel_regularizer="l2")(both)))
 
 
-def convolution():
-    return [layers.Reshape((4, 1)), layers.Conv1D(3, 2, kernel_regularizer="l2"), layers.Flatten()]
+def images(x):
+    x = layers.Conv2D(3, 2, padding="same", activation="relu")(layers.Reshape((2, 2, 1))(x))
+    pooled = layers.MaxPooling2D()(x), layers.AveragePooling2D(2)(x)
+    flat = [layers.Flatten()(one) for one in pooled]
+    return layers.Concatenate()([*flat, layers.GlobalAveragePooling2D()(x)])
 
 
-def recurrent():
-    return [layers.Reshape((4, 1)), layers.GRU(3)]
+def steps(x):
+    x = layers.Permute((2, 1))(layers.Reshape((1, 4))(x))
+    x = layers.Activation("tanh")(layers.Conv1D(3, 2, padding="causal")(x))
+    pooled = layers.MaxPooling1D()(x), layers.AveragePooling1D(2)(x)
+    each = [layers.GlobalAveragePooling1D()(one) for one in pooled]
+    return layers.Concatenate()([*each, layers.GlobalMaxPooling1D()(x)])
+
+
+def recurrent(x):
+    x = layers.Bidirectional(layers.GRU(3, return_sequences=True))(layers.Reshape((4, 1))(x))
+    return keras.Sequential([layers.SimpleRNN(2, return_sequences=True), layers.LSTM(3)])(x)
 
 
 OPTIMIZERS = {
@@ -63,14 +80,22 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("body", [dense, convolution, recurrent])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_bits_are_those_of_other_programs(monkeypatch, X, values, body, optimizer):
-    def build():
-        return keras.Sequential([keras.Input((4,)), *body(), layers.Dense(1)])
+BODIES = [dense, images, steps, recurrent]
+# Each optimizer with one net, and each net with two optimizers.
+CASES = [
+    *zip(OPTIMIZERS, itertools.cycle(BODIES)),
+    *itertools.product(["Adam", "momentum"], BODIES),
+]
 
-    net = KerasRegressor(build, optimizer=optimizer(), metrics="mae", epochs=2, batch_size=16)
-    net.set_params(random_state=0, validation_split=0.2)
+
+@pytest.mark.parametrize("optimizer, body", dict.fromkeys(CASES))
+def test_bits_are_those_of_other_programs(monkeypatch, X, values, optimizer, body):
+    def build():
+        inputs = keras.Input((4,))
+        return keras.Model(inputs, layers.Dense(1)(body(inputs)))
+
+    net = KerasRegressor(build, optimizer=OPTIMIZERS[optimizer](), metrics="mae", epochs=3)
+    net.set_params(batch_size=16, random_state=0, validation_split=0.2)
     assert n_flat(net, X, values) == 1
     found = [v.numpy() for v in state_variables(net.partial_fit(X, values).model_)]
     history = net.history_
@@ -81,6 +106,10 @@ def test_bits_are_those_of_other_programs(monkeypatch, X, values, body, optimize
     expected = [v.numpy() for v in state_variables(net.partial_fit(X, values).model_)]
     assert net.history_ == history
     assert all(map(np.array_equal, found, expected))
+
+
+class Own(layers.Dense):
+    pass
 
 
 class OwnStep(keras.Sequential):
@@ -100,6 +129,8 @@ OTHERS = {
     "accumulation": KerasRegressor(optimizer="adam", optimizer__gradient_accumulation_steps=2),
     "embedding": KerasRegressor(with_layer(lambda: layers.Embedding(3, 2), layers.Flatten)),
     "constraint": KerasRegressor(with_layer(lambda: layers.Dense(2, bias_constraint="non_neg"))),
+    "batch normalization": KerasRegressor(with_layer(layers.BatchNormalization)),
+    "own layer": KerasRegressor(with_layer(lambda: Own(2))),
     "own step": KerasRegressor(with_layer(model=OwnStep)),
     "many weights": KerasRegressor(model__units=20_000),
     "nothing to train": KerasRegressor(
@@ -135,13 +166,13 @@ def test_a_variable_of_the_loss_still_changes(X, values):
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 def test_weights_without_a_gradient_stay_as_they_are(X, values):
-    class Stopped(layers.Dense):
-        def call(self, x):
-            return keras.ops.stop_gradient(super().call(x))
+    def stopped(x):
+        return 0 * keras.ops.stop_gradient(x) + keras.ops.ones_like(x)
 
-    net = KerasRegressor(with_layer(lambda: Stopped(3)), epochs=1, random_state=0)
+    net = KerasRegressor(with_layer(lambda: layers.Dense(3, stopped)), epochs=1, random_state=0)
     before = net.initialize(X, values).model_.get_weights()
     after = net.fit(X, values).model_.get_weights()
+    assert skkeras.cache_info().n_flat == 0
     assert np.array_equal(before[0], after[0])
     assert not np.array_equal(before[2], after[2])
 
@@ -149,13 +180,19 @@ def test_weights_without_a_gradient_stay_as_they_are(X, values):
 # --- copies ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
-@pytest.mark.parametrize("body", [dense, convolution])
-def test_copies_go_on_in_the_program_of_the_original(X, binary, copied, body):
-    def build():
-        return keras.Sequential([keras.Input((4,)), *body(), layers.Dense(1, "sigmoid")])
+def pickled(net):
+    return pickle.loads(pickle.dumps(net))
 
-    net = KerasClassifier(build, loss="binary_crossentropy", metrics="accuracy", random_state=0)
+
+def normalized(input_shape):
+    inner = [layers.Dense(5), layers.BatchNormalization(), layers.Dropout(0.3)]
+    return keras.Sequential([keras.Input(input_shape), *inner, layers.Dense(1, "sigmoid")])
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
+@pytest.mark.parametrize("model", ["mlp", normalized])
+def test_copies_go_on_in_the_program_of_the_original(X, binary, copied, model):
+    net = KerasClassifier(model, loss="binary_crossentropy", metrics="accuracy", random_state=0)
     other = copied(net.set_params(epochs=1).fit(X, binary))
     n_made = skkeras.cache_info().n_made
     for one in (net, other):
@@ -174,7 +211,7 @@ def test_a_copy_of_a_net_that_was_changed_has_its_own_program(X, values):
     assert np.array_equal(net.predict(X), other.predict(X))
     kernel, bias, *_ = other.model_.get_weights()
     hidden = np.maximum(X.astype("float32") @ kernel + bias, 0)
-    expected = hidden @ other.model_.layers[1].kernel.numpy()
+    expected = hidden @ other.model_.layers[1].kernel.numpy() + other.model_.layers[1].bias.numpy()
     np.testing.assert_allclose(other.predict(X), expected[:, 0], rtol=1e-5, atol=1e-6)
 
 
@@ -239,3 +276,31 @@ def test_a_program_that_fails_to_be_made_keeps_nobody_waiting():
     begin = time.perf_counter()
     with pool.borrow("key", Made):
         assert time.perf_counter() - begin < 1
+
+
+def test_a_fit_inside_a_builder_waits_for_no_program_that_waits_for_the_builder(
+    monkeypatch, X, values
+):
+    begun, inside = threading.Event(), threading.Event()
+    make_apart = flat_program.make_apart
+
+    def late(make, seed):
+        begun.set()
+        inside.wait()
+        return make_apart(make, seed)
+
+    def build():
+        inside.set()
+        time.sleep(0.2)  # the other thread waits for this builder by now
+        KerasRegressor("linear", epochs=1).fit(X, values)
+        return with_layer()()
+
+    monkeypatch.setattr(flat_program, "make_apart", late)
+    fits = [KerasRegressor(epochs=1), KerasRegressor(build, epochs=1)]
+    threads = [threading.Thread(target=net.fit, args=(X, values), daemon=True) for net in fits]
+    threads[0].start()
+    begun.wait()
+    threads[1].start()
+    for thread in threads:
+        thread.join(60)
+    assert [net.n_iter_ for net in fits] == [1, 1]
