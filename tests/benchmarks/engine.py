@@ -8,6 +8,7 @@ less so. The row with SciKeras needs `pip install scikeras==0.13`, and is left o
 """
 
 import argparse
+import copy
 import functools
 import os
 import subprocess
@@ -206,12 +207,14 @@ def cached_grid():
     return side_by_side(lambda: fit(ours_grid()), lambda: fit(sklearn_grid()))
 
 
-def threaded_grid():
-    def threaded():
+def threaded_grid(n_jobs=2, *, cached=True):
+    def grid(n_jobs):
+        if not cached:
+            skkeras.clear_cache()
         with parallel_config("threading"):
-            fit(ours_grid(n_jobs=2))
+            fit(ours_grid(n_jobs))
 
-    return side_by_side(threaded, lambda: fit(ours_grid()))
+    return side_by_side(lambda: grid(n_jobs), lambda: grid(1))
 
 
 def second_fit():
@@ -228,6 +231,19 @@ def second_fit():
     for _ in range(REPEATS):
         slow = seconds(first)
         pairs.append((seconds(lambda: net.fit(X, y)), slow))
+    ours_s, theirs_s = np.median(pairs, axis=0)
+    return float(np.median([b / a for a, b in pairs])), ours_s, theirs_s
+
+
+def copied():
+    """The first `partial_fit` of a copy, against the same of the original."""
+    X, y = load_breast_cancer(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    net = KerasClassifier(random_state=0).partial_fit(X, y)
+    pairs = []
+    for _ in range(2 * REPEATS):
+        other = copy.deepcopy(net)
+        pairs.append([seconds(lambda one=one: one.partial_fit(X, y)) for one in (other, net)])
     ours_s, theirs_s = np.median(pairs, axis=0)
     return float(np.median([b / a for a, b in pairs])), ours_s, theirs_s
 
@@ -331,7 +347,20 @@ ROWS = [
         functools.partial(first_grid, sklearn_grid),
     ),
     ("grid again", "MLPClassifier", ">= 0.83", cached_grid),
-    ("grid, n_jobs=2 in threads", "n_jobs=1", ">= 1.5", threaded_grid),
+    ("grid again, n_jobs=2 in threads", "n_jobs=1", ">= 1.5", threaded_grid),
+    (
+        "grid, nothing cached, 2 threads",
+        "n_jobs=1",
+        ">= 1.1",
+        functools.partial(threaded_grid, 2, cached=False),
+    ),
+    (
+        "grid, nothing cached, 8 threads",
+        "n_jobs=1",
+        ">= 1",
+        functools.partial(threaded_grid, 8, cached=False),
+    ),
+    ("partial_fit of a copy, 18 steps", "the original", ">= 0.33", copied),
     ("pipeline predict, one row", "model.predict", ">= 30", one_row),
     ("predict, 100,000 x 10 rows", "model.predict", ">= 20", many_rows),
     ("memory grown by 180 fits, MB", "", "< 60", memory),
