@@ -20,6 +20,9 @@ PYTHON = ENVIRONMENT.joinpath(
     *(["Scripts", "python.exe"] if os.name == "nt" else ["bin", "python"])
 )
 
+# With a process for each core, a thread for each process is a tenth faster.
+THREADS = {"test": {"TF_NUM_INTRAOP_THREADS": "1"}}
+
 # What each task installs, and what it runs.
 TASKS = {
     "demo": (".", ["skkeras"]),
@@ -56,8 +59,9 @@ def main():
     if not sys.dont_write_bytecode:
         pip.append("--no-compile")  # Python compiles what is imported, a fraction of TensorFlow
     run = [str(PYTHON), "-m", *command, *arguments.options]
+    environment = {**THREADS.get(arguments.task, {}), **os.environ}
     for step in ([*pip, "--editable", requirement], run):
-        if code := subprocess.run(step, cwd=ROOT).returncode:
+        if code := subprocess.run(step, cwd=ROOT, env=environment).returncode:
             return code
     return 0
 

@@ -143,8 +143,10 @@ class StateMixin:
         else:
             for (_, new), (_, own, _) in zip(self._copies.pairs, shared, strict=True):
                 new.assign(own)
-        # An optimizer that knows frozen layers, or a loss that holds variables, is like no other.
-        is_ordinary = not shared and packed.get("optimized") is None
+        # Its own program trains a net whose optimizer knows frozen layers, whose loss holds
+        # variables, or whose builder keeps parts of it: they follow the model's variables.
+        kept = kept_names(vars(self), model)
+        is_ordinary = not (shared or kept) and packed.get("optimized") is None
         make = functools.partial(_copied, model) if is_ordinary else None
         self._net = Net(model, make, recipe.settings)
 

@@ -13,6 +13,9 @@ from sklearn.model_selection import ShuffleSplit, cross_val_score, cross_validat
 
 from skkeras import KerasClassifier, KerasRegressor
 
+# Coverage is measured elsewhere, as in engine/test_parity.py.
+pytestmark = pytest.mark.no_cover
+
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 3))
 Y = (X[:, 0] > 0).astype(int)

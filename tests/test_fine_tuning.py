@@ -11,6 +11,9 @@ from keras import layers
 from skkeras import KerasClassifier, KerasForecaster, KerasRegressor
 from skkeras.exceptions import BuilderError, DivergenceError, ParameterNameError
 
+# Coverage is measured elsewhere, as in engine/test_parity.py.
+pytestmark = pytest.mark.no_cover
+
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 4)).astype("float32")
 y = X[:, 0] - X[:, 1]

@@ -11,6 +11,9 @@ from sklearn.model_selection import train_test_split
 
 from skkeras import models
 
+# Coverage is measured elsewhere, as in engine/test_parity.py.
+pytestmark = pytest.mark.no_cover
+
 SHAPES = {
     "mlp": (4,),
     "cnn": (8, 8, 1),

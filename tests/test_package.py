@@ -14,6 +14,7 @@ def test_the_root_is_a_table_of_contents():
         "KerasClassifier",
         "KerasForecaster",
         "KerasRegressor",
+        "cache_info",
         "clear_cache",
         "data",
         "forecast_scorer",

@@ -13,6 +13,9 @@ from sklearn.model_selection import cross_validate
 
 from skkeras import KerasRegressor
 
+# Coverage is measured elsewhere, as in engine/test_parity.py.
+pytestmark = pytest.mark.no_cover
+
 X = np.random.default_rng(0).normal(size=(40, 2)).astype("float32")
 Y = X[:, 0] / np.sqrt(np.mean(X[:, 0] ** 2))
 STILL = {"epochs": 3, "optimizer": "sgd", "optimizer__learning_rate": 1e-6, "random_state": 0}

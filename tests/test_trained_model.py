@@ -11,6 +11,9 @@ import tensorflow as tf
 from skkeras import KerasClassifier, KerasRegressor
 from skkeras.saving import dump
 
+# Coverage is measured elsewhere, as in engine/test_parity.py.
+pytestmark = pytest.mark.no_cover
+
 X = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
 Y = (X[:, 0] > 0).astype(int)
 

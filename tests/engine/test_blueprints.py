@@ -15,6 +15,9 @@ from skkeras._engine import net as net_module
 from skkeras._engine.compiled_functions import blueprints
 from skkeras.exceptions import ParameterNameError
 
+# Coverage is measured elsewhere, as in test_parity.py.
+pytestmark = pytest.mark.no_cover
+
 
 @pytest.fixture(autouse=True)
 def nothing_cached():

@@ -20,6 +20,9 @@ from skkeras._engine.rows import Rows
 from skkeras._keras_objects.internals import make_seeded
 from skkeras.exceptions import DivergenceError
 
+# Coverage is measured elsewhere, as in test_parity.py.
+pytestmark = pytest.mark.no_cover
+
 keras = pytest.importorskip("keras")
 layers = keras.layers
 

@@ -17,6 +17,9 @@ from skkeras._engine import compiled_functions, flat_program
 from skkeras._engine.compiled_functions import Pool
 from skkeras._engine.program import state_variables
 
+# Coverage is measured elsewhere, as in test_parity.py.
+pytestmark = pytest.mark.no_cover
+
 
 @pytest.fixture(autouse=True)
 def empty_cache():
@@ -33,6 +36,10 @@ def values(X):
 def n_flat(net, X, y):
     net.fit(X, y)
     return skkeras.cache_info().n_flat
+
+
+def tiny(x):
+    return layers.Dense(3, activation="tanh")(x)
 
 
 def dense(x):
@@ -81,14 +88,11 @@ OPTIMIZERS = {
 
 
 BODIES = [dense, images, steps, recurrent]
-# Each optimizer with one net, and each net with two optimizers.
-CASES = [
-    *zip(OPTIMIZERS, itertools.cycle(BODIES)),
-    *itertools.product(["Adam", "momentum"], BODIES),
-]
+CASES = [*itertools.product(OPTIMIZERS, [tiny]), *itertools.product(["Adam"], BODIES)]
+CASES += [("momentum", dense), ("momentum", images)]
 
 
-@pytest.mark.parametrize("optimizer, body", dict.fromkeys(CASES))
+@pytest.mark.parametrize("optimizer, body", CASES)
 def test_bits_are_those_of_other_programs(monkeypatch, X, values, optimizer, body):
     def build():
         inputs = keras.Input((4,))

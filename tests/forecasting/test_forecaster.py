@@ -1513,6 +1513,7 @@ def benchmark():
     return module["measure"], module["load_etth1"]()
 
 
+@pytest.mark.no_cover
 def test_small_steps_keep_up_where_large_ones_ruin_a_net():
     path = Path(__file__).parents[1] / "benchmarks" / "weekly.py"
     weekly = runpy.run_path(str(path))
@@ -1530,12 +1531,14 @@ def test_small_steps_keep_up_where_large_ones_ruin_a_net():
     assert max(kept) < 2 < 5 < ruined
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 def test_dlinear_reaches_the_error_of_its_paper():
     measure, parts = benchmark()
     assert measure("dlinear", 96, 0, parts)[0] <= 0.3825
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "horizon, published, n_seeds",
