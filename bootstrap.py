@@ -27,8 +27,11 @@ THREADS = {"test": {"TF_NUM_INTRAOP_THREADS": "1"}}
 TASKS = {
     "demo": (".", ["skkeras"]),
     "test": (
-        ".[tests,notebooks,plots]",
-        ["pytest", "--nbmake", "--cov", "-n=auto", "--dist=loadfile", "--max-worker-restart=1"],
+        ".[tests,plots]",
+        [
+            *("pytest", "-m", "not slow", "--cov"),
+            *("-n=auto", "--dist=loadfile", "--max-worker-restart=1"),
+        ],
     ),
     "docs": (
         ".[docs]",

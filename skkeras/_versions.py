@@ -110,7 +110,7 @@ def check_environment():
 
         backend, versions = keras.config.backend(), {"tensorflow": tf.__version__}
         versions["keras"] = keras.__version__
-    except Exception as error:  # whatever breaks where two versions don't fit together
+    except (ImportError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise ImportError(_unimportable(error)) from error
     _check_backend(backend)
     for name, version in versions.items():
