@@ -20,22 +20,22 @@ PYTHON = ENVIRONMENT.joinpath(
     *(["Scripts", "python.exe"] if os.name == "nt" else ["bin", "python"])
 )
 
-# With a process for each core, a thread for each process is a tenth faster.
-THREADS = {"test": {"TF_NUM_INTRAOP_THREADS": "1"}}
-
-# What each task installs, and what it runs.
+# What each task installs, what it runs, and what it adds to the environment.
 TASKS = {
-    "demo": (".", ["skkeras"]),
+    "demo": (".", ["skkeras"], {}),
     "test": (
         ".[tests,plots]",
         [
             *("pytest", "-m", "not slow", "--cov"),
             *("-n=auto", "--dist=loadfile", "--max-worker-restart=1"),
         ],
+        # With a process for each core, a thread for each process is a tenth faster.
+        {"TF_NUM_INTRAOP_THREADS": "1"},
     ),
     "docs": (
         ".[docs]",
         ["sphinx", "-W", "--keep-going", "docs", "docs/_build/html"],
+        {},
     ),
 }
 
@@ -51,7 +51,7 @@ def main():
     if sys.version_info < (3, 11):  # noqa: UP036 (this file runs before pip can refuse)
         parser.error(f"Python {sys.version.split()[0]} is too old; 3.11 or newer is needed.")
 
-    requirement, command = TASKS[arguments.task]
+    requirement, command, added = TASKS[arguments.task]
     if not PYTHON.exists():
         print(f"Making an environment in {ENVIRONMENT}", flush=True)
         # The pip that is there installs into it, since some systems leave ensurepip out.
@@ -62,7 +62,7 @@ def main():
     if not sys.dont_write_bytecode:
         pip.append("--no-compile")  # Python compiles what is imported, a fraction of TensorFlow
     run = [str(PYTHON), "-m", *command, *arguments.options]
-    environment = {**THREADS.get(arguments.task, {}), **os.environ}
+    environment = {**added, **os.environ}
     for step in ([*pip, "--editable", requirement], run):
         if code := subprocess.run(step, cwd=ROOT, env=environment).returncode:
             return code

@@ -278,7 +278,7 @@ def _padded(array, n_rows):
 # A fit waits for a program that another thread is making, or has, as long as making one takes: so
 # it is done within twice the time at worst, whatever the other does. This long where none was made.
 _LONGEST_WAIT = 2.0
-_SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_BETWEEN_LOOKS = 0.2  # Ctrl-C acts when a wait ends
 # At the most this many idle programs and predictors are kept, and idle programs of so many bytes,
 # the least recently used leaving first.
 MAX_ENTRIES = 48
@@ -335,8 +335,9 @@ class Pool:
     def _made(self, key, make):
         begin = time.perf_counter()
         program = make()
-        self._seconds_to_make[key] = time.perf_counter() - begin
-        self.n_made += 1
+        with self._changed:
+            self._seconds_to_make[key] = time.perf_counter() - begin
+            self.n_made += 1
         return program
 
     @contextlib.contextmanager
@@ -354,7 +355,7 @@ class Pool:
                 longest = self._seconds_to_make.get(key, _LONGEST_WAIT)
                 if time.perf_counter() - begin > longest:
                     break
-                self._changed.wait(_SECONDS_BETWEEN_LOOKS)  # Ctrl-C acts when a wait ends
+                self._changed.wait(SECONDS_BETWEEN_LOOKS)
             self._lent[key] += 1
             self.n_hits += program is not None
             return program
@@ -434,12 +435,7 @@ def clear_cache():
 
 
 class CacheInfo(NamedTuple):
-    """What `cache_info` returns.
-
-    ``n_programs`` and ``n_bytes`` are those of the idle training programs, ``n_flat`` of them are
-    of the faster kind; fits took a program from the cache ``n_hits`` times, and made one
-    ``n_made`` times.
-    """
+    """What `cache_info` returns, and explains."""
 
     n_programs: int
     n_bytes: int

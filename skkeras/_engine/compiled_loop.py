@@ -12,6 +12,7 @@ import time
 import warnings
 from typing import Any
 
+from skkeras._engine.compiled_functions import SECONDS_BETWEEN_LOOKS
 from skkeras._engine.program import build_metrics, set_metrics
 from skkeras._engine.rows import begin_epoch
 from skkeras.data._cancellation import stoppable
@@ -25,7 +26,6 @@ BUFFER_BYTES = 32 * 2**20
 LAZY_BUFFER_BYTES = 8 * 2**20
 # Steps of the first call, before a program's speed is known.
 _FIRST_STEPS = 4
-_SECONDS_BETWEEN_LOOKS = 0.2
 
 
 @dataclasses.dataclass
@@ -366,5 +366,5 @@ def _result(future):
     `signal.siginterrupt`, as asyncio does.
     """
     while not future.done():
-        concurrent.futures.wait([future], timeout=_SECONDS_BETWEEN_LOOKS)
+        concurrent.futures.wait([future], timeout=SECONDS_BETWEEN_LOOKS)
     return future.result()

@@ -58,7 +58,7 @@ def is_flat(model):
     known = [getattr(keras.layers, name) for name in _LAYERS]
     return (
         len({v.dtype for v in trained}) == 1
-        and sum(math.prod(v.shape) for v in trained) <= _MAX_TRAINED
+        and _n_numbers(trained) <= _MAX_TRAINED
         and not any(settings.get(name) for name in _NOT_ELEMENTWISE)
         and not any(v.constraint is not None or v.overwrite_with_gradient for v in trained)
         and all(getattr(type(model), name) is getattr(keras.Model, name) for name in _OF_A_STEP)
@@ -79,7 +79,6 @@ class FlatProgram(Program):
         self.worker = worker
         self._trained = worker.trainable_variables
         self._untrained = worker.non_trainable_variables
-        self._sizes = [math.prod(v.shape) for v in self._trained]
         self._vector, self._optimizer, starts_at_zero = make_apart(self._make_flat, seed=0)
         slots = _slots(worker.optimizer, len(self._trained), self._optimizer)
         self._layout = FlatLayout(worker.variables, self._trained, self._untrained, slots)
@@ -110,7 +109,7 @@ class FlatProgram(Program):
         import keras
 
         # On ones, so that a state which starts from the weights shows.
-        vector = keras.Variable(np.ones(sum(self._sizes)), dtype=self._trained[0].dtype)
+        vector = keras.Variable(np.ones(_n_numbers(self._trained)), dtype=self._trained[0].dtype)
         optimizer = _unbuilt(self.worker.optimizer)
         n_before = len(optimizer.variables)
         optimizer.build([vector])
@@ -164,10 +163,11 @@ class FlatProgram(Program):
 
     def _parts(self):
         """Return the values of the trained variables, as parts of the vector."""
-        import tensorflow as tf
+        return self._layout.cut(self._vector.value)
 
-        parts = tf.split(self._vector.value, self._sizes)
-        return [tf.reshape(p, v.shape) for p, v in zip(parts, self._trained, strict=True)]
+
+def _n_numbers(variables):
+    return sum(math.prod(variable.shape) for variable in variables)
 
 
 def _unbuilt(optimizer):

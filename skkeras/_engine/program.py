@@ -274,6 +274,13 @@ class FlatLayout:
                 flat.append(values[places])
         return flat
 
+    def cut(self, vector):
+        """Return the parts of a vector, in their shapes."""
+        import tensorflow as tf
+
+        sizes = [math.prod(shape) for shape in self.shapes]
+        return [*map(tf.reshape, tf.split(vector, sizes), self.shapes)]
+
 
 class FlatValues(collections.abc.Sequence):
     """Values of a net's variables, cut out of those of a flat program when they are needed."""
@@ -290,15 +297,10 @@ class FlatValues(collections.abc.Sequence):
 
     @functools.cached_property
     def _values(self):
-        import tensorflow as tf
-
-        shapes = self.layout.shapes
-        sizes = [math.prod(shape) for shape in shapes]
         values = [None] * len(self)
         for places, value in zip(self.layout.places, self.flat, strict=True):
             if isinstance(places, list):
-                parts = map(tf.reshape, tf.split(value, sizes), shapes)
-                for place, part in zip(places, parts, strict=True):
+                for place, part in zip(places, self.layout.cut(value), strict=True):
                     values[place] = part
             else:
                 values[places] = value
