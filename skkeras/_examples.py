@@ -35,6 +35,7 @@ from skkeras._inputs import (
     with_axes,
 )
 from skkeras._targets.base import MultiOutput, blocks, encoded, in_memory, label_counts, spans
+from skkeras._targets.regression import moments
 from skkeras.data._streams import check_sliceable
 
 
@@ -66,6 +67,21 @@ class Table:
     def split(self, split, wanted, target, groups, seed):
         """Split the row numbers, see `split_rows`; stratified if there are labels."""
         return split_rows(split, n_samples(self.X), target.strata(self.y), groups, seed)
+
+    def moments(self, target, rows):
+        """Return the moments of the targets of some rows (None: all); by output; None of classes.
+
+        See `skkeras._targets.regression.moments`.
+        """
+        if isinstance(target, MultiOutput):
+            every = {n: self._output(n).moments(one, rows) for n, one in target.targets.items()}
+            return {name: one for name, one in every.items() if one is not None} or None
+        if target.classes is not None:
+            return None
+        weight = self.sample_weight if np.ndim(self.sample_weight) == 1 else None
+        if rows is None:
+            return moments(self.y, weight)
+        return moments(self.y[rows], None if weight is None else np.asarray(weight)[rows])
 
     def weights(self, rows, facts):
         """Return the weights of all examples, relative to those of ``rows``; or None.
@@ -169,6 +185,10 @@ class StreamExamples:
     def split(self, split, wanted, target, groups, seed):
         """Raise: rows that come as they like can't be picked."""
         check_sliceable(self.stream, wanted)
+
+    def moments(self, target, rows):
+        """Return the moments of the first batch's targets, see `Table.moments`."""
+        return Table(self.X, self.y).moments(target, None)
 
     def class_weights(self, class_weight, target, rows, facts):
         """Return a function ``(y, weight)`` that weighs a batch by its labels as well."""

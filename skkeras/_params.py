@@ -352,6 +352,7 @@ FACTS = (
     "n_outputs",
     "n_classes",
     "output_activation",
+    "output_scaling",
     "meta",
     "compile_kwargs",
     "X",

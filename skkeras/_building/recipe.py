@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from skkeras._building.compile_args import make_loss, make_metrics, make_optimizer
+from skkeras._building.compiled_models import check_agrees, check_compiled_with
 from skkeras._building.metric_targets import check_metrics, outputs_read_as_rows, reads_any
+from skkeras._building.output_scaling import output_facts, scaling_places, scaling_values
 from skkeras._building.scikeras_meta import scikeras_meta
 from skkeras._inputs import input_shapes
 from skkeras._keras_objects.copying import Copies, compile_anew
-from skkeras._keras_objects.fingerprint import fingerprint
 from skkeras._keras_objects.internals import (
     NetFacts,
     compile_arguments,
@@ -24,9 +25,15 @@ from skkeras._keras_objects.internals import (
     symbolic_inputs,
 )
 from skkeras._keras_objects.references import reached_parts
-from skkeras._losses import by_output, check_ending, ends_in_logits, loss_facts, only_loss
+from skkeras._losses import (
+    by_output,
+    check_ending,
+    ends_in_logits,
+    loss_facts,
+    only_loss,
+)
 from skkeras._params import builder_parameters, call_builder, check_keywords, describe, split_routed
-from skkeras._targets.base import MultiOutput, output_activation
+from skkeras._targets.base import MultiOutput
 from skkeras._versions import check_not_legacy, take_only_input
 from skkeras.exceptions import BuilderError, SharedVariablesError
 from skkeras.models import find_preset
@@ -75,7 +82,25 @@ class Recipe:
             self._check_compiled(model, shape)
         else:
             self._compile(model, shape)
+        self._scale_outputs(model, shape)
         return model
+
+    def scaling_places(self, model):
+        """Find the constants that scale a model's outputs."""
+        return scaling_places(self.facts["output_scaling"], model)
+
+    def scaling_values(self, places):
+        """Return, by index among the variables of a preset's net, the constants for this y."""
+        losses = {output: self._loss(shape) for output, (shape, _) in places.items()}
+        return scaling_values(self.facts["output_scaling"], places, losses)
+
+    def _scale_outputs(self, model, shape):
+        if places := self.scaling_places(model):
+            losses = by_output(model.loss, shape)
+            losses = losses if isinstance(losses, dict) else {None: losses}
+            values = scaling_values(self.facts["output_scaling"], places, losses)
+            for i, value in values.items():
+                model.variables[i].assign(value)
 
     def _compile(self, model, shape):
         check_keywords("compile", model.compile, self._routed["compile"])
@@ -142,6 +167,8 @@ class Recipe:
         asked = {
             name: self.facts.get(name) for name in builder_parameters(as_builder(self.source))[0]
         }
+        if "output_scaling" in asked:  # the moments are values of its weights
+            asked["output_scaling"] = asked["output_scaling"] is not None
         target = (
             type(self.target).__name__,
             *(getattr(self.target, name, None) for name in ("kind", "n_outputs", "shape")),
@@ -198,7 +225,7 @@ class Recipe:
         facts = {
             **self.facts,
             "meta": _fresh(self.facts["meta"]),
-            "output_activation": output_activation(self.target, known),
+            **output_facts(self.facts["output_scaling"], self.target, known),
         }
         if self._hands_over:
             facts["compile_kwargs"] = {
@@ -323,6 +350,7 @@ def builder_facts(examples, target, source, seen=None):
         "n_classes": target.n_classes,
         # Only for builders that ask: it takes a look at all of y, and taking rows copies them.
         "meta": scikeras_meta(examples, target) if "meta" in asked else {},
+        "output_scaling": examples.moments(target, seen) if "output_scaling" in asked else None,
     }
     if "X" in asked:
         # Only for builders that ask: rows are copied, windows gathered, sparse ones densified.
@@ -450,51 +478,3 @@ def _fits(shape, expected):
         and all(e in (None, c) for c, e in zip(candidate, expected, strict=True))
         for candidate in candidates
     )
-
-
-def check_agrees(compiled, asked, name):
-    """Raise if a net is compiled with another optimizer or loss than the estimator was given."""
-    if asked is None or compiled is asked or _identity(compiled) == _identity(asked):
-        return
-    given = f"{name}={_say(asked)}"
-    if _say(asked) == _say(compiled):
-        given += f" with other settings, as {name}__... parameters make them"
-    raise BuilderError(
-        f"model is compiled with {name}={_say(compiled)}, and the estimator was given {given}; "
-        "expected one of them. Don't compile it, or let its builder compile with compile_kwargs, "
-        f"or don't pass {name} nor {name}__... to the estimator."
-        + " A keras.Model's own optimizer takes optimizer__... if optimizer is left out."
-        * (name == "optimizer")
-    )
-
-
-def check_compiled_with(model, asked):
-    """Raise if a net is compiled with other metrics or settings than asked for."""
-    import keras
-
-    for name, value in asked.items():
-        try:
-            compiled = model.get_compile_config().get(name.removeprefix("compile__"))
-            same = compiled == keras.saving.serialize_keras_object(value)
-        except (TypeError, ValueError):  # Keras can't serialise some values
-            same = False
-        if not same:
-            raise BuilderError(
-                f"model is compiled, so the estimator's {name}={value!r} would be ignored. Don't "
-                "compile it, or let its builder compile with compile_kwargs, or leave "
-                f"{name} out."
-            )
-
-
-def _identity(value):
-    import keras
-
-    if isinstance(value, keras.optimizers.Optimizer):
-        # A fingerprint leaves the learning rate out: it is a variable.
-        config = value.get_config()
-        return fingerprint(value, str(config.get("learning_rate")))
-    return fingerprint(keras.losses.get(value) if isinstance(value, str) else value)
-
-
-def _say(value):
-    return repr(value) if isinstance(value, str) else describe(value)

@@ -429,13 +429,31 @@ def _key(recipe, seed):
 class Blueprint:
     """Starting values, fingerprint and facts of a net that was made before.
 
-    ``start`` are the values of its variables, then the optimizer's initial ones.
+    ``start`` are the values of its variables, then the optimizer's initial ones; ``scaling`` tells
+    where those are that scale its outputs, see `skkeras._building.recipe.Recipe.scaling_places`.
     """
 
     make: Any
     start: list
     fingerprint: str
     facts: Any
+    scaling: dict
+
+    def scaled(self, recipe, settings, seed):
+        """Return the blueprint for a recipe of the same net, whose outputs other y scale."""
+        if not self.scaling:
+            return self
+        import tensorflow as tf
+
+        start = list(self.start)
+        for i, value in recipe.scaling_values(self.scaling).items():
+            start[i] = tf.constant(value, start[i].dtype)
+        return dataclasses.replace(self, make=_made_by(recipe, settings, seed), start=start)
+
+
+def _made_by(recipe, settings, seed):
+    """Return a function that makes a recipe's net once more, under the same settings of Keras."""
+    return functools.partial(make_apart, functools.partial(settings.call, recipe.detached()), seed)
 
 
 def make_net(recipe, seed, copies=None):
@@ -447,6 +465,7 @@ def make_net(recipe, seed, copies=None):
 
     key = _key(recipe, seed)
     if key is not None and (known := blueprints.get(key)) is not None:
+        known = known.scaled(recipe, key[-1], seed)
         return Net(None, recipe, recipe.settings, known), known.facts
     before = recipe.reached_parts()
     model = make_seeded(functools.partial(recipe, copies), seed)
@@ -457,9 +476,9 @@ def make_net(recipe, seed, copies=None):
     net = Net(model, None if keeps else recipe, recipe.settings)
     if key is None or variable_bytes(model.variables) > _MAX_BYTES or not _is_ordinary(net):
         return net, facts
-    make = functools.partial(make_apart, functools.partial(key[-1].call, recipe.detached()), seed)
     start = [tf.identity(variable.value) for variable in state_variables(model)]
-    known = Blueprint(make, start, net.fingerprint, facts)
+    make, scaling = _made_by(recipe, key[-1], seed), recipe.scaling_places(model)
+    known = Blueprint(make, start, net.fingerprint, facts, scaling)
     blueprints.put(key, known)
     return Net(model, recipe, recipe.settings, known), facts
 

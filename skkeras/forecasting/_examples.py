@@ -41,6 +41,10 @@ class WindowExamples(Table):
             )
         return train, validation
 
+    def moments(self, target, rows):
+        """Return None: the windows are scaled by the forecaster, if at all."""
+        return None
+
     def weights(self, rows, facts):
         """Weigh each window by the mean weight of the rows that it forecasts."""
         weight = relative_weights(self.sample_weight, self.layout.positions)
