@@ -15,6 +15,7 @@ from scipy.sparse import issparse
 
 from skkeras._class_weights import (
     balanced,
+    balanced_indicators,
     by_output_name,
     weigh_indicators,
     weigh_labels,
@@ -22,7 +23,7 @@ from skkeras._class_weights import (
 )
 from skkeras._engine.batches import Batches
 from skkeras._engine.rows import Rows
-from skkeras._holdout import split_rows
+from skkeras._holdout import AUTO_ROWS, split_rows
 from skkeras._inputs import (
     batch_weights,
     by_name,
@@ -63,6 +64,11 @@ class Table:
     def shown(self, rows):
         """Return the inputs of some rows (all for None) to a builder that asks for them."""
         return map_leaves(functools.partial(_shown, rows=rows), self.X)
+
+    @property
+    def can_spare(self):
+        """Whether it is a table of so many rows that some may be held out unasked."""
+        return np.ndim(self.X) == 2 and n_samples(self.X) >= AUTO_ROWS
 
     def split(self, split, wanted, target, groups, seed):
         """Split the row numbers, see `split_rows`; stratified if there are labels."""
@@ -110,8 +116,9 @@ class Table:
             }
             return functools.partial(weigh_outputs, weigh)
         if target.labels(self.y[:1]) is None:
-            rows = rows if class_weight == "balanced" else None
-            return functools.partial(weigh_indicators, class_weight, rows)
+            if class_weight == "balanced":
+                class_weight = balanced_indicators(self.y, rows)
+            return functools.partial(weigh_indicators, class_weight)
         if class_weight == "balanced":
             class_weight = balanced(self._weight_by_label(target, rows, facts))
         weigh = functools.partial(weigh_labels, class_weight, target)
@@ -132,26 +139,27 @@ class Table:
     def sources(self, target, facts, parts=None, class_weights=None):
         """Return `Rows` to train on and held-out ones (or None), encoded and weighed.
 
-        ``parts`` are the rows of each; held-out rows count without class weights, as in Keras.
+        ``parts`` are the rows of each. Class weights are those of the rows to train on, and weigh
+        the others, too: what is watched is the loss that is trained, on other rows.
         """
         rows = encode(self, target, facts)
         train, held_out = parts or (None, None)
-        weight, name = self.weights(train, facts), "sample_weight"
+        training = self._weighed(rows, facts, train, class_weights)
+        if parts is None:
+            return training, None
+        validation = self._weighed(rows, facts, held_out, class_weights, "hold out")
+        return training.only(train), validation.only(held_out)
+
+    def _weighed(self, source, facts, rows, class_weights, use="train on"):
+        weight, name = self.weights(rows, facts), "sample_weight"
         if class_weights is not None:
             weight, name = (
                 class_weights(self.y, weight),
                 "sample_weight, together with class_weight,",
             )
         for one in leaves(weight):
-            check_any_weight(one, train, name)
-        training = dataclasses.replace(rows, weight=fitted_weights(weight, self.y, facts))
-        if parts is None:
-            return training, None
-        weight = self.weights(held_out, facts)
-        for one in leaves(weight):
-            check_any_weight(one, held_out, "sample_weight", "hold out")
-        validation = dataclasses.replace(rows, weight=fitted_weights(weight, self.y, facts))
-        return training.only(train), validation.only(held_out)
+            check_any_weight(one, rows, name, use)
+        return dataclasses.replace(source, weight=fitted_weights(weight, self.y, facts))
 
 
 def _shown(X, rows):
@@ -165,6 +173,8 @@ class StreamExamples:
     ``check(x, y, reset)`` checks as the estimator does; an epoch has ``n_steps`` batches, None for
     all; ``counts`` are of `count_labels`, where all labels have to be known before training.
     """
+
+    can_spare = False
 
     def __init__(self, stream, check, *, reset=False, n_steps=None, counts=None):
         self.stream, self.given = stream, (stream.source, None)

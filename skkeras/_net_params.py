@@ -17,13 +17,14 @@ from skkeras._params import (
     split_routed,
 )
 from skkeras._versions import check_environment, check_not_legacy, warn_of_eager_functions
+from skkeras.data._streams import as_stream
 from skkeras.exceptions import ParameterNameError
 from skkeras.models import PRESETS
 
 # Parameters that a net is made with, together with `compile__` and the ones routed to these.
 _NET_PARAMETERS = ("model", "loss", "optimizer", "metrics")
 _CHOICES = {
-    "early_stopping": (False, True),
+    "early_stopping": (False, True, "auto"),
     "shuffle": (False, True),
     "warm_start": (False, True),
     "allow_nan_targets": (False, True),
@@ -96,6 +97,8 @@ _OWNED = {
 
 # Routed arguments that are whole numbers, and the least that each may be.
 _COUNTS = {
+    "early_stopping__patience": 0,
+    "early_stopping__start_from_epoch": 0,
     "fit__initial_epoch": 0,
     "fit__steps_per_epoch": 1,
     "fit__validation_steps": 1,
@@ -136,6 +139,40 @@ def check_not_owned(routed):
                 f"Got the parameter {name!r}, which the estimator passes to Keras itself. Give "
                 f"{_OWNED[name]} instead."
             )
+
+
+def check_early_stopping(early_stopping, routed):
+    """Raise for a routed argument that `keras.callbacks.EarlyStopping` lacks, or nothing uses."""
+    import keras
+
+    names = split_routed(routed)["early_stopping"]
+    check_keywords("early_stopping", keras.callbacks.EarlyStopping, names)
+    if names and early_stopping is False:
+        name, value = next(iter(names.items()))
+        raise ValueError(
+            f"Got early_stopping__{name}={value!r}, which early_stopping=False doesn't use; "
+            "expected early_stopping=True. Else leave it out."
+        )
+
+
+def check_validation(X_val, y_val, groups, split):
+    """Raise ValueError unless what is given of validation data and groups fits together."""
+    if (X_val is None) != (y_val is None) and as_stream(X_val) is None:
+        raise ValueError(
+            "Got only one of X_val and y_val; expected both, or neither. For a part of the "
+            "training data use validation_split=0.1."
+        )
+    if X_val is not None and split is not None:
+        raise ValueError(
+            f"Got X_val, and validation_split={split!r}; expected one of them. Leave X_val "
+            "out, or set validation_split=None."
+        )
+    if X_val is None and groups is not None and not hasattr(split, "split"):
+        raise ValueError(
+            f"Got groups, and validation_split={split!r} doesn't look at them; expected a "
+            "splitter. Set validation_split=GroupShuffleSplit(1, test_size=0.1), or leave "
+            "groups out."
+        )
 
 
 def check_method_names(net, routed):
@@ -184,7 +221,8 @@ def _count_advice(name, value):
 def check_counts(routed):
     """Raise unless routed arguments that count something are whole numbers; see `check_count`."""
     for name in _COUNTS.keys() & routed.keys():
-        if routed[name] is not None or name == "fit__initial_epoch":  # None is Keras's default
+        # None is Keras's default of most.
+        if routed[name] is not None or _COUNTS[name] == 0:
             check_count(name, routed[name], _COUNTS[name])
     if (epochs := routed.get("fit__validation_freq")) is not None:
         for epoch in epochs if isinstance(epochs, list) else [epochs]:
@@ -327,6 +365,8 @@ class NetParamsMixin:
         for name in ("epochs", "batch_size"):
             check_count(*self._given(name), 1)
         check_counts(self._routed)
+        if any(name.startswith("early_stopping__") for name in self._routed):
+            check_early_stopping(self.early_stopping, self._routed)
         self._check_declared_routed()
         for name, choices in _CHOICES.items():
             given, value = self._given(name)

@@ -17,7 +17,10 @@ import numpy as np
 from skkeras._hints import advice, suggestion
 from skkeras.exceptions import BuilderError, ParameterNameError
 
-PREFIXES = ("model", "optimizer", "loss", "metrics", "callbacks", "fit", "predict", "compile")
+PREFIXES = (
+    *("model", "optimizer", "loss", "metrics", "callbacks", "early_stopping"),
+    *("fit", "predict", "compile"),
+)
 
 
 def check_routed_name(name, declared, model=None):

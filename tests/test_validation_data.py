@@ -317,20 +317,26 @@ def test_a_label_that_comes_once_cannot_be_stratified_among_many_rows():
 # Weights
 
 
-def weighted_loss(net, rows, weights):
-    chances = net.predict_proba(X[rows])[np.arange(len(rows)), Y[rows]]
-    return np.average(-np.log(chances), weights=weights)
-
-
 @pytest.mark.parametrize("class_weight", [None, "balanced", {0: 1, 1: 5, 2: 2}])
-def test_held_out_rows_count_by_their_sample_weight_alone(class_weight):
-    split = PredefinedSplit(np.where(np.isin(np.arange(150), VALIDATION), 0, -1))
+@pytest.mark.parametrize("given", [False, True], ids=["held out", "X_val"])
+def test_rows_to_validate_on_count_by_the_class_weights_of_those_to_train_on(class_weight, given):
+    is_held_out = np.isin(np.arange(150), VALIDATION) & (np.arange(150) > 20)
     weight = np.random.default_rng(0).integers(0, 3, 150).astype(float)
-    net = KerasClassifier(epochs=2, validation_split=split, class_weight=class_weight)
-    net.fit(X, Y, sample_weight=weight)
-    held_out = np.sort(VALIDATION)
-    expected = weighted_loss(net, held_out, weight[held_out])
-    assert net.history_["val_loss"][-1] == pytest.approx(expected, rel=1e-4)
+    net = KerasClassifier(epochs=2, class_weight=class_weight, random_state=0)
+    held_out, train = np.flatnonzero(is_held_out), ~is_held_out
+    if given:
+        weight[held_out] = 1.0
+        net.fit(X[train], Y[train], weight[train], X_val=X[held_out], y_val=Y[held_out])
+    else:
+        split = PredefinedSplit(np.where(is_held_out, 0, -1))
+        net.set_params(validation_split=split).fit(X, Y, sample_weight=weight)
+    sums = np.bincount(Y[train], weight[train])
+    by_class = {None: np.ones(3), "balanced": sums.sum() / (3 * sums)}.get(
+        class_weight if not isinstance(class_weight, dict) else "other", np.array([1.0, 5.0, 2.0])
+    )
+    chances = net.predict_proba(X[held_out])[np.arange(len(held_out)), Y[held_out]]
+    own = weight[held_out] / weight[held_out].mean() * by_class[Y[held_out]]
+    assert net.history_["val_loss"][-1] == pytest.approx(np.mean(own * -np.log(chances)), rel=1e-4)
 
 
 @pytest.mark.parametrize("weight", [None, np.arange(150) % 4 + 1.0], ids=["none", "weights"])
@@ -411,5 +417,6 @@ def test_validation_has_a_batch_size_of_its_own():
     rows = {"X_val": X[VALIDATION], "y_val": Y[VALIDATION]}
     net = KerasClassifier(epochs=1, fit__validation_steps=1, fit__validation_batch_size=4)
     told = net.fit(X[TRAIN], Y[TRAIN], **rows).history_["val_loss"][-1]
-    expected = weighted_loss(net, VALIDATION[:4], np.ones(4))
+    chances = net.predict_proba(X[VALIDATION[:4]])[np.arange(4), Y[VALIDATION[:4]]]
+    expected = -np.log(chances).mean()
     assert told == pytest.approx(expected, rel=1e-4)

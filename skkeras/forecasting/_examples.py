@@ -24,6 +24,7 @@ class WindowExamples(Table):
     codes: Any = None
 
     are_gathered = True
+    can_spare = False
 
     def shown(self, rows):
         """Return some windows (all for None) as an array, to a builder that asks for them."""
