@@ -64,8 +64,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
     ----------
     model : callable, str, keras.Model or None, default=None
         A builder: any callable that returns a `keras.Model`. It gets the facts that it names
-        (``input_shape``, ``n_outputs``, ``n_classes``, ``output_activation``, ``meta``,
-        ``compile_kwargs``, ``X``) and the hyperparameters given as ``model__name``. Or the name of
+        (``input_shape``, ``n_outputs``, ``n_classes``, ``output_activation``, ``output_scaling``,
+        ``meta``, ``compile_kwargs``, ``X``) and the hyperparameters given as ``model__name``. Or the name of
         a preset in `skkeras.models`; or a `keras.Model`, a template that every fit starts from
         and none changes. None is the preset ``"mlp"``.
     loss : str, callable, class, keras.losses.Loss or None, default=None
@@ -81,10 +81,10 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
     validation_split : float, int, splitter or None, default=None
         What to hold out for validation: a fraction or number of rows, shuffled and stratified, or
         the first split of a scikit-learn splitter.
-    early_stopping : bool, default=False
+    early_stopping : bool or "auto", default=False
         Stop when ``val_loss``, or the score of ``scoring``, hasn't improved for 10 epochs, and
         restore the weights of the best epoch. Holds out a tenth of the data if nothing else is
-        said.
+        said. "auto" does so for tables of at least 10,000 rows, if nothing is said.
     scoring : str, callable, list, dict or None, default=None
         scikit-learn scores of the held-out rows after every epoch, for ``history_`` and for
         callbacks, as ``val_roc_auc``; early stopping watches the first of them. A name or scorer
@@ -115,7 +115,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         own that leaves them out. `score` leaves them out, too.
     **routed : dict
         ``model__``, ``optimizer__``, ``loss__``, ``metrics__``, ``callbacks__``, ``compile__``,
-        ``fit__`` and ``predict__`` parameters, by the name they have there.
+        ``fit__``, ``predict__`` and ``early_stopping__`` parameters, by the name they have there;
+        the last are those of `keras.callbacks.EarlyStopping`.
 
     Attributes
     ----------

@@ -103,10 +103,7 @@ def _before_activation(mean, spread, activation):
     if activation == "linear":
         return mean, spread
     mean = np.where(mean > 0, mean, 1.0)
-    if activation == "exponential":
-        return np.log(mean), np.minimum(spread / mean, 1.0)  # with more it would run away
-    derivative = -np.expm1(-mean)  # of softplus, where it is the mean
-    return mean + np.log(derivative), np.minimum(spread / derivative, np.maximum(mean, 1.0))
+    return np.log(mean), np.minimum(spread / mean, 1.0)  # with more it would run away
 
 
 def _fitted(mean, spread, shape):
@@ -124,11 +121,11 @@ def _slope(offset, spread, facts, loss):
     """Return the slope with which gradients are those of targets with the moments 0 and 1."""
     if facts.is_builtin and facts.name in _SLOPES:
         return _SLOPES[facts.name](spread)
-    nought, one = np.zeros_like(spread), np.ones_like(spread)
+    zeros, ones = np.zeros_like(spread), np.ones_like(spread)
     with np.errstate(all="ignore"):
         slope = 1 / _gradient(loss, offset, spread, ending(facts))
         if ending(facts) == "linear":
-            slope = slope * _gradient(loss, nought, one, "linear")
+            slope = slope * _gradient(loss, zeros, ones, "linear")
     # A loss of the user's own may fail on such rows, or be flat there.
     return np.where(np.isfinite(slope) & (slope > 0), slope, 1 / spread)
 

@@ -18,12 +18,11 @@ _NUMBER_LOSSES = {
 }
 
 
-# Endings of a net whose loss is defined for some numbers only. Poisson's, the exponential function,
-# makes a generalised linear model of a linear net.
+# Endings of a net whose loss is defined for some numbers only. The exponential function makes a
+# generalised linear model of a linear net.
 _ENDINGS = {
     **dict.fromkeys(BINARY_LOSSES, "sigmoid"),
-    "poisson": "exponential",
-    "mean_squared_logarithmic_error": "softplus",
+    **dict.fromkeys(("poisson", "mean_squared_logarithmic_error"), "exponential"),
 }
 
 
