@@ -65,9 +65,9 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
     model : callable, str, keras.Model or None, default=None
         A builder: any callable that returns a `keras.Model`. It gets the facts that it names
         (``input_shape``, ``n_outputs``, ``n_classes``, ``output_activation``, ``output_scaling``,
-        ``meta``, ``compile_kwargs``, ``X``) and the hyperparameters given as ``model__name``. Or the name of
-        a preset in `skkeras.models`; or a `keras.Model`, a template that every fit starts from
-        and none changes. None is the preset ``"mlp"``.
+        ``meta``, ``compile_kwargs``, ``X``) and the hyperparameters given as ``model__name``. Or
+        the name of a preset in `skkeras.models`; or a `keras.Model`, a template that every fit
+        starts from and none changes. None is the preset ``"mlp"``.
     loss : str, callable, class, keras.losses.Loss or None, default=None
         None chooses by the labels: binary, categorical or sparse categorical crossentropy.
     optimizer : str, class, keras.optimizers.Optimizer or None, default=None

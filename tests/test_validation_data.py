@@ -6,11 +6,13 @@ import keras
 import numpy as np
 import pytest
 import sklearn
+from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, GroupKFold, PredefinedSplit, ShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 
 from skkeras import KerasClassifier, KerasRegressor
 from skkeras._holdout import MANY_ROWS, split_rows
@@ -420,3 +422,77 @@ def test_validation_has_a_batch_size_of_its_own():
     chances = net.predict_proba(X[VALIDATION[:4]])[np.arange(4), Y[VALIDATION[:4]]]
     expected = -np.log(chances).mean()
     assert told == pytest.approx(expected, rel=1e-4)
+
+
+# Early stopping's settings
+
+
+def test_settings_of_early_stopping_are_those_of_keras():
+    net = KerasClassifier(
+        early_stopping=True,
+        early_stopping__patience=1,
+        early_stopping__monitor="val_accuracy",
+        early_stopping__mode="max",
+        metrics=["accuracy"],
+        optimizer="sgd",
+        optimizer__learning_rate=0.0,
+        epochs=20,
+    ).fit(X, Y)
+    assert net.n_iter_ == 2  # nothing improves after the first
+    assert net.best_epoch_ == 0
+    assert net.get_params()["early_stopping__patience"] == 1
+    assert clone(net).set_params(early_stopping__patience=3).fit(X, Y).n_iter_ == 4
+
+
+def test_a_score_that_is_watched_by_its_name_is_better_the_larger_it_is():
+    options = {"scoring": ["accuracy", "neg_log_loss"], "epochs": 3, "random_state": 0}
+    net = KerasClassifier(
+        early_stopping=True, early_stopping__monitor="val_neg_log_loss", **options
+    ).fit(X, Y)
+    assert net.best_epoch_ == np.argmax(net.history_["val_neg_log_loss"])
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"early_stopping": True, "early_stopping__patient": 3}, "Did you mean 'patience'"),
+        ({"early_stopping__patience": 3}, "early_stopping=False doesn't use"),
+        ({"early_stopping": True, "early_stopping__patience": -1}, "must be >= 0"),
+        ({"early_stopping": True, "early_stopping__monitor": "val_los"}, "expected one of them"),
+        ({"early_stopping": "always"}, "expected one of"),
+    ],
+    ids=["unknown", "unused", "negative", "no such log", "no choice"],
+)
+def test_settings_that_cannot_be_used_are_errors(settings, message):
+    with pytest.raises(ValueError, match=message):
+        KerasClassifier(epochs=1, **settings).fit(X, Y)
+
+
+def test_auto_holds_rows_out_of_large_tables_only(monkeypatch):
+    from skkeras import _examples
+
+    net = KerasClassifier(epochs=1, early_stopping="auto", random_state=0)
+    assert "val_loss" not in net.fit(X, Y).history_
+    assert not hasattr(net, "best_epoch_")
+    monkeypatch.setattr(_examples, "AUTO_ROWS", 150)
+    assert net.fit(X, Y).best_epoch_ == 0
+    assert "val_loss" in net.history_
+    # Whoever says something of validation is taken at his word.
+    given = net.fit(X[TRAIN], Y[TRAIN], X_val=X[VALIDATION], y_val=Y[VALIDATION])
+    assert not hasattr(given, "best_epoch_")
+    split = net.set_params(validation_split=0.2).fit(X, Y)
+    assert not hasattr(split, "best_epoch_")
+    assert "val_loss" in split.history_
+
+
+def test_balanced_columns_of_labels_weigh_validation_data_by_the_training_rows():
+    labels = np.stack([Y > 0, Y > 1], axis=1) * 1
+    net = KerasClassifier(epochs=1, class_weight="balanced", random_state=0)
+    net.fit(X[TRAIN], labels[TRAIN], X_val=X[VALIDATION], y_val=labels[VALIDATION])
+    weight = compute_sample_weight("balanced", labels[TRAIN])
+    by_row = {tuple(row): one for row, one in zip(labels[TRAIN], weight, strict=True)}
+    own = [by_row[tuple(row)] for row in labels[VALIDATION]]
+    chances = net.predict_proba(X[VALIDATION])
+    right = np.where(labels[VALIDATION] == 1, chances, 1 - chances)
+    expected = np.mean(own * -np.log(right).mean(axis=1))
+    assert net.history_["val_loss"][-1] == pytest.approx(expected, rel=1e-4)

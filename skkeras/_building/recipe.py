@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import functools
 import weakref
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ from skkeras._targets.base import MultiOutput
 from skkeras._versions import check_not_legacy, take_only_input
 from skkeras.exceptions import BuilderError, SharedVariablesError
 from skkeras.models import find_preset
+
+_RATE = "learning rate"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,17 +88,32 @@ class Recipe:
         self._scale_outputs(model, shape)
         return model
 
-    def scaling_places(self, model):
-        """Find the constants that scale a model's outputs."""
-        return scaling_places(self.facts["output_scaling"], model)
+    def own_places(self, model):
+        """Return where a model has values that the key leaves out, as `own_values` takes it."""
+        places = scaling_places(self.facts["output_scaling"], model)
+        if self._learning_rate is not None:
+            optimizer, n_before = model.optimizer, len(model.variables)
+            [place] = [i for i, v in enumerate(optimizer.variables) if v is optimizer.learning_rate]
+            places[_RATE] = n_before + place
+        return places
 
-    def scaling_values(self, places):
-        """Return, by index among the variables of a preset's net, the constants for this y."""
+    def own_values(self, places):
+        """Return these values of this recipe, by their index among `state_variables`.
+
+        They are the learning rate, if one is given, and the constants that scale outputs to y.
+        """
+        places = dict(places)
+        rate = {places.pop(_RATE): self._learning_rate} if _RATE in places else {}
         losses = {output: self._loss(shape) for output, (shape, _) in places.items()}
-        return scaling_values(self.facts["output_scaling"], places, losses)
+        return rate | scaling_values(self.facts["output_scaling"], places, losses)
+
+    @property
+    def _learning_rate(self):
+        rate = self._routed["optimizer"].get("learning_rate")
+        return float(rate) if isinstance(rate, Real) and not isinstance(rate, bool) else None
 
     def _scale_outputs(self, model, shape):
-        if places := self.scaling_places(model):
+        if places := scaling_places(self.facts["output_scaling"], model):
             losses = by_output(model.loss, shape)
             losses = losses if isinstance(losses, dict) else {None: losses}
             values = scaling_values(self.facts["output_scaling"], places, losses)
@@ -160,7 +178,8 @@ class Recipe:
     def key(self):
         """Text that decides a preset's net, together with the seed and Keras's settings.
 
-        None if other than plain values do, and with users' builders, which may do anything.
+        It leaves out what `own_values` returns. None if other than plain values decide, and with
+        users' builders, which may do anything.
         """
         if not isinstance(self.source, str):
             return None
@@ -174,8 +193,11 @@ class Recipe:
             *(getattr(self.target, name, None) for name in ("kind", "n_outputs", "shape")),
         )
         compiled = self.loss, self.optimizer or "adam", self.metrics
+        routed = self.routed
+        if self._learning_rate is not None:
+            routed = {**routed, "optimizer__learning_rate": "a number"}
         try:
-            return repr(_plain((self.source, asked, self.x_specs, target, compiled, self.routed)))
+            return repr(_plain((self.source, asked, self.x_specs, target, compiled, routed)))
         except TypeError:
             return None
 

@@ -429,24 +429,25 @@ def _key(recipe, seed):
 class Blueprint:
     """Starting values, fingerprint and facts of a net that was made before.
 
-    ``start`` are the values of its variables, then the optimizer's initial ones; ``scaling`` tells
-    where those are that scale its outputs, see `skkeras._building.recipe.Recipe.scaling_places`.
+    ``start`` are the values of its variables, then the optimizer's initial ones; ``places`` tell
+    where those are that a recipe of the same key has its own of, see `Recipe.own_values`.
     """
 
     make: Any
     start: list
     fingerprint: str
     facts: Any
-    scaling: dict
+    places: dict
 
-    def scaled(self, recipe, settings, seed):
-        """Return the blueprint for a recipe of the same net, whose outputs other y scale."""
-        if not self.scaling:
-            return self
+    def adapted(self, recipe, settings, seed):
+        """Return the blueprint for another recipe of the same key."""
         import tensorflow as tf
 
+        own = recipe.own_values(self.places)
+        if not own:
+            return self
         start = list(self.start)
-        for i, value in recipe.scaling_values(self.scaling).items():
+        for i, value in own.items():
             start[i] = tf.constant(value, start[i].dtype)
         return dataclasses.replace(self, make=_made_by(recipe, settings, seed), start=start)
 
@@ -465,7 +466,7 @@ def make_net(recipe, seed, copies=None):
 
     key = _key(recipe, seed)
     if key is not None and (known := blueprints.get(key)) is not None:
-        known = known.scaled(recipe, key[-1], seed)
+        known = known.adapted(recipe, key[-1], seed)
         return Net(None, recipe, recipe.settings, known), known.facts
     before = recipe.reached_parts()
     model = make_seeded(functools.partial(recipe, copies), seed)
@@ -477,8 +478,8 @@ def make_net(recipe, seed, copies=None):
     if key is None or variable_bytes(model.variables) > _MAX_BYTES or not _is_ordinary(net):
         return net, facts
     start = [tf.identity(variable.value) for variable in state_variables(model)]
-    make, scaling = _made_by(recipe, key[-1], seed), recipe.scaling_places(model)
-    known = Blueprint(make, start, net.fingerprint, facts, scaling)
+    make, places = _made_by(recipe, key[-1], seed), recipe.own_places(model)
+    known = Blueprint(make, start, net.fingerprint, facts, places)
     blueprints.put(key, known)
     return Net(model, recipe, recipe.settings, known), facts
 
