@@ -84,10 +84,12 @@ class Table:
             return {name: one for name, one in every.items() if one is not None} or None
         if target.classes is not None:
             return None
-        weight = self.sample_weight if np.ndim(self.sample_weight) == 1 else None
+        weight = None if self.sample_weight is None else np.asarray(self.sample_weight)
+        if weight is not None and weight.shape != self.y.shape[:1]:
+            weight = None  # of positions, or unfit, as is told later
         if rows is None:
             return moments(self.y, weight)
-        return moments(self.y[rows], None if weight is None else np.asarray(weight)[rows])
+        return moments(self.y[rows], None if weight is None else weight[rows])
 
     def weights(self, rows, facts):
         """Return the weights of all examples, relative to those of ``rows``; or None.
