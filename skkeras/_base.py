@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skkeras._building.recipe import builder_facts, check_asks_for_no_data
+from skkeras._building.recipe import check_asks_for_no_data
 from skkeras._callbacks import (
     early_stopping_callback,
     make_callbacks,
@@ -25,7 +25,7 @@ from skkeras._holdout import DEFAULT_FRACTION
 from skkeras._inputs import check_inputs
 from skkeras._keras_objects.copying import Copies
 from skkeras._keras_objects.internals import by_output_name
-from skkeras._net_params import NetParamsMixin, check_method_names
+from skkeras._net_params import NetParamsMixin, builder_facts, check_method_names
 from skkeras._params import RoutedParamsMixin, split_routed
 from skkeras._scoring import ScoringMixin
 from skkeras._state import StateMixin, restore

@@ -5,11 +5,14 @@ from numbers import Integral, Real
 from sklearn.utils import check_scalar
 
 from skkeras._building.recipe import Recipe, as_builder
+from skkeras._building.scikeras_meta import scikeras_meta
 from skkeras._engine.augmentation import check_augment
 from skkeras._holdout import check_validation_split
+from skkeras._inputs import input_shapes
 from skkeras._keras_objects.held import ATOMS
 from skkeras._keras_objects.references import shared_variables
 from skkeras._params import (
+    builder_parameters,
     changed_names,
     check_builder_names,
     check_keywords,
@@ -210,6 +213,28 @@ def _is_users(cls, name):
         return False
     owner = next(one for one in cls.__mro__ if name in vars(one))
     return owner.__module__.partition(".")[0] not in ("skkeras", "sklearn", "builtins")
+
+
+def builder_facts(examples, target, source, seen=None):
+    """Collect the facts that a builder may ask for by name.
+
+    ``examples`` are checked inputs and targets (Table, StreamExamples or WindowExamples), ``seen``
+    the numbers of the rows that are not held out. ``meta`` holds the facts once more, under
+    SciKeras's names.
+    """
+    builder = as_builder(source)
+    asked = () if builder is None else builder_parameters(builder)[0]
+    facts = {
+        "input_shape": input_shapes(examples.specs),
+        "n_outputs": target.n_outputs,
+        "n_classes": target.n_classes,
+        # Only for builders that ask: it takes a look at all of y, and taking rows copies them.
+        "meta": scikeras_meta(examples, target) if "meta" in asked else {},
+    }
+    if "X" in asked:
+        # Only for builders that ask: rows are copied, windows gathered, sparse ones densified.
+        facts["X"] = examples.shown(seen)
+    return facts
 
 
 class NetParamsMixin:
