@@ -8,8 +8,8 @@ from skkeras._building.recipe import Recipe, as_builder
 from skkeras._building.scikeras_meta import scikeras_meta
 from skkeras._engine.augmentation import check_augment
 from skkeras._holdout import check_validation_split
-from skkeras._inputs import input_shapes
 from skkeras._keras_objects.held import ATOMS
+from skkeras._keras_objects.internals import input_shapes
 from skkeras._keras_objects.references import shared_variables
 from skkeras._params import (
     builder_parameters,

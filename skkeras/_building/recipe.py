@@ -10,7 +10,6 @@ import numpy as np
 
 from skkeras._building.compile_args import make_loss, make_metrics, make_optimizer
 from skkeras._building.metric_targets import check_metrics, outputs_read_as_rows, reads_any
-from skkeras._inputs import input_shapes
 from skkeras._keras_objects.copying import Copies, compile_anew
 from skkeras._keras_objects.fingerprint import fingerprint
 from skkeras._keras_objects.internals import (
@@ -18,6 +17,7 @@ from skkeras._keras_objects.internals import (
     compile_arguments,
     float_dtype,
     input_dtypes,
+    input_shapes,
     is_layer,
     output_shape,
     symbolic_inputs,
