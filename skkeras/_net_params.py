@@ -250,7 +250,7 @@ class NetParamsMixin:
         named = {name: parameters[name] for name in _NET_PARAMETERS}
         routed = {name: value for name, value in parameters.items() if name not in named}
         source = self._source(named.pop("model"))
-        shared = tuple(one for one, _ in self._copies.pairs)
+        shared = tuple(self._copies.shared)
         return Recipe(source, facts, x_specs, target, routed=routed, shared=shared, **named)
 
     def _learnt_recipe(self):
@@ -270,7 +270,7 @@ class NetParamsMixin:
 
     def _check_shared(self, variables):
         """Raise unless the net that goes on has its own copies of these variables."""
-        known = {id(one) for one, _ in self._copies.pairs}
+        known = {id(one) for one in self._copies.shared}
         if any(id(one) not in known for one in variables):
             raise ValueError(
                 "callbacks share a variable with the net's loss, metrics or layers, and the net "
