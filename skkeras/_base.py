@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skkeras._building.recipe import builder_facts, check_asks_for_no_data
+from skkeras._building.recipe import check_asks_for_no_data
 from skkeras._callbacks import (
     early_stopping_callback,
     make_callbacks,
@@ -19,16 +19,21 @@ from skkeras._callbacks import (
 from skkeras._engine.augmentation import make_augmentation
 from skkeras._engine.compiled_loop import Schedule
 from skkeras._engine.net import make_net
-from skkeras._examples import StreamExamples, Table, encode
+from skkeras._examples import Table, check_inputs, encode
 from skkeras._hints import check_no_others
 from skkeras._holdout import DEFAULT_FRACTION
-from skkeras._inputs import check_inputs
 from skkeras._keras_objects.copying import Copies
 from skkeras._keras_objects.internals import by_output_name
-from skkeras._net_params import NetParamsMixin, check_method_names, check_validation
+from skkeras._net_params import (
+    NetParamsMixin,
+    builder_facts,
+    check_method_names,
+    check_validation,
+)
 from skkeras._params import RoutedParamsMixin, split_routed
 from skkeras._scoring import ScoringMixin
 from skkeras._state import StateMixin, restore
+from skkeras._stream_examples import StreamExamples
 from skkeras._versions import CallbackSupportMixin, with_callbacks
 from skkeras.data._batches import joined
 from skkeras.data._streams import as_stream, check_inside, check_stream
@@ -451,14 +456,6 @@ class BaseKerasEstimator(
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_net")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.three_d_array = True
-        tags.input_tags.string = True
-        tags.input_tags.dict = True
-        return tags
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from numbers import Real
 import numpy as np
 from sklearn.utils.class_weight import compute_sample_weight
 
-from skkeras._inputs import with_axes
+from skkeras._sample_weights import with_axes
 from skkeras._targets.base import dense, in_memory, naming
 
 _SHOWN = 10  # of the classes, in a message

@@ -6,7 +6,7 @@ import inspect
 import numpy as np
 from sklearn.metrics import check_scoring
 
-from skkeras._inputs import map_leaves
+from skkeras._engine.rows import map_leaves
 
 
 def score_names(scoring):

@@ -5,11 +5,14 @@ from numbers import Integral, Real
 from sklearn.utils import check_scalar
 
 from skkeras._building.recipe import Recipe, as_builder
+from skkeras._building.scikeras_meta import scikeras_meta
 from skkeras._engine.augmentation import check_augment
 from skkeras._holdout import check_validation_split
 from skkeras._keras_objects.held import ATOMS
+from skkeras._keras_objects.internals import input_shapes
 from skkeras._keras_objects.references import shared_variables
 from skkeras._params import (
+    builder_parameters,
     changed_names,
     check_builder_names,
     check_keywords,
@@ -250,6 +253,29 @@ def _is_users(cls, name):
     return owner.__module__.partition(".")[0] not in ("skkeras", "sklearn", "builtins")
 
 
+def builder_facts(examples, target, source, seen=None):
+    """Collect the facts that a builder may ask for by name.
+
+    ``examples`` are checked inputs and targets (Table, StreamExamples or WindowExamples), ``seen``
+    the numbers of the rows that are not held out. ``meta`` holds the facts once more, under
+    SciKeras's names.
+    """
+    builder = as_builder(source)
+    asked = () if builder is None else builder_parameters(builder)[0]
+    facts = {
+        "input_shape": input_shapes(examples.specs),
+        "n_outputs": target.n_outputs,
+        "n_classes": target.n_classes,
+        # Only for builders that ask: it takes a look at all of y, and taking rows copies them.
+        "meta": scikeras_meta(examples, target) if "meta" in asked else {},
+        "output_scaling": examples.moments(target, seen) if "output_scaling" in asked else None,
+    }
+    if "X" in asked:
+        # Only for builders that ask: rows are copied, windows gathered, sparse ones densified.
+        facts["X"] = examples.shown(seen)
+    return facts
+
+
 class NetParamsMixin:
     """The estimator's parameters in the form that its net takes."""
 
@@ -263,7 +289,7 @@ class NetParamsMixin:
         named = {name: parameters[name] for name in _NET_PARAMETERS}
         routed = {name: value for name, value in parameters.items() if name not in named}
         source = self._source(named.pop("model"))
-        shared = tuple(one for one, _ in self._copies.pairs)
+        shared = tuple(self._copies.shared)
         return Recipe(source, facts, x_specs, target, routed=routed, shared=shared, **named)
 
     def _learnt_recipe(self):
@@ -283,7 +309,7 @@ class NetParamsMixin:
 
     def _check_shared(self, variables):
         """Raise unless the net that goes on has its own copies of these variables."""
-        known = {id(one) for one, _ in self._copies.pairs}
+        known = {id(one) for one in self._copies.shared}
         if any(id(one) not in known for one in variables):
             raise ValueError(
                 "callbacks share a variable with the net's loss, metrics or layers, and the net "

@@ -351,14 +351,8 @@ or a routed one, such as model__units=64. Did you mean 'epochs'? Accepted: 'epoc
 
 # Facts that a builder may ask for by naming them; all other parameters are hyperparameters.
 FACTS = (
-    "input_shape",
-    "n_outputs",
-    "n_classes",
-    "output_activation",
-    "output_scaling",
-    "meta",
-    "compile_kwargs",
-    "X",
+    *("input_shape", "n_outputs", "n_classes", "output_activation", "output_scaling"),
+    *("meta", "compile_kwargs", "X"),
 )
 
 

@@ -6,8 +6,9 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skkeras._callbacks import score_callback
 from skkeras._epoch_scores import epoch_scorer, score_names
-from skkeras._inputs import by_name, training_weights, with_axes
+from skkeras._examples import by_name
 from skkeras._params import split_routed
+from skkeras._sample_weights import training_weights, with_axes
 from skkeras._targets.base import WHOLE_BYTES, MultiOutput, naming, spans
 from skkeras._targets.steps import ByStep
 from skkeras.data._arrays import LazyArray

@@ -6,11 +6,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
 from skkeras._base import BaseKerasEstimator
-from skkeras._examples import count_labels
+from skkeras._examples import DataTagsMixin, check_targets
 from skkeras._hints import check_no_others
-from skkeras._inputs import check_targets
 from skkeras._keras_objects.internals import is_layer
 from skkeras._losses import LossFacts, loss_name
+from skkeras._stream_examples import count_labels
 from skkeras._targets.base import MultiOutput, naming
 from skkeras._targets.classification import classification_target
 from skkeras._targets.regression import RegressionTarget, are_numbers
@@ -53,7 +53,7 @@ def _losses(net):
     return [*map(LossFacts, names)] or [LossFacts()]
 
 
-class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
+class KerasClassifier(DataTagsMixin, ClassifierMixin, BaseKerasEstimator):
     """A Keras network as a scikit-learn classifier.
 
     Labels of any dtype, one-hot rows and multilabel indicators are learnt; the loss and the
@@ -422,8 +422,3 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         if self.class_weight is None:
             return None
         return examples.class_weights(self.class_weight, self._target, rows, self._facts)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags

@@ -5,13 +5,13 @@ import functools
 from sklearn.base import RegressorMixin
 
 from skkeras._base import BaseKerasEstimator
+from skkeras._examples import DataTagsMixin, check_targets
 from skkeras._hints import check_no_others
-from skkeras._inputs import check_targets
 from skkeras._targets.base import MultiOutput
 from skkeras._targets.regression import RegressionTarget
 
 
-class KerasRegressor(RegressorMixin, BaseKerasEstimator):
+class KerasRegressor(DataTagsMixin, RegressorMixin, BaseKerasEstimator):
     """A Keras network as a scikit-learn regressor.
 
     Presets scale their outputs to the units of y, and so do builders that ask for
@@ -191,8 +191,3 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         if isinstance(y, dict):
             return MultiOutput({name: target(part) for name, part in y.items()})
         return target(y)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags

@@ -13,14 +13,13 @@ from skkeras._building.compile_args import make_loss, make_metrics, make_optimiz
 from skkeras._building.compiled_models import check_agrees, check_compiled_with
 from skkeras._building.metric_targets import check_metrics, outputs_read_as_rows, reads_any
 from skkeras._building.output_scaling import output_facts, scaling_places, scaling_values
-from skkeras._building.scikeras_meta import scikeras_meta
-from skkeras._inputs import input_shapes
 from skkeras._keras_objects.copying import Copies, compile_anew
 from skkeras._keras_objects.internals import (
     NetFacts,
     compile_arguments,
     float_dtype,
     input_dtypes,
+    input_shapes,
     is_layer,
     output_shape,
     symbolic_inputs,
@@ -284,7 +283,10 @@ class Recipe:
         default = self._for_metrics(self.target.reading(output_shape).default_loss(output_shape))
         if model is not None:
             default = self._taking_logits(default, model, output_shape)
-        return make_loss(default, self._routed["loss"], self.copies)
+        routed = self._routed["loss"]
+        if isinstance(default, str) and not routed:
+            return default  # Keras makes it
+        return make_loss(default, routed, self.copies)
 
     def _for_metrics(self, default):
         """Let a default loss, or that of each output, take the one-hot rows that metrics read."""
@@ -328,6 +330,8 @@ class Recipe:
         return taking(default, in_logits)
 
     def _metrics(self):
+        if not self._asks("metrics"):
+            return None
         return make_metrics(self.metrics, self._routed["metrics"], self.copies)
 
 
@@ -355,29 +359,6 @@ def as_builder(source):
     if isinstance(source, str):
         return find_preset(source)
     return None if is_layer(source) else source  # a keras.Model is callable, too
-
-
-def builder_facts(examples, target, source, seen=None):
-    """Collect the facts that a builder may ask for by name.
-
-    ``examples`` are checked inputs and targets (Table, StreamExamples or WindowExamples), ``seen``
-    the numbers of the rows that are not held out. ``meta`` holds the facts once more, under
-    SciKeras's names.
-    """
-    builder = as_builder(source)
-    asked = () if builder is None else builder_parameters(builder)[0]
-    facts = {
-        "input_shape": input_shapes(examples.specs),
-        "n_outputs": target.n_outputs,
-        "n_classes": target.n_classes,
-        # Only for builders that ask: it takes a look at all of y, and taking rows copies them.
-        "meta": scikeras_meta(examples, target) if "meta" in asked else {},
-        "output_scaling": examples.moments(target, seen) if "output_scaling" in asked else None,
-    }
-    if "X" in asked:
-        # Only for builders that ask: rows are copied, windows gathered, sparse ones densified.
-        facts["X"] = examples.shown(seen)
-    return facts
 
 
 def check_asks_for_no_data(source):

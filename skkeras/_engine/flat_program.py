@@ -17,7 +17,7 @@ from skkeras._engine.program import (
     flat_logs,
     tracing,
 )
-from skkeras._inputs import leaves
+from skkeras._engine.rows import leaves
 from skkeras._keras_objects.internals import make_apart, sublayers
 
 # Keras's optimizers that give the same bits for a flat variable. RMSprop, Adagrad and Adadelta are

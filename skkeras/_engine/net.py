@@ -21,7 +21,7 @@ from skkeras._engine import compiled_loop, keras_loop
 from skkeras._engine.after_training import called, leave_training
 from skkeras._engine.compiled_functions import CompiledFunctions, blueprints
 from skkeras._engine.program import UntraceableError, state_variables, variable_bytes
-from skkeras._inputs import leaves, map_leaves
+from skkeras._engine.rows import leaves, map_leaves
 from skkeras._keras_objects.copying import compile_anew
 from skkeras._keras_objects.fingerprint import is_shareable
 from skkeras._keras_objects.internals import (

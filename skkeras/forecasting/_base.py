@@ -286,8 +286,4 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
         tags.target_tags.required = False
         tags.target_tags.multi_output = True
         tags.regressor_tags.poor_score = True  # rows of unordered data don't forecast the next
-        tags.input_tags.sparse = False
-        tags.input_tags.three_d_array = False
-        tags.input_tags.string = False
-        tags.input_tags.dict = False
         return tags

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from skkeras._examples import Table
-from skkeras._inputs import relative_weights
+from skkeras._sample_weights import relative_weights
 from skkeras.forecasting._windows import outcomes, split_origins
 
 
