@@ -2,7 +2,7 @@
 
 import keras
 import pytest
-from estimator_checks import parametrize_with_checks
+from versions import parametrize_with_checks
 
 from skkeras import KerasClassifier, KerasRegressor
 

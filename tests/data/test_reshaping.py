@@ -3,10 +3,10 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from estimator_checks import parametrize_with_checks
 from sklearn import config_context
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
+from versions import parametrize_with_checks
 
 from skkeras import data
 from skkeras.data import ArrayReshaper

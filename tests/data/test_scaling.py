@@ -3,7 +3,6 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from estimator_checks import parametrize_with_checks
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -17,6 +16,7 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
+from versions import parametrize_with_checks
 
 from skkeras import KerasClassifier, data
 from skkeras.data import ArrayReshaper, ArrayScaler

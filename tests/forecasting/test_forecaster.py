@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from estimator_checks import parametrize_with_checks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import config_context
@@ -29,6 +28,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils.metadata_routing import get_routing_for_object
+from versions import parametrize_with_checks
 
 from skkeras import KerasForecaster, forecast_scorer
 from skkeras import __main__ as airline

@@ -1,9 +1,27 @@
-"""`parametrize_with_checks` as of today, with every version of scikit-learn."""
+"""Tests with older versions of the dependencies."""
 
+import importlib.metadata
 import inspect
+import re
 
 import pytest
 from sklearn.utils import estimator_checks
+
+
+def is_older(name, version):
+    """Tell whether the installed version of a package is older than this one."""
+    installed, wanted = (
+        tuple(map(int, re.findall(r"\d+", one)[:2]))
+        for one in (importlib.metadata.version(name), version)
+    )
+    return installed < wanted
+
+
+def needs(name, version):
+    """Skip a test of what a package can't do before this version."""
+    reason = f"{name} {importlib.metadata.version(name)} is older than {version}"
+    return pytest.mark.skipif(is_older(name, version), reason=reason)
+
 
 STRICT = (
     {"xfail_strict": True}
