@@ -31,7 +31,8 @@ def lowest_taken():
     """The lower bounds in pyproject.toml, by name."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
-    bounds = dict(one.split(">=") for one in project["dependencies"])
+    dependencies = [*project["dependencies"], *project["optional-dependencies"]["tests"]]
+    bounds = dict(one.split(">=") for one in dependencies)
     return {**bounds, "Python": project["requires-python"].removeprefix(">=")}
 
 
