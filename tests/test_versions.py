@@ -239,6 +239,8 @@ def test_a_plateau_callback_can_be_reset_and_pickled(X, values):
     [used] = net.fit(X, values).callbacks_
     assert (used.patience, plateau.patience) == (2, 1)
     assert pickle.loads(pickle.dumps(used)).best == used.best
+    loaded = pickle.loads(pickle.dumps(net)).set_params(callbacks__patience=3)
+    assert loaded.fit(X, values).callbacks_[0].patience == 3
 
 
 def test_weights_of_tf_idf_go_with_a_copy():
