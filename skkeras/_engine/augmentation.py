@@ -108,8 +108,9 @@ def _of_layer(layer):
             raise TypeError(
                 f"augment={layer!r} raised {type(error).__name__} for {_described(x)}; expected "
                 "a layer that takes and returns such. Most take one array; "
-                "keras.Model(inputs, {**inputs, 'a': layer(inputs['a'])}), where inputs is a dict "
-                "of keras.Input, makes one that changes the input 'a'."
+                "keras.Model(inputs, {'a': layer(inputs['a']), 'b': keras.layers.Identity()("
+                "inputs['b'])}), where inputs is a dict of keras.Input, makes one that changes the "
+                "input 'a'."
             ) from error
 
     def changed(x, rng):
