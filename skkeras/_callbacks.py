@@ -418,7 +418,7 @@ def _replaced(callback, values):
 
 
 def _equal(one, other):
-    if one is other or (is_made_by_each_fit(one) and is_made_by_each_fit(other)):
+    if one is other or all(held is None or is_made_by_each_fit(held) for held in (one, other)):
         return True
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.metrics import check_scoring
 
 from skkeras._engine.rows import map_leaves
+from skkeras._versions import unweighted
 
 
 def score_names(scoring):
@@ -62,6 +63,7 @@ def _weighted_scorer(estimator, scoring):
         scorers = dict(zip(names, scoring, strict=True))
     else:
         scorers = scoring if isinstance(scoring, dict) else {names[0]: scoring}
+    scorers = {k: unweighted(one) for k, one in scorers.items()}
     own = {k: one for k, one in scorers.items() if not _is_of_scikit_learn(one)}
     rest = {k: one for k, one in scorers.items() if k not in own}
     score_rest = check_scoring(estimator, rest) if rest else None

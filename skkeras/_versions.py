@@ -5,11 +5,13 @@ the lower bounds in `pyproject.toml` have reached it.
 """
 
 import functools
+import inspect
 import os
 import re
 import sys
 import warnings
 
+import numpy as np
 import sklearn
 
 # As in pyproject.toml, for environments that pip didn't check.
@@ -18,9 +20,14 @@ NEEDED_BEFORE = {
     "CallbackSupportMixin": "scikit-learn 1.9",
     "with_callbacks": "scikit-learn 1.9",
     "show_progress": "scikit-learn 1.9",
+    "unweighted": "scikit-learn 1.7",
+    "signature": "numpy 2.4",
+    "is_unique": "pandas 3.0",
     "map_steps": "tensorflow 2.20",
     "take_only_input": "keras 3.10",
     "is_made_by_each_fit": "keras 3.11",
+    "optimizer_of_variables": "keras 3.12",
+    "arrays_of_logs": "keras 3.12",
     "orbax_checkpoint": "keras 3.13",
     "load_tf_idf": "keras 3.14",
 }
@@ -178,6 +185,43 @@ def check_not_legacy(name, thing):
         )
 
 
+def unweighted(scoring):
+    """Return a scorer that leaves out weights which its metric doesn't take; others as they are.
+
+    scikit-learn does so itself, where it computes several scores:
+    https://github.com/scikit-learn/scikit-learn/blob/1.7.0/sklearn/metrics/_scorer.py
+    """
+    from sklearn.metrics import get_scorer
+
+    if _numbers(sklearn.__version__) >= (1, 7):
+        return scoring
+    scorer = get_scorer(scoring)
+    metric = getattr(scorer, "_score_func", None)
+    if metric is None or "sample_weight" in inspect.signature(metric).parameters:
+        return scoring
+    return lambda estimator, X, y: scorer(estimator, X, y)
+
+
+def signature(function):
+    """Return a function's signature; NumPy's own functions of arrays had none.
+
+    https://numpy.org/doc/stable/release/2.4.0-notes.html
+    """
+    if isinstance(function, np.ufunc) and not hasattr(function, "__signature__"):
+        only = inspect.Parameter.POSITIONAL_ONLY
+        return inspect.Signature([inspect.Parameter(f"x{i}", only) for i in range(function.nin)])
+    return inspect.signature(function)
+
+
+def is_unique(index):
+    """Tell whether each entry of an index is there once.
+
+    A slice answered what the whole index had answered:
+    https://github.com/pandas-dev/pandas/blob/v2.3.3/pandas/_libs/index.pyx
+    """
+    return index.is_unique or not index.duplicated().any()
+
+
 def map_steps(layer, windows):
     """Apply a layer to the steps of each channel of windows: (rows, steps, channels).
 
@@ -211,6 +255,26 @@ def is_made_by_each_fit(held):
     """
     module, name = getattr(held, "__module__", None), getattr(held, "__qualname__", "")
     return (module or "").startswith("keras.src.callbacks.") and "<locals>" in name
+
+
+def optimizer_of_variables(optimizer):
+    """Return the optimizer that knows which variables it was built for.
+
+    `LossScaleOptimizer` told only the one that it wraps:
+    https://github.com/keras-team/keras/blob/v3.11.3/keras/src/optimizers/loss_scale_optimizer.py
+    """
+    import keras
+
+    wraps = isinstance(optimizer, keras.optimizers.LossScaleOptimizer) and _keras_before("3.12")
+    return optimizer.inner_optimizer if wraps else optimizer
+
+
+def arrays_of_logs(logs):
+    """Return a dict of logs in which metrics of several values are arrays, not tensors.
+
+    https://github.com/keras-team/keras/blob/v3.11.3/keras/src/utils/python_utils.py
+    """
+    return {k: v.numpy() if hasattr(v, "numpy") else v for k, v in (logs or {}).items()}
 
 
 def orbax_checkpoint():

@@ -1,10 +1,8 @@
 """What scikit-learn's own checks say of the two estimators."""
 
-import inspect
-
 import keras
 import pytest
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from versions import parametrize_with_checks
 
 from skkeras import KerasClassifier, KerasRegressor
 
@@ -65,23 +63,10 @@ def weights_change_the_batches(estimator):
     return dict.fromkeys(WEIGHT_CHECKS, reason)
 
 
-# scikit-learn before 1.8 leaves it to pytest's settings, which are strict, too.
-STRICT = (
-    {"xfail_strict": True}
-    if "xfail_strict" in inspect.signature(parametrize_with_checks).parameters
-    else {}
-)
-
-
-CHECKS = parametrize_with_checks(
+@parametrize_with_checks(
     [*minibatch(KerasClassifier), *minibatch(KerasRegressor)],
     expected_failed_checks=weights_change_the_batches,
-    **STRICT,
 )
-
-
-# As a list: scikit-learn 1.6 makes a generator, which pytest 9 warns of.
-@pytest.mark.parametrize(CHECKS.args[0], [*CHECKS.args[1]], **CHECKS.kwargs)
 def test_scikit_learn_finds_nothing(estimator, check):
     check(estimator)
 

@@ -31,7 +31,8 @@ def lowest_taken():
     """The lower bounds in pyproject.toml, by name."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
-    bounds = dict(one.split(">=") for one in project["dependencies"])
+    dependencies = [*project["dependencies"], *project["optional-dependencies"]["tests"]]
+    bounds = dict(one.split(">=") for one in dependencies)
     return {**bounds, "Python": project["requires-python"].removeprefix(">=")}
 
 
@@ -238,6 +239,8 @@ def test_a_plateau_callback_can_be_reset_and_pickled(X, values):
     [used] = net.fit(X, values).callbacks_
     assert (used.patience, plateau.patience) == (2, 1)
     assert pickle.loads(pickle.dumps(used)).best == used.best
+    loaded = pickle.loads(pickle.dumps(net)).set_params(callbacks__patience=3)
+    assert loaded.fit(X, values).callbacks_[0].patience == 3
 
 
 def test_weights_of_tf_idf_go_with_a_copy():

@@ -11,6 +11,7 @@ import numpy as np
 from skkeras._engine.rows import map_leaves
 from skkeras._keras_objects.copying import pack
 from skkeras._keras_objects.internals import is_layer
+from skkeras._versions import signature
 from skkeras.data._named import NamedArrays
 
 # A parameter of such a name gets the generator, wherever it is and whatever its default.
@@ -80,7 +81,7 @@ def make_augmentation(augment):
 
 def _of_function(function):
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = list(signature(function).parameters.values())
     except ValueError:  # it has no signature, as some functions written in C
         return function
     if parameters and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
@@ -107,8 +108,9 @@ def _of_layer(layer):
             raise TypeError(
                 f"augment={layer!r} raised {type(error).__name__} for {_described(x)}; expected "
                 "a layer that takes and returns such. Most take one array; "
-                "keras.Model(inputs, {**inputs, 'a': layer(inputs['a'])}), where inputs is a dict "
-                "of keras.Input, makes one that changes the input 'a'."
+                "keras.Model(inputs, {'a': layer(inputs['a']), 'b': keras.layers.Identity()("
+                "inputs['b'])}), where inputs is a dict of keras.Input, makes one that changes the "
+                "input 'a'."
             ) from error
 
     def changed(x, rng):

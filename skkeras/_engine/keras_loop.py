@@ -9,6 +9,7 @@ import numpy as np
 
 from skkeras._callbacks import check_monitors
 from skkeras._engine.compiled_loop import diverged
+from skkeras._versions import arrays_of_logs
 
 
 def train(
@@ -36,7 +37,7 @@ def train(
         """Not Keras's `History`, which stays with the model and so has to be picklable."""
 
         def on_epoch_end(self, epoch, logs=None):
-            for name, value in (logs or {}).items():
+            for name, value in arrays_of_logs(logs).items():
                 history.setdefault(name, []).append(value)
 
     held_out_size = fit_arguments.pop("validation_batch_size", None) or schedule.batch_size
@@ -70,7 +71,7 @@ def evaluate(net, rows, batch_size):
     """Return a net's loss and metrics over rows by `keras.Model.evaluate`."""
     with _own_errors() as errors:
         batches = rows.keras_batches(batch_size, errors)
-        return net.model.evaluate(batches, verbose=0, return_dict=True)
+        return arrays_of_logs(net.model.evaluate(batches, verbose=0, return_dict=True))
 
 
 def predict(net, rows, **predict_arguments):

@@ -68,6 +68,13 @@ class Kept(Packed):
         return self.parts[0]
 
 
+class NotPickled(Kept):
+    """Placeholder for an object that copies share, and that a pickle has None for."""
+
+    def __reduce__(self):
+        return type(None), ()
+
+
 def _itself(thing):
     return thing
 
@@ -111,10 +118,13 @@ def pack(value, packed=None):
         packed[id(model)] = Packed(type(None))
     for handle in finder.handles:
         packed[id(handle)] = Kept(handle)
+    for function in finder.made_by_fits:
+        packed[id(function)] = NotPickled(function)
     for thing in finder.found:
         if id(thing) not in packed:
             packed[id(thing)] = _pack_object(thing, packed)
-    if not (finder.found or finder.handles or any(id(v) in packed for v in finder.variables)):
+    replaced = finder.found or finder.handles or finder.made_by_fits
+    if not (replaced or any(id(variable) in packed for variable in finder.variables)):
         return value
     # deepcopy replaces every object that its memo has an entry for.
     return copy.deepcopy(value, {**{id(one): one for one in finder.variables}, **packed})

@@ -22,6 +22,7 @@ from skkeras._keras_objects.internals import (
     model_of,
     plain,
 )
+from skkeras._versions import is_made_by_each_fit
 
 # Python's own modules whose instances are streams, queues, connections, processes.
 _HANDLE_MODULES = {
@@ -42,7 +43,8 @@ class Finder(pickle.Pickler):
     """Finds Keras objects, variables, handles and code wherever pickle and deepcopy go.
 
     ``found`` are the Keras objects, which it doesn't enter; ``spent`` the models of callbacks'
-    earlier fits; ``code`` functions, and classes of instances, that aren't a library's.
+    earlier fits; ``code`` functions, and classes of instances, that aren't a library's;
+    ``made_by_fits`` functions that callbacks of Keras's have until the next fit.
     """
 
     def __init__(self):
@@ -52,6 +54,7 @@ class Finder(pickle.Pickler):
         self.variables = []
         self.handles = []
         self.code = []
+        self.made_by_fits = []
 
     def persistent_id(self, thing):
         """Keep pickle out of Keras objects and of whatever deepcopy doesn't copy."""
@@ -66,7 +69,9 @@ class Finder(pickle.Pickler):
             return "found"
         if kind is _CALLBACK and (model := model_of(thing)) is not None:
             self.spent.append(model)
-        if isinstance(thing, FunctionType | type):
+        if is_made_by_each_fit(thing):
+            self.made_by_fits.append(thing)
+        elif isinstance(thing, FunctionType | type):
             self.code.append(thing)
         elif kind in (_CALLBACK, _USERS):
             self.code.append(type(thing))

@@ -24,6 +24,7 @@ from skkeras._hints import suggestion
 from skkeras._keras_objects.content_hash import PLAIN
 from skkeras._params import ANY, declared_signature, describe
 from skkeras._pickling import PickledByName
+from skkeras._versions import optimizer_of_variables
 from skkeras.exceptions import ParameterNameError
 
 # Attributes that hold an object's history or name.
@@ -477,6 +478,7 @@ def optimizes(optimizer, variables):
 def optimized(optimizer, variables):
     """Return which of these variables an optimizer was built for, as indices, in its order."""
     places = {id(variable): i for i, variable in enumerate(variables)}
-    lists = [value for value in vars(optimizer).values() if isinstance(value, list)]
+    attributes = vars(optimizer_of_variables(optimizer)).values()
+    lists = [value for value in attributes if isinstance(value, list)]
     known = [[places[id(item)] for item in items if id(item) in places] for items in lists]
     return max(known, key=len, default=[])

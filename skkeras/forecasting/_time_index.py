@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from skkeras._pickling import PickledByName
+from skkeras._versions import is_unique
 from skkeras.forecasting._steps import (
     distance,
     even_step,
@@ -221,7 +222,7 @@ def check_order(index, name):
     """Raise if an index has an entry twice, or isn't in order."""
     if kind_of_index(index) == "labels":
         return
-    if not index.is_unique:
+    if not is_unique(index):
         raise ValueError(
             f"{name} has an index with {index[index.duplicated()][0]} more than once; expected "
             "each entry once in a series. If these are several series, pass groups=, which of them "

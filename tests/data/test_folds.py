@@ -16,6 +16,7 @@ from sklearn.model_selection import (
     cross_val_score,
     learning_curve,
 )
+from versions import needs
 
 from skkeras import KerasRegressor, data
 from skkeras.data._folds import Ranges
@@ -92,5 +93,10 @@ def test_views_of_folds_take_little_memory():
 def test_numbers_that_need_it_have_8_bytes():
     rows = Ranges(range(2**31, 2**31 + 2))
     np.testing.assert_array_equal(np.asarray(rows), [2**31, 2**31 + 1])
+
+
+@needs("numpy", "2.0")
+def test_numbers_have_no_view():
+    rows = Ranges(range(2**31, 2**31 + 2))
     with pytest.raises(ValueError, match="copy=False"):
         np.asarray(rows, copy=False)

@@ -6,7 +6,7 @@ import pytest
 from sklearn import config_context
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from versions import parametrize_with_checks
 
 from skkeras import data
 from skkeras.data import ArrayReshaper

@@ -16,7 +16,7 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from versions import parametrize_with_checks
 
 from skkeras import KerasClassifier, data
 from skkeras.data import ArrayReshaper, ArrayScaler

@@ -218,7 +218,8 @@ def test_a_layer_that_takes_no_dict_is_an_error_before_anything_is_trained(layer
 
 def test_a_layer_for_one_of_several_inputs_is_made_as_the_error_says():
     inputs = {name: keras.Input((2,), name=name) for name in "ab"}
-    augment = keras.Model(inputs, {**inputs, "a": keras.layers.GaussianNoise(0.5)(inputs["a"])})
+    layer, same = keras.layers.GaussianNoise(0.5), keras.layers.Identity()
+    augment = keras.Model(inputs, {"a": layer(inputs["a"]), "b": same(inputs["b"])})
     one, again = (named_net(augment).fit(NAMED, np.ones(8)) for _ in range(2))
     np.testing.assert_array_equal(weights(one), weights(again))
     changed = make_augmentation(augment)(

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from sklearn.base import clone
+from versions import is_older
 
 import skkeras
 from skkeras import KerasClassifier, KerasRegressor
@@ -356,7 +357,8 @@ def test_targets_of_another_shape_make_another_net(X):
 
 
 def test_numbers_of_another_type_make_another_net(X, labels):
-    with np.printoptions(legacy="1.25"):  # as NumPy 1 writes them
+    legacy = {} if is_older("numpy", "2.0") else {"legacy": "1.25"}  # as NumPy 1 writes them
+    with np.printoptions(**legacy):
         for rate in (0.9, np.float16(0.9), np.float32(0.9), np.float64(0.9)):
             fitted = net(optimizer__beta_1=rate).fit(X, labels)
             assert fitted.model_.optimizer.beta_1 == rate

@@ -12,6 +12,7 @@ import itertools
 import numpy as np
 import pytest
 from sklearn.base import clone
+from versions import is_older
 
 import skkeras
 from skkeras import KerasClassifier, KerasRegressor
@@ -241,6 +242,8 @@ def case_id(case):
 @pytest.mark.parametrize("case", [*cases()], ids=case_id)
 def test_training_is_that_of_keras_bit_for_bit(case):
     net, loss, optimizer, option, weighted, validated = case
+    if optimizer == "Muon" and is_older("keras", "3.13"):
+        pytest.skip(f"Muon of Keras {keras.__version__} fails with TensorFlow, by itself, too")
     options = OPTIONS[option]
     dtype = "float64" if option == "float64" else "float32"
     x, y = NETS[net][0], LOSSES[loss][2]
