@@ -87,6 +87,83 @@ layer, such as 64 or (64, 32).
     return keras.Sequential(layers)
 
 
+def tabular(
+    input_shape,
+    n_outputs,
+    output_activation,
+    n_classes=None,
+    X=None,
+    *,
+    units=(256, 256, 256),
+    activation=None,
+):
+    """Build a multilayer perceptron for tables in their own units, after RealMLP-TD-S.
+
+    The simplified variant of Holzmüller et al. (2024), "Better by Default": columns are scaled by
+    the medians and interquartile ranges of the training rows and smoothly clipped, both inside the
+    net; each has a factor to learn; weights are in the parametrisation of neural tangent kernels.
+    The estimator trains it by a recipe of its own, see the :ref:`user guide <user-guide>`. Encode
+    categories before, by a `sklearn.preprocessing.OneHotEncoder`.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Shape of one row. More than one dimension is flattened.
+    n_outputs : int
+        Units of the output layer.
+    output_activation : str
+        Activation of the output layer.
+    n_classes : int, default=None
+        Number of classes; None for numbers.
+    X : array-like of shape (n_samples, ...), default=None
+        Training rows, whose columns' medians and ranges the net keeps. None leaves columns as they
+        are, but clipped.
+    units : int or sequence of int, default=(256, 256, 256)
+        Units of each hidden layer; an int makes one layer.
+    activation : str or callable, default=None
+        Activation of the hidden layers: a name that Keras knows, or a function. None is "selu"
+        for classes and "mish" for numbers.
+
+    Returns
+    -------
+    model : keras.Model
+        Not compiled.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyperparameter or the shape cannot be used; the message names it.
+
+    Examples
+    --------
+    >>> from skkeras import models
+    >>> net = models.tabular((30,), 1, "sigmoid", n_classes=2)
+    >>> [layer.name for layer in net.layers][:3], net.output_shape
+    (['scaling', 'learnt_scaling', 'dense'], (None, 1))
+    """
+    import keras
+
+    from skkeras._keras_objects.tabular import LearntScaling, NTKDense, RobustScaling
+
+    _check_input_shape("tabular", input_shape)
+    _check_sizes("units", units)
+    _check_activation(activation)
+    hidden = activation or ("mish" if n_classes is None else "selu")
+    # Half precision can't hold columns in their own units.
+    scaling = RobustScaling(dtype=keras.config.floatx(), name="scaling")
+    layers = [keras.Input(input_shape)]
+    if len(input_shape) > 1:
+        layers.append(keras.layers.Flatten())
+    layers += [scaling, LearntScaling()]
+    for size in np.atleast_1d(units).tolist():
+        layers += [NTKDense(size), keras.layers.Activation(hidden)]
+    layers += [NTKDense(n_outputs, zeros=True), keras.layers.Activation(output_activation)]
+    net = keras.Sequential(layers)
+    if X is not None:
+        scaling.adapt(np.reshape(X, (len(X), -1)))
+    return net
+
+
 def cnn(
     input_shape,
     n_outputs,
@@ -580,6 +657,7 @@ def _sum_up(inputs, outputs, activation):
 PRESETS = MappingProxyType(
     {
         "mlp": mlp,
+        "tabular": tabular,
         "cnn": cnn,
         "lstm": lstm,
         "gru": gru,
@@ -619,7 +697,7 @@ def find_preset(name):
     ...
     ValueError: Got model='mpl'; expected the name of a preset, a builder or a keras.Model. Did \
 you mean 'mlp'? Accepted: 'cnn', 'dlinear', 'gru', 'linear', 'lstm', \
-'mlp', 'nlinear', 'tcn'.
+'mlp', 'nlinear', 'tabular', 'tcn'.
     """
     try:
         return PRESETS[name]
