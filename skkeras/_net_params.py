@@ -2,6 +2,7 @@
 
 from numbers import Integral, Real
 
+from sklearn.base import ClassifierMixin
 from sklearn.utils import check_scalar
 
 from skkeras._building.recipe import Recipe, as_builder
@@ -16,12 +17,15 @@ from skkeras._params import (
     members_of,
     split_routed,
 )
+from skkeras._schedules import check_schedule, scheduled
 from skkeras._versions import check_environment, check_not_legacy, warn_of_eager_functions
 from skkeras.exceptions import ParameterNameError
-from skkeras.models import PRESETS
+from skkeras.models import PRESETS, training_recipe
 
 # Parameters that a net is made with, together with `compile__` and the ones routed to these.
 _NET_PARAMETERS = ("model", "loss", "optimizer", "metrics")
+# Those that a preset's recipe decides where they are "auto".
+_BY_RECIPE = ("epochs", "batch_size")
 _CHOICES = {
     "early_stopping": (False, True),
     "shuffle": (False, True),
@@ -212,6 +216,10 @@ def _is_users(cls, name):
     return owner.__module__.partition(".")[0] not in ("skkeras", "sklearn", "builtins")
 
 
+def _is_auto(value):
+    return isinstance(value, str) and value == "auto"
+
+
 class NetParamsMixin:
     """The estimator's parameters in the form that its net takes."""
 
@@ -219,7 +227,50 @@ class NetParamsMixin:
         """Return the parameters that a net is made with, by name."""
         named = {name: getattr(self, name) for name in _NET_PARAMETERS}
         prefixes = (*_NET_PARAMETERS, "compile")
-        return named | {k: v for k, v in self._routed.items() if k.partition("__")[0] in prefixes}
+        routed = {**self._recommended(), **self._routed}
+        routed.pop("optimizer__schedule", None)  # it's for the training alone
+        return named | {k: v for k, v in routed.items() if k.partition("__")[0] in prefixes}
+
+    def get_params(self, deep=True):
+        """Get the parameters of this estimator, routed ones included.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to include the parameters of parameters that are estimators themselves, and
+            those that a preset with a recipe of its own is trained with, unless others are set.
+
+        Returns
+        -------
+        params : dict
+            Values by name.
+        """
+        params = super().get_params(deep=deep)
+        return {**params, **self._recommended()} if deep else params
+
+    def _training_recipe(self):
+        has_classes = isinstance(self, ClassifierMixin)
+        return training_recipe(self._source(self.model), has_classes=has_classes)
+
+    def _recommended(self):
+        """Return, as routed parameters, how a preset is trained; without what its user replaced."""
+        recipe = self._training_recipe()
+        if recipe == training_recipe(None, has_classes=False):
+            return {}
+        replaced = {f"fit__{k}" for k in _BY_RECIPE if not _is_auto(getattr(self, k))}
+        given = [k for k in ("optimizer", "loss") if getattr(self, k) is not None]
+        if not isinstance(self._routed.get("optimizer__learning_rate", 0.0), Real):
+            replaced.add("optimizer__schedule")  # the rate has one of its own
+        return {
+            name: value
+            for name, value in recipe.items()
+            if name not in {*replaced, *self._routed} and name.partition("__")[0] not in given
+        }
+
+    def _scheduled(self, epochs):
+        """Return a context for training, which gives the callbacks of the learning rate."""
+        routed = {**self._recommended(), **self._routed}
+        return scheduled(self._net, routed.get("optimizer__schedule"), epochs)
 
     def _recipe(self, parameters, target, facts, x_specs):
         named = {name: parameters[name] for name in _NET_PARAMETERS}
@@ -291,7 +342,9 @@ class NetParamsMixin:
         return f" to {said}" if name in self._made_with and len(said) < 30 else ""
 
     def _fit_argument(self, name):
-        return split_routed(self._routed)["fit"].get(name, getattr(self, name))
+        value = split_routed(self._routed)["fit"].get(name, getattr(self, name))
+        is_left = name in _BY_RECIPE and _is_auto(value)
+        return self._training_recipe()[f"fit__{name}"] if is_left else value
 
     def _epochs_of_fit(self, validation):
         """Return the numbers of the epochs to train; ``validation`` is None without such data.
@@ -327,6 +380,7 @@ class NetParamsMixin:
         for name in ("epochs", "batch_size"):
             check_count(*self._given(name), 1)
         check_counts(self._routed)
+        check_schedule(self._routed.get("optimizer__schedule"))
         self._check_declared_routed()
         for name, choices in _CHOICES.items():
             given, value = self._given(name)

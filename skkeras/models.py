@@ -138,12 +138,12 @@ def tabular(
     --------
     >>> from skkeras import models
     >>> net = models.tabular((30,), 1, "sigmoid", n_classes=2)
-    >>> [layer.name for layer in net.layers][:3], net.output_shape
-    (['scaling', 'learnt_scaling', 'dense'], (None, 1))
+    >>> [type(layer).__name__ for layer in net.layers][:3], net.output_shape
+    (['RobustScaling', 'LearntScaling', 'NTKDense'], (None, 1))
     """
     import keras
 
-    from skkeras._keras_objects.tabular import LearntScaling, NTKDense, RobustScaling
+    from skkeras.layers import LearntScaling, NTKDense, RobustScaling
 
     _check_input_shape("tabular", input_shape)
     _check_sizes("units", units)
@@ -160,7 +160,8 @@ def tabular(
     layers += [NTKDense(n_outputs, zeros=True), keras.layers.Activation(output_activation)]
     net = keras.Sequential(layers)
     if X is not None:
-        scaling.adapt(np.reshape(X, (len(X), -1)))
+        some = X[:: 1 + len(X) // _MANY_ROWS]  # as good for medians, and rows may be in files
+        scaling.adapt(np.reshape(some, (len(some), -1)))
     return net
 
 
@@ -667,6 +668,30 @@ PRESETS = MappingProxyType(
         "tcn": tcn,
     }
 )
+
+
+# Rows that tell medians and ranges of columns well enough.
+_MANY_ROWS = 100_000
+
+# How a preset is trained where its user doesn't say; `training_recipe` adds what differs.
+_RECIPE = {"fit__epochs": 100, "fit__batch_size": 32}
+_RECIPES = {
+    "tabular": {
+        "fit__epochs": 256,
+        "fit__batch_size": 256,
+        "optimizer__beta_2": 0.95,
+        "optimizer__schedule": "coslog4",
+    },
+}
+_FOR_CLASSES = {"tabular": {"optimizer__learning_rate": 0.04, "loss__label_smoothing": 0.1}}
+_FOR_NUMBERS = {"tabular": {"optimizer__learning_rate": 0.07}}
+
+
+def training_recipe(model, *, has_classes):
+    """Return how to train the nets of a preset, as routed parameters; of others the usual."""
+    if not (isinstance(model, str) and model in _RECIPES):
+        return _RECIPE
+    return {**_RECIPES[model], **(_FOR_CLASSES if has_classes else _FOR_NUMBERS)[model]}
 
 
 def find_preset(name):

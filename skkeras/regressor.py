@@ -24,10 +24,11 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         An instance is copied for every fit. None is ``"adam"``.
     metrics : list or None, default=None
         Metrics for ``history_`` and `evaluate`.
-    epochs : int, default=100
-        Passes over the training data.
-    batch_size : int, default=32
-        Rows in a step; one that is larger than the data takes all of it.
+    epochs : int or "auto", default="auto"
+        Passes over the training data. "auto" is 100, and 256 for the preset ``"tabular"``.
+    batch_size : int or "auto", default="auto"
+        Rows in a step; one that is larger than the data takes all of it. "auto" is 32, and 256 for
+        the preset ``"tabular"``.
     validation_split : float, int, splitter or None, default=None
         What to hold out for validation: a fraction or number of rows, shuffled, or the first split
         of a scikit-learn splitter.
@@ -92,8 +93,8 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         loss=None,
         optimizer=None,
         metrics=None,
-        epochs=100,
-        batch_size=32,
+        epochs="auto",
+        batch_size="auto",
         validation_split=None,
         early_stopping=False,
         scoring=None,

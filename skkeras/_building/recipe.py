@@ -8,12 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from skkeras._building.compile_args import make_loss, make_metrics, make_optimizer
+from skkeras._building.compile_args import (
+    check_agrees,
+    check_compiled_with,
+    make_loss,
+    make_metrics,
+    make_optimizer,
+)
 from skkeras._building.metric_targets import check_metrics, outputs_read_as_rows, reads_any
 from skkeras._building.scikeras_meta import scikeras_meta
 from skkeras._inputs import input_shapes
 from skkeras._keras_objects.copying import Copies, compile_anew
-from skkeras._keras_objects.fingerprint import fingerprint
 from skkeras._keras_objects.internals import (
     NetFacts,
     compile_arguments,
@@ -238,7 +243,7 @@ class Recipe:
         return make_loss(default, self._routed["loss"], self.copies)
 
     def _for_metrics(self, default):
-        """Let a default loss, or that of each output, take the one-hot rows that metrics read."""
+        """Let default losses take one-hot rows, where metrics read those or labels are smoothed."""
 
         def changed(loss, name):
             is_sparse = loss == "sparse_categorical_crossentropy"
@@ -250,11 +255,13 @@ class Recipe:
 
     @functools.cached_property
     def _reading_rows(self):
-        """Names of the outputs whose metrics read one-hot rows; None is that of the only one."""
+        """Names of the outputs whose metrics or loss read one-hot rows; None is the only one's."""
+        targets = getattr(self.target, "targets", {None: self.target})
+        if any(name.endswith("label_smoothing") for name in self._routed["loss"]):
+            return {*targets}
         given = self.metrics, self._routed["compile"].get("weighted_metrics")
         if all(map(reads_any, given)):
             return set()
-        targets = getattr(self.target, "targets", {None: self.target})
         n_classes = {name: target.n_classes for name, target in targets.items()}
         return outputs_read_as_rows(lambda: [self._metrics(), given[1]], n_classes)
 
@@ -450,51 +457,3 @@ def _fits(shape, expected):
         and all(e in (None, c) for c, e in zip(candidate, expected, strict=True))
         for candidate in candidates
     )
-
-
-def check_agrees(compiled, asked, name):
-    """Raise if a net is compiled with another optimizer or loss than the estimator was given."""
-    if asked is None or compiled is asked or _identity(compiled) == _identity(asked):
-        return
-    given = f"{name}={_say(asked)}"
-    if _say(asked) == _say(compiled):
-        given += f" with other settings, as {name}__... parameters make them"
-    raise BuilderError(
-        f"model is compiled with {name}={_say(compiled)}, and the estimator was given {given}; "
-        "expected one of them. Don't compile it, or let its builder compile with compile_kwargs, "
-        f"or don't pass {name} nor {name}__... to the estimator."
-        + " A keras.Model's own optimizer takes optimizer__... if optimizer is left out."
-        * (name == "optimizer")
-    )
-
-
-def check_compiled_with(model, asked):
-    """Raise if a net is compiled with other metrics or settings than asked for."""
-    import keras
-
-    for name, value in asked.items():
-        try:
-            compiled = model.get_compile_config().get(name.removeprefix("compile__"))
-            same = compiled == keras.saving.serialize_keras_object(value)
-        except (TypeError, ValueError):  # Keras can't serialise some values
-            same = False
-        if not same:
-            raise BuilderError(
-                f"model is compiled, so the estimator's {name}={value!r} would be ignored. Don't "
-                "compile it, or let its builder compile with compile_kwargs, or leave "
-                f"{name} out."
-            )
-
-
-def _identity(value):
-    import keras
-
-    if isinstance(value, keras.optimizers.Optimizer):
-        # A fingerprint leaves the learning rate out: it is a variable.
-        config = value.get_config()
-        return fingerprint(value, str(config.get("learning_rate")))
-    return fingerprint(keras.losses.get(value) if isinstance(value, str) else value)
-
-
-def _say(value):
-    return repr(value) if isinstance(value, str) else describe(value)
