@@ -163,9 +163,9 @@ def test_keras_loads_the_saved_model_in_another_process(tmp_path):
     net = regressor().fit(X, Y)
     net.model_.save(tmp_path / "net.keras")
     code = (
-        "import sys, keras, skkeras.layers;"
+        "import sys, keras, numpy, skkeras.layers;"
         "net = keras.models.load_model(sys.argv[1]);"
-        "print(float(net.predict([[0.0, 5.0, 1e4]], verbose=0)[0, 0]))"
+        "print(float(net.predict(numpy.array([[0.0, 5.0, 1e4]]), verbose=0)[0, 0]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "net.keras"], capture_output=True, text=True
