@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skkeras._building.recipe import builder_facts, check_asks_for_no_data
+from skkeras._building.recipe import check_asks_for_no_data
 from skkeras._callbacks import (
     early_stopping_callback,
     make_callbacks,
@@ -19,16 +19,21 @@ from skkeras._callbacks import (
 from skkeras._engine.augmentation import make_augmentation
 from skkeras._engine.compiled_loop import Schedule
 from skkeras._engine.net import make_net
-from skkeras._examples import StreamExamples, Table, encode
+from skkeras._examples import Table, check_inputs, encode
 from skkeras._hints import check_no_others
 from skkeras._holdout import DEFAULT_FRACTION
-from skkeras._inputs import check_inputs
 from skkeras._keras_objects.copying import Copies
 from skkeras._keras_objects.internals import by_output_name
-from skkeras._net_params import NetParamsMixin, check_method_names
+from skkeras._net_params import (
+    NetParamsMixin,
+    builder_facts,
+    check_method_names,
+    check_validation,
+)
 from skkeras._params import RoutedParamsMixin, split_routed
 from skkeras._scoring import ScoringMixin
 from skkeras._state import StateMixin, restore
+from skkeras._stream_examples import StreamExamples
 from skkeras._versions import CallbackSupportMixin, with_callbacks
 from skkeras.data._batches import joined
 from skkeras.data._streams import as_stream, check_inside, check_stream
@@ -139,14 +144,15 @@ class BaseKerasEstimator(
                 X, y, sample_weight, groups=groups, use="fit", go_on=go_on, splits=X_val is None
             )
             seed = self._learn(examples, go_on=go_on)
-            parts = self._parts(examples, X_val, y_val, groups)
+            stops = self._stops_early(examples, X_val)
+            parts = self._parts(examples, X_val, y_val, groups, stops)
             self._make_net(examples, parts, seed)
             training, validation = self._sources(examples, parts)
             held_out = examples, None if parts is None else parts[1]
             if X_val is not None:
-                held_out, validation = self._validation_source(X_val, y_val, training)
+                held_out, validation = self._validation_source(X_val, y_val, training, examples)
             epochs = self._epochs_of_fit(validation)
-            self._train(training, validation, examples, epochs, held_out)
+            self._train(training, validation, examples, epochs, held_out, stops)
         return self
 
     @with_callbacks
@@ -306,31 +312,20 @@ class BaseKerasEstimator(
         self.history_, self.n_iter_ = {}, 0
         return build_seed
 
-    def _parts(self, examples, X_val, y_val, groups):
+    def _stops_early(self, examples, X_val):
+        """Tell whether held-out rows decide when to stop; "auto" holds rows out of large tables."""
+        if self.early_stopping != "auto":
+            return self.early_stopping
+        return self.validation_split is None and X_val is None and examples.can_spare
+
+    def _parts(self, examples, X_val, y_val, groups, stops):
         """Return the numbers of training and validation rows; None if nothing is held out."""
-        if (X_val is None) != (y_val is None) and as_stream(X_val) is None:
-            raise ValueError(
-                "Got only one of X_val and y_val; expected both, or neither. For a part of the "
-                "training data use validation_split=0.1."
-            )
         split = self.validation_split
-        if X_val is not None:
-            if split is not None:
-                raise ValueError(
-                    f"Got X_val, and validation_split={split!r}; expected one of them. Leave X_val "
-                    "out, or set validation_split=None."
-                )
-            return None
         wanted = f"validation_split={split!r}"
-        if split is None and self.early_stopping:
-            split, wanted = DEFAULT_FRACTION, "early_stopping=True"
-        if groups is not None and not hasattr(split, "split"):
-            raise ValueError(
-                f"Got groups, and validation_split={split!r} doesn't look at them; expected a "
-                "splitter. Set validation_split=GroupShuffleSplit(1, test_size=0.1), or leave "
-                "groups out."
-            )
-        if split is None:
+        if split is None and stops:
+            split, wanted = DEFAULT_FRACTION, f"early_stopping={self.early_stopping!r}"
+        check_validation(X_val, y_val, groups, self.validation_split)
+        if split is None or X_val is not None:
             return None
         return examples.split(split, wanted, self._target, groups, self._split_seed)
 
@@ -365,14 +360,18 @@ class BaseKerasEstimator(
         """Return a function that weighs rows by their labels; None if they count alike."""
         return None
 
-    def _validation_source(self, X_val, y_val, training):
-        """Return examples, with None for all their rows, and the source of them."""
+    def _validation_source(self, X_val, y_val, training, trained):
+        """Return examples, with None for all their rows, and the source of them.
+
+        They are weighed by the class weights of the examples to train on.
+        """
         stream, known = as_stream(X_val), split_routed(self._routed)["fit"].get("validation_steps")
         if stream is not None and known is None:
             X_val = stream.limited(training.steps_per_epoch(self._fit_argument("batch_size")))
         try:
             examples = self._examples(X_val, y_val, use="X_val")
-            return (examples, None), examples.sources(self._target, self._facts)[0]
+            weigh = self._class_weights(trained, None)
+            return (examples, None), examples.sources(self._target, self._facts, None, weigh)[0]
         except ValueError as error:
             raise ValueError(f"X_val and y_val can't be used: {error}") from error
 
@@ -382,13 +381,13 @@ class BaseKerasEstimator(
     def _scoring(self):
         return getattr(self, "scoring", None)  # a forecaster has none
 
-    def _train(self, training, validation, examples, epochs, held_out=None):
+    def _train(self, training, validation, examples, epochs, held_out=None, stops=False):
         """Train the net, tell callbacks of both kinds about it, and keep the history."""
         X, y = examples.given
         callbacks = self._own_callbacks()
         scores = self._score_callbacks(held_out, validation) if self._scoring else []
-        stops = self.early_stopping and validation is not None
-        stopper = early_stopping_callback(*self._monitor()) if stops else None
+        stops = stops and validation is not None
+        stopper = early_stopping_callback(**self._stopping_settings()) if stops else None
         context = self._init_callback_context(max_subtasks=len(epochs))
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         tasks = task_callback(self, context, X, y) if hasattr(self, "_skl_callbacks") else None
@@ -459,14 +458,6 @@ class BaseKerasEstimator(
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_net")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.three_d_array = True
-        tags.input_tags.string = True
-        tags.input_tags.dict = True
-        return tags
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import numpy as np
 
+from skkeras._hints import suggestion
 from skkeras._keras_objects.copying import Copies
 from skkeras._keras_objects.internals import construct, constructor_names, model_of
 from skkeras._params import (
@@ -189,7 +190,7 @@ def check_monitors(callbacks, logs):
             )
 
 
-def early_stopping_callback(monitor="val_loss", mode="auto"):
+def early_stopping_callback(monitor="val_loss", mode="auto", **settings):
     """Make the callback of ``early_stopping=True``.
 
     Parameters
@@ -197,17 +198,30 @@ def early_stopping_callback(monitor="val_loss", mode="auto"):
     monitor, mode : str
         The log to watch, and whether its best is the least ("min"), the largest ("max") or as
         Keras knows it ("auto").
+    **settings : dict
+        Others of `keras.callbacks.EarlyStopping`.
 
     Returns
     -------
     callback : keras.callbacks.EarlyStopping
-        Watches a log of the validation, and restores the best weights.
+        Restores the best weights, after 10 epochs without better ones. Raises ValueError for a log
+        that there isn't, of which Keras only warns.
     """
     import keras
 
-    return keras.callbacks.EarlyStopping(
-        monitor=monitor, mode=mode, patience=10, restore_best_weights=True
-    )
+    class EarlyStopping(keras.callbacks.EarlyStopping):
+        def on_epoch_end(self, epoch, logs=None):
+            # Not every epoch is validated.
+            has_all = any(name.startswith("val_") for name in logs)
+            if monitor not in logs and (has_all or not monitor.startswith("val_")):
+                raise ValueError(
+                    f"Got early_stopping__monitor={monitor!r}, and an epoch has the logs "
+                    f"{sorted(logs)}; expected one of them. {suggestion(monitor, logs)}"
+                )
+            super().on_epoch_end(epoch, logs)
+
+    defaults = {"patience": 10, "restore_best_weights": True}
+    return EarlyStopping(monitor=monitor, mode=mode, **{**defaults, **settings})
 
 
 def score_callback(score):

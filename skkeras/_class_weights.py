@@ -5,8 +5,8 @@ from numbers import Real
 import numpy as np
 from sklearn.utils.class_weight import compute_sample_weight
 
-from skkeras._inputs import with_axes
-from skkeras._targets.base import in_memory, naming
+from skkeras._sample_weights import with_axes
+from skkeras._targets.base import dense, in_memory, naming
 
 _SHOWN = 10  # of the classes, in a message
 
@@ -90,13 +90,22 @@ def check_by_label(by_label, classes):
             )
 
 
-def weigh_indicators(class_weight, rows, y, weight=None):
+def weigh_indicators(class_weight, y, weight=None):
     """Weigh rows that have several labels each; see `compute_sample_weight`."""
     for column in class_weight if isinstance(class_weight, list) else ():
         if isinstance(column, dict):  # scikit-learn tells what is wrong with anything else
             check_by_label(column, np.array([0, 1]))
-    by_class = compute_sample_weight(class_weight, in_memory(y), indices=rows)
+    by_class = compute_sample_weight(class_weight, in_memory(y))
     return by_class if weight is None else np.asarray(weight) * by_class
+
+
+def balanced_indicators(y, rows):
+    """Return the weights of 0 and 1 in each column with which both count alike among some rows."""
+    y = in_memory(y)
+    y = dense(y if rows is None else y[rows])
+    ones = (y != 0).sum(axis=0).tolist()
+    counts = ({0: len(y) - n, 1: n} for n in ones)
+    return [{0: 0.0, 1: 0.0} | balanced({k: n for k, n in both.items() if n}) for both in counts]
 
 
 def balanced(counts):

@@ -6,7 +6,7 @@ import inspect
 import numpy as np
 from sklearn.metrics import check_scoring
 
-from skkeras._inputs import map_leaves
+from skkeras._engine.rows import map_leaves
 
 
 def score_names(scoring):
@@ -39,7 +39,7 @@ def epoch_scorer(estimator, scoring, examples, rows):
                 f"Got scoring={scoring!r} and held-out rows with NaN in y: {error} Expected a "
                 "function that leaves NaN out, such as scoring=lambda net, X, y: net.score(X, y)."
             ) from error
-        if estimator.early_stopping and names[0] not in scores:
+        if estimator.early_stopping is True and names[0] not in scores:
             raise ValueError(
                 f"Got early_stopping=True and scoring={scoring!r}, which returns the scores "
                 f"{[*scores]}; expected one to watch. Give a dict of scorers, whose first is "

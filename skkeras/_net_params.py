@@ -6,11 +6,14 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils import check_scalar
 
 from skkeras._building.recipe import Recipe, as_builder
+from skkeras._building.scikeras_meta import scikeras_meta
 from skkeras._engine.augmentation import check_augment
 from skkeras._holdout import check_validation_split
 from skkeras._keras_objects.held import ATOMS
+from skkeras._keras_objects.internals import input_shapes
 from skkeras._keras_objects.references import shared_variables
 from skkeras._params import (
+    builder_parameters,
     changed_names,
     check_builder_names,
     check_keywords,
@@ -19,6 +22,7 @@ from skkeras._params import (
 )
 from skkeras._schedules import check_schedule, scheduled
 from skkeras._versions import check_environment, check_not_legacy, warn_of_eager_functions
+from skkeras.data._streams import as_stream
 from skkeras.exceptions import ParameterNameError
 from skkeras.models import PRESETS, training_recipe
 
@@ -27,7 +31,7 @@ _NET_PARAMETERS = ("model", "loss", "optimizer", "metrics")
 # Those that a preset's recipe decides where they are "auto".
 _BY_RECIPE = ("epochs", "batch_size")
 _CHOICES = {
-    "early_stopping": (False, True),
+    "early_stopping": (False, True, "auto"),
     "shuffle": (False, True),
     "warm_start": (False, True),
     "allow_nan_targets": (False, True),
@@ -100,6 +104,8 @@ _OWNED = {
 
 # Routed arguments that are whole numbers, and the least that each may be.
 _COUNTS = {
+    "early_stopping__patience": 0,
+    "early_stopping__start_from_epoch": 0,
     "fit__initial_epoch": 0,
     "fit__steps_per_epoch": 1,
     "fit__validation_steps": 1,
@@ -140,6 +146,40 @@ def check_not_owned(routed):
                 f"Got the parameter {name!r}, which the estimator passes to Keras itself. Give "
                 f"{_OWNED[name]} instead."
             )
+
+
+def check_early_stopping(early_stopping, routed):
+    """Raise for a routed argument that `keras.callbacks.EarlyStopping` lacks, or nothing uses."""
+    import keras
+
+    names = split_routed(routed)["early_stopping"]
+    check_keywords("early_stopping", keras.callbacks.EarlyStopping, names)
+    if names and early_stopping is False:
+        name, value = next(iter(names.items()))
+        raise ValueError(
+            f"Got early_stopping__{name}={value!r}, which early_stopping=False doesn't use; "
+            "expected early_stopping=True. Else leave it out."
+        )
+
+
+def check_validation(X_val, y_val, groups, split):
+    """Raise ValueError unless what is given of validation data and groups fits together."""
+    if (X_val is None) != (y_val is None) and as_stream(X_val) is None:
+        raise ValueError(
+            "Got only one of X_val and y_val; expected both, or neither. For a part of the "
+            "training data use validation_split=0.1."
+        )
+    if X_val is not None and split is not None:
+        raise ValueError(
+            f"Got X_val, and validation_split={split!r}; expected one of them. Leave X_val "
+            "out, or set validation_split=None."
+        )
+    if X_val is None and groups is not None and not hasattr(split, "split"):
+        raise ValueError(
+            f"Got groups, and validation_split={split!r} doesn't look at them; expected a "
+            "splitter. Set validation_split=GroupShuffleSplit(1, test_size=0.1), or leave "
+            "groups out."
+        )
 
 
 def check_method_names(net, routed):
@@ -188,7 +228,8 @@ def _count_advice(name, value):
 def check_counts(routed):
     """Raise unless routed arguments that count something are whole numbers; see `check_count`."""
     for name in _COUNTS.keys() & routed.keys():
-        if routed[name] is not None or name == "fit__initial_epoch":  # None is Keras's default
+        # None is Keras's default of most.
+        if routed[name] is not None or _COUNTS[name] == 0:
             check_count(name, routed[name], _COUNTS[name])
     if (epochs := routed.get("fit__validation_freq")) is not None:
         for epoch in epochs if isinstance(epochs, list) else [epochs]:
@@ -220,6 +261,29 @@ def _is_auto(value):
     return isinstance(value, str) and value == "auto"
 
 
+def builder_facts(examples, target, source, seen=None):
+    """Collect the facts that a builder may ask for by name.
+
+    ``examples`` are checked inputs and targets (Table, StreamExamples or WindowExamples), ``seen``
+    the numbers of the rows that are not held out. ``meta`` holds the facts once more, under
+    SciKeras's names.
+    """
+    builder = as_builder(source)
+    asked = () if builder is None else builder_parameters(builder)[0]
+    facts = {
+        "input_shape": input_shapes(examples.specs),
+        "n_outputs": target.n_outputs,
+        "n_classes": target.n_classes,
+        # Only for builders that ask: it takes a look at all of y, and taking rows copies them.
+        "meta": scikeras_meta(examples, target) if "meta" in asked else {},
+        "output_scaling": examples.moments(target, seen) if "output_scaling" in asked else None,
+    }
+    if "X" in asked:
+        # Only for builders that ask: rows are copied, windows gathered, sparse ones densified.
+        facts["X"] = examples.shown(seen)
+    return facts
+
+
 class NetParamsMixin:
     """The estimator's parameters in the form that its net takes."""
 
@@ -227,7 +291,7 @@ class NetParamsMixin:
         """Return the parameters that a net is made with, by name."""
         named = {name: getattr(self, name) for name in _NET_PARAMETERS}
         prefixes = (*_NET_PARAMETERS, "compile")
-        routed = {**self._recommended(), **self._routed}
+        routed = self._all_routed()
         routed.pop("optimizer__schedule", None)  # it's for the training alone
         return named | {k: v for k, v in routed.items() if k.partition("__")[0] in prefixes}
 
@@ -259,6 +323,7 @@ class NetParamsMixin:
             return {}
         replaced = {f"fit__{k}" for k in _BY_RECIPE if not _is_auto(getattr(self, k))}
         given = [k for k in ("optimizer", "loss") if getattr(self, k) is not None]
+        given += ["early_stopping"] * (self.early_stopping is False)
         if not isinstance(self._routed.get("optimizer__learning_rate", 0.0), Real):
             replaced.add("optimizer__schedule")  # the rate has one of its own
         return {
@@ -267,16 +332,19 @@ class NetParamsMixin:
             if name not in {*replaced, *self._routed} and name.partition("__")[0] not in given
         }
 
+    def _all_routed(self):
+        """Return the routed parameters, and those of the recipe."""
+        return {**self._recommended(), **self._routed}
+
     def _scheduled(self, epochs):
         """Return a context for training, which gives the callbacks of the learning rate."""
-        routed = {**self._recommended(), **self._routed}
-        return scheduled(self._net, routed.get("optimizer__schedule"), epochs)
+        return scheduled(self._net, self._all_routed().get("optimizer__schedule"), epochs)
 
     def _recipe(self, parameters, target, facts, x_specs):
         named = {name: parameters[name] for name in _NET_PARAMETERS}
         routed = {name: value for name, value in parameters.items() if name not in named}
         source = self._source(named.pop("model"))
-        shared = tuple(one for one, _ in self._copies.pairs)
+        shared = tuple(self._copies.shared)
         return Recipe(source, facts, x_specs, target, routed=routed, shared=shared, **named)
 
     def _learnt_recipe(self):
@@ -296,7 +364,7 @@ class NetParamsMixin:
 
     def _check_shared(self, variables):
         """Raise unless the net that goes on has its own copies of these variables."""
-        known = {id(one) for one, _ in self._copies.pairs}
+        known = {id(one) for one in self._copies.shared}
         if any(id(one) not in known for one in variables):
             raise ValueError(
                 "callbacks share a variable with the net's loss, metrics or layers, and the net "
@@ -381,6 +449,8 @@ class NetParamsMixin:
             check_count(*self._given(name), 1)
         check_counts(self._routed)
         check_schedule(self._routed.get("optimizer__schedule"))
+        if any(name.startswith("early_stopping__") for name in self._routed):
+            check_early_stopping(self.early_stopping, self._routed)
         self._check_declared_routed()
         for name, choices in _CHOICES.items():
             given, value = self._given(name)

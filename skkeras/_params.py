@@ -17,7 +17,10 @@ import numpy as np
 from skkeras._hints import advice, suggestion
 from skkeras.exceptions import BuilderError, ParameterNameError
 
-PREFIXES = ("model", "optimizer", "loss", "metrics", "callbacks", "fit", "predict", "compile")
+PREFIXES = (
+    *("model", "optimizer", "loss", "metrics", "callbacks", "early_stopping"),
+    *("fit", "predict", "compile"),
+)
 
 
 def check_routed_name(name, declared, model=None):
@@ -348,13 +351,8 @@ or a routed one, such as model__units=64. Did you mean 'epochs'? Accepted: 'epoc
 
 # Facts that a builder may ask for by naming them; all other parameters are hyperparameters.
 FACTS = (
-    "input_shape",
-    "n_outputs",
-    "n_classes",
-    "output_activation",
-    "meta",
-    "compile_kwargs",
-    "X",
+    *("input_shape", "n_outputs", "n_classes", "output_activation", "output_scaling"),
+    *("meta", "compile_kwargs", "X"),
 )
 
 

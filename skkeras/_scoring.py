@@ -6,7 +6,9 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skkeras._callbacks import score_callback
 from skkeras._epoch_scores import epoch_scorer, score_names
-from skkeras._inputs import by_name, training_weights, with_axes
+from skkeras._examples import by_name
+from skkeras._params import split_routed
+from skkeras._sample_weights import training_weights, with_axes
 from skkeras._targets.base import WHOLE_BYTES, MultiOutput, naming, spans
 from skkeras._targets.steps import ByStep
 from skkeras.data._arrays import LazyArray
@@ -188,11 +190,12 @@ class ScoringMixin:
             )
         return [score_callback(epoch_scorer(self, scoring, examples, rows))]
 
-    def _monitor(self):
-        """Return the log that early stopping watches, and which way is up."""
-        if not self._scoring:
-            return "val_loss", "auto"
-        return f"val_{score_names(self._scoring)[0]}", "max"
+    def _stopping_settings(self):
+        """Return the arguments of early stopping: it watches the first score, if there are some."""
+        given = split_routed(self._all_routed())["early_stopping"]
+        scores = [f"val_{name}" for name in score_names(self._scoring)] if self._scoring else []
+        monitor = given.get("monitor", scores[0] if scores else "val_loss")
+        return {"monitor": monitor, "mode": "max" if monitor in scores else "auto", **given}
 
     def _predicted_blocks(self, X, y, sample_weight):
         """Yield targets, predictions and weights of lazy rows, block by block in storage order."""

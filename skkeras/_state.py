@@ -133,7 +133,7 @@ class StateMixin:
             self._unpack_net(packed, state.get("_copies", ()))
 
     def _unpack_net(self, packed, shared):
-        self._copies = Copies(one for one, *_ in shared)
+        self._copies = Copies([one for one, *_ in shared])
         recipe = self._learnt_recipe()
         model = unpack_net(packed, recipe, self._copies)
         if "model" in packed:

@@ -6,11 +6,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
 from skkeras._base import BaseKerasEstimator
-from skkeras._examples import count_labels
+from skkeras._examples import DataTagsMixin, check_targets
 from skkeras._hints import check_no_others
-from skkeras._inputs import check_targets
 from skkeras._keras_objects.internals import is_layer
 from skkeras._losses import LossFacts, loss_name
+from skkeras._stream_examples import count_labels
 from skkeras._targets.base import MultiOutput, naming
 from skkeras._targets.classification import classification_target
 from skkeras._targets.regression import RegressionTarget, are_numbers
@@ -53,7 +53,7 @@ def _losses(net):
     return [*map(LossFacts, names)] or [LossFacts()]
 
 
-class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
+class KerasClassifier(DataTagsMixin, ClassifierMixin, BaseKerasEstimator):
     """A Keras network as a scikit-learn classifier.
 
     Labels of any dtype, one-hot rows and multilabel indicators are learnt; the loss and the
@@ -64,10 +64,10 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
     ----------
     model : callable, str, keras.Model or None, default=None
         A builder: any callable that returns a `keras.Model`. It gets the facts that it names
-        (``input_shape``, ``n_outputs``, ``n_classes``, ``output_activation``, ``meta``,
-        ``compile_kwargs``, ``X``) and the hyperparameters given as ``model__name``. Or the name of
-        a preset in `skkeras.models`; or a `keras.Model`, a template that every fit starts from
-        and none changes. None is the preset ``"mlp"``.
+        (``input_shape``, ``n_outputs``, ``n_classes``, ``output_activation``, ``output_scaling``,
+        ``meta``, ``compile_kwargs``, ``X``) and the hyperparameters given as ``model__name``. Or
+        the name of a preset in `skkeras.models`; or a `keras.Model`, a template that every fit
+        starts from and none changes. None is the preset ``"mlp"``.
     loss : str, callable, class, keras.losses.Loss or None, default=None
         None chooses by the labels: binary, categorical or sparse categorical crossentropy.
     optimizer : str, class, keras.optimizers.Optimizer or None, default=None
@@ -82,10 +82,10 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
     validation_split : float, int, splitter or None, default=None
         What to hold out for validation: a fraction or number of rows, shuffled and stratified, or
         the first split of a scikit-learn splitter.
-    early_stopping : bool, default=False
+    early_stopping : bool or "auto", default=False
         Stop when ``val_loss``, or the score of ``scoring``, hasn't improved for 10 epochs, and
         restore the weights of the best epoch. Holds out a tenth of the data if nothing else is
-        said.
+        said. "auto" does so for tables of at least 10,000 rows, if nothing is said.
     scoring : str, callable, list, dict or None, default=None
         scikit-learn scores of the held-out rows after every epoch, for ``history_`` and for
         callbacks, as ``val_roc_auc``; early stopping watches the first of them. A name or scorer
@@ -116,7 +116,8 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         own that leaves them out. `score` leaves them out, too.
     **routed : dict
         ``model__``, ``optimizer__``, ``loss__``, ``metrics__``, ``callbacks__``, ``compile__``,
-        ``fit__`` and ``predict__`` parameters, by the name they have there.
+        ``fit__``, ``predict__`` and ``early_stopping__`` parameters, by the name they have there;
+        the last are those of `keras.callbacks.EarlyStopping`.
 
     Attributes
     ----------
@@ -422,8 +423,3 @@ class KerasClassifier(ClassifierMixin, BaseKerasEstimator):
         if self.class_weight is None:
             return None
         return examples.class_weights(self.class_weight, self._target, rows, self._facts)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags

@@ -24,6 +24,7 @@ def mlp(
     activation="relu",
     dropout=0.0,
     normalization=None,
+    output_scaling=None,
 ):
     """Build a multilayer perceptron; the default preset.
 
@@ -44,6 +45,9 @@ def mlp(
     normalization : {"layer", "batch"}, default=None
         Normalise each hidden layer before its activation, with Keras's LayerNormalization or
         BatchNormalization. None leaves it out.
+
+    output_scaling : keras.Layer, default=None
+        Last layer, which brings the outputs of a regressor into the units of y. None leaves it out.
 
     Returns
     -------
@@ -83,7 +87,7 @@ layer, such as 64 or (64, 32).
         layers.append(keras.layers.Activation(activation))
         if dropout:
             layers.append(keras.layers.Dropout(dropout))
-    layers.append(keras.layers.Dense(n_outputs, activation=output_activation))
+    layers += _output(n_outputs, output_activation, output_scaling)
     return keras.Sequential(layers)
 
 
@@ -96,6 +100,7 @@ def tabular(
     *,
     units=(256, 256, 256),
     activation=None,
+    output_scaling=None,
 ):
     """Build a multilayer perceptron for tables in their own units, after RealMLP-TD-S.
 
@@ -123,6 +128,8 @@ def tabular(
     activation : str or callable, default=None
         Activation of the hidden layers: a name that Keras knows, or a function. None is "selu"
         for classes and "mish" for numbers.
+    output_scaling : keras.Layer, default=None
+        Last layer, which brings the outputs of a regressor into the units of y. None leaves it out.
 
     Returns
     -------
@@ -158,6 +165,7 @@ def tabular(
     for size in np.atleast_1d(units).tolist():
         layers += [NTKDense(size), keras.layers.Activation(hidden)]
     layers += [NTKDense(n_outputs, zeros=True), keras.layers.Activation(output_activation)]
+    layers += [] if output_scaling is None else [output_scaling]
     net = keras.Sequential(layers)
     if X is not None:
         some = X[:: 1 + len(X) // _MANY_ROWS]  # as good for medians, and rows may be in files
@@ -177,6 +185,7 @@ def cnn(
     activation="relu",
     dropout=0.0,
     normalization=None,
+    output_scaling=None,
 ):
     """Build a convolutional network for images: convolutions with pooling, then dense layers.
 
@@ -206,6 +215,9 @@ def cnn(
     normalization : {"layer", "batch"}, default=None
         Normalise each convolution before its activation, with Keras's LayerNormalization (over
         the filters of a pixel) or BatchNormalization. None leaves it out.
+
+    output_scaling : keras.Layer, default=None
+        Last layer, which brings the outputs of a regressor into the units of y. None leaves it out.
 
     Returns
     -------
@@ -253,7 +265,7 @@ channels) for model='cnn'. Reshape X so that each row is an image, or use model=
         if dropout:
             layers.append(keras.layers.Dropout(dropout))
         layers.append(keras.layers.Dense(size, activation=activation))
-    layers.append(keras.layers.Dense(n_outputs, activation=output_activation))
+    layers += _output(n_outputs, output_activation, output_scaling)
     return keras.Sequential(layers)
 
 
@@ -266,6 +278,7 @@ def lstm(
     activation="tanh",
     dropout=0.0,
     normalization=None,
+    output_scaling=None,
 ):
     """Build a recurrent network of LSTM layers for sequences.
 
@@ -286,6 +299,9 @@ def lstm(
     normalization : {"layer", "batch"}, default=None
         Normalise the outputs of each LSTM layer, with Keras's LayerNormalization or
         BatchNormalization. None leaves it out.
+
+    output_scaling : keras.Layer, default=None
+        Last layer, which brings the outputs of a regressor into the units of y. None leaves it out.
 
     Returns
     -------
@@ -315,7 +331,7 @@ Reshape X so that each row is a sequence, X[..., None] for one feature, or use m
     return _recurrent(
         keras.layers.LSTM,
         input_shape,
-        keras.layers.Dense(n_outputs, activation=output_activation),
+        _output(n_outputs, output_activation, output_scaling),
         units,
         activation,
         dropout,
@@ -332,6 +348,7 @@ def gru(
     activation="tanh",
     dropout=0.0,
     normalization=None,
+    output_scaling=None,
 ):
     """Build a recurrent network of GRU layers for sequences.
 
@@ -352,6 +369,9 @@ def gru(
     normalization : {"layer", "batch"}, default=None
         Normalise the outputs of each GRU layer, with Keras's LayerNormalization or
         BatchNormalization. None leaves it out.
+
+    output_scaling : keras.Layer, default=None
+        Last layer, which brings the outputs of a regressor into the units of y. None leaves it out.
 
     Returns
     -------
@@ -380,7 +400,7 @@ def gru(
     return _recurrent(
         keras.layers.GRU,
         input_shape,
-        keras.layers.Dense(n_outputs, activation=output_activation),
+        _output(n_outputs, output_activation, output_scaling),
         units,
         activation,
         dropout,
@@ -401,11 +421,10 @@ def _recurrent(layer, input_shape, output, units, activation, dropout, normaliza
             layers.append(keras.layers.BatchNormalization())
         if dropout:
             layers.append(keras.layers.Dropout(dropout))
-    layers.append(output)
-    return keras.Sequential(layers)
+    return keras.Sequential([*layers, *output])
 
 
-def linear(input_shape, n_outputs, output_activation):
+def linear(input_shape, n_outputs, output_activation, *, output_scaling=None):
     """Build a linear or logistic regression: an output layer and nothing before it.
 
     Without hidden layers there is nothing to size, drop or normalise, so it takes no
@@ -419,6 +438,9 @@ def linear(input_shape, n_outputs, output_activation):
         Units of the output layer.
     output_activation : str
         Activation of the output layer.
+
+    output_scaling : keras.Layer, default=None
+        Last layer, which brings the outputs of a regressor into the units of y. None leaves it out.
 
     Returns
     -------
@@ -442,7 +464,7 @@ def linear(input_shape, n_outputs, output_activation):
     layers = [keras.Input(input_shape)]
     if len(input_shape) > 1:
         layers.append(keras.layers.Flatten())
-    layers.append(keras.layers.Dense(n_outputs, activation=output_activation))
+    layers += _output(n_outputs, output_activation, output_scaling)
     return keras.Sequential(layers)
 
 
@@ -562,6 +584,7 @@ def tcn(
     kernel_size=3,
     activation="relu",
     dropout=0.0,
+    output_scaling=None,
 ):
     """Build a temporal convolutional network: causal convolutions, each twice as far apart.
 
@@ -584,6 +607,9 @@ def tcn(
         Activation of the hidden layers: a name that Keras knows, or a function.
     dropout : float, default=0.0
         Fraction of each block's outputs that training drops, in [0, 1).
+
+    output_scaling : keras.Layer, default=None
+        Last layer, which brings the outputs of a regressor into the units of y. None leaves it out.
 
     Returns
     -------
@@ -615,8 +641,18 @@ def tcn(
         if hidden.shape[-1] != size:
             hidden = keras.layers.Conv1D(size, 1)(hidden)
         hidden = hidden + convolved
-    outputs = keras.layers.Dense(n_outputs, activation=output_activation)(hidden[:, -1])
+    outputs = hidden[:, -1]
+    for layer in _output(n_outputs, output_activation, output_scaling):
+        outputs = layer(outputs)
     return keras.Model(inputs, outputs)
+
+
+def _output(n_outputs, activation, scaling):
+    """Make the layers that a net ends in."""
+    import keras
+
+    output = keras.layers.Dense(n_outputs, activation=activation)
+    return [output] if scaling is None else [output, scaling]
 
 
 def _channels(inputs, n_outputs, meta):
@@ -681,6 +717,7 @@ _RECIPES = {
         "fit__batch_size": 256,
         "optimizer__beta_2": 0.95,
         "optimizer__schedule": "coslog4",
+        "early_stopping__patience": 256,  # any epoch may be the best, as its waves begin anew
     },
 }
 _FOR_CLASSES = {"tabular": {"optimizer__learning_rate": 0.04, "loss__label_smoothing": 0.1}}
@@ -833,3 +870,12 @@ def _check_activation(activation):
 
 def _is_size(value):
     return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+
+
+def __getattr__(name):
+    # A layer of Keras, and importing this module doesn't import Keras.
+    if name == "OutputScaling":
+        from skkeras._keras_objects.output_scaling import OutputScaling
+
+        return OutputScaling
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

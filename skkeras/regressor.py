@@ -5,21 +5,24 @@ import functools
 from sklearn.base import RegressorMixin
 
 from skkeras._base import BaseKerasEstimator
+from skkeras._examples import DataTagsMixin, check_targets
 from skkeras._hints import check_no_others
-from skkeras._inputs import check_targets
 from skkeras._targets.base import MultiOutput
 from skkeras._targets.regression import RegressionTarget
 
 
-class KerasRegressor(RegressorMixin, BaseKerasEstimator):
+class KerasRegressor(DataTagsMixin, RegressorMixin, BaseKerasEstimator):
     """A Keras network as a scikit-learn regressor.
+
+    Presets scale their outputs to the units of y, and so do builders that ask for
+    ``output_scaling``: the net learns as from standardised targets.
 
     Parameters
     ----------
     model : callable, str, keras.Model or None, default=None
         A builder, the name of a preset, a template or None; see `KerasClassifier`.
     loss : str, callable, class, keras.losses.Loss or None, default=None
-        None is the mean squared error.
+        None is the mean squared error. It is told in the units of y.
     optimizer : str, class, keras.optimizers.Optimizer or None, default=None
         An instance is copied for every fit. None is ``"adam"``.
     metrics : list or None, default=None
@@ -32,10 +35,10 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
     validation_split : float, int, splitter or None, default=None
         What to hold out for validation: a fraction or number of rows, shuffled, or the first split
         of a scikit-learn splitter.
-    early_stopping : bool, default=False
+    early_stopping : bool or "auto", default=False
         Stop when ``val_loss``, or the score of ``scoring``, hasn't improved for 10 epochs, and
         restore the weights of the best epoch. Holds out a tenth of the data if nothing else is
-        said.
+        said. "auto" does so for tables of at least 10,000 rows, if nothing is said.
     scoring : str, callable, list, dict or None, default=None
         scikit-learn scores of the held-out rows after every epoch, for ``history_`` and for
         callbacks, as ``val_r2``; early stopping watches the first of them. A name or scorer as
@@ -64,7 +67,8 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         them out, too.
     **routed : dict
         ``model__``, ``optimizer__``, ``loss__``, ``metrics__``, ``callbacks__``, ``compile__``,
-        ``fit__`` and ``predict__`` parameters, by the name they have there.
+        ``fit__``, ``predict__`` and ``early_stopping__`` parameters, by the name they have there;
+        the last are those of `keras.callbacks.EarlyStopping`.
 
     Attributes
     ----------
@@ -188,8 +192,3 @@ class KerasRegressor(RegressorMixin, BaseKerasEstimator):
         if isinstance(y, dict):
             return MultiOutput({name: target(part) for name, part in y.items()})
         return target(y)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags

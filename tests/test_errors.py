@@ -200,9 +200,14 @@ WRONG_LOSS = {
         "loss='sparse_categorical_crossentropy' doesn't fit a regressor",
     ),
     "probabilities for numbers": (
-        regressor(loss="binary_crossentropy"),
+        regressor(fixed(output_activation="linear"), loss="binary_crossentropy"),
         VALUES,
         "loss='binary_crossentropy' takes probabilities",
+    ),
+    "probabilities for any numbers": (
+        regressor(loss="binary_crossentropy"),
+        VALUES,
+        "loss='binary_crossentropy' doesn't fit y, which runs from",
     ),
     "counts for negative numbers": (
         regressor(loss="poisson"),

@@ -4,8 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from skkeras._inputs import input_specs
-from skkeras._keras_objects.internals import output_shape
+from skkeras._keras_objects.internals import input_specs, output_shape
 from skkeras._losses import ends_in_logits, output_endings
 
 layers = keras.layers

@@ -1,4 +1,5 @@
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -54,6 +55,18 @@ def test_no_class_has_more_than_25_methods_of_its_own():
             if isinstance(node, ast.ClassDef):
                 methods = [one for one in node.body if isinstance(one, ast.FunctionDef)]
                 assert len(methods) <= 25, f"{path.name}: {node.name}"
+
+
+def test_a_fit_and_a_prediction_enter_few_files_and_seldom_climb_back():
+    script = str(ROOT / "tests" / "benchmarks" / "files_entered.py")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    counted = json.loads(done.stdout)
+    fit, predict = counted["fit"], counted["predict"]
+    assert (fit["base entered"], predict["base entered"]) == (1, 1)
+    assert fit["files"] <= 20, fit["names"]
+    assert predict["files"] <= 10, predict["names"]
+    assert fit["climbs"] <= 7
+    assert predict["climbs"] <= 1
 
 
 def test_the_citation_names_this_version():

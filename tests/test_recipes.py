@@ -23,6 +23,7 @@ OF_CLASSES = {
     "optimizer__beta_2": 0.95,
     "optimizer__schedule": "coslog4",
     "loss__label_smoothing": 0.1,
+    "early_stopping__patience": 256,
 }
 
 

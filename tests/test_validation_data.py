@@ -6,11 +6,13 @@ import keras
 import numpy as np
 import pytest
 import sklearn
+from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, GroupKFold, PredefinedSplit, ShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 
 from skkeras import KerasClassifier, KerasRegressor
 from skkeras._holdout import MANY_ROWS, split_rows
@@ -317,20 +319,26 @@ def test_a_label_that_comes_once_cannot_be_stratified_among_many_rows():
 # Weights
 
 
-def weighted_loss(net, rows, weights):
-    chances = net.predict_proba(X[rows])[np.arange(len(rows)), Y[rows]]
-    return np.average(-np.log(chances), weights=weights)
-
-
 @pytest.mark.parametrize("class_weight", [None, "balanced", {0: 1, 1: 5, 2: 2}])
-def test_held_out_rows_count_by_their_sample_weight_alone(class_weight):
-    split = PredefinedSplit(np.where(np.isin(np.arange(150), VALIDATION), 0, -1))
+@pytest.mark.parametrize("given", [False, True], ids=["held out", "X_val"])
+def test_rows_to_validate_on_count_by_the_class_weights_of_those_to_train_on(class_weight, given):
+    is_held_out = np.isin(np.arange(150), VALIDATION) & (np.arange(150) > 20)
     weight = np.random.default_rng(0).integers(0, 3, 150).astype(float)
-    net = KerasClassifier(epochs=2, validation_split=split, class_weight=class_weight)
-    net.fit(X, Y, sample_weight=weight)
-    held_out = np.sort(VALIDATION)
-    expected = weighted_loss(net, held_out, weight[held_out])
-    assert net.history_["val_loss"][-1] == pytest.approx(expected, rel=1e-4)
+    net = KerasClassifier(epochs=2, class_weight=class_weight, random_state=0)
+    held_out, train = np.flatnonzero(is_held_out), ~is_held_out
+    if given:
+        weight[held_out] = 1.0
+        net.fit(X[train], Y[train], weight[train], X_val=X[held_out], y_val=Y[held_out])
+    else:
+        split = PredefinedSplit(np.where(is_held_out, 0, -1))
+        net.set_params(validation_split=split).fit(X, Y, sample_weight=weight)
+    sums = np.bincount(Y[train], weight[train])
+    by_class = {None: np.ones(3), "balanced": sums.sum() / (3 * sums)}.get(
+        class_weight if not isinstance(class_weight, dict) else "other", np.array([1.0, 5.0, 2.0])
+    )
+    chances = net.predict_proba(X[held_out])[np.arange(len(held_out)), Y[held_out]]
+    own = weight[held_out] / weight[held_out].mean() * by_class[Y[held_out]]
+    assert net.history_["val_loss"][-1] == pytest.approx(np.mean(own * -np.log(chances)), rel=1e-4)
 
 
 @pytest.mark.parametrize("weight", [None, np.arange(150) % 4 + 1.0], ids=["none", "weights"])
@@ -411,5 +419,80 @@ def test_validation_has_a_batch_size_of_its_own():
     rows = {"X_val": X[VALIDATION], "y_val": Y[VALIDATION]}
     net = KerasClassifier(epochs=1, fit__validation_steps=1, fit__validation_batch_size=4)
     told = net.fit(X[TRAIN], Y[TRAIN], **rows).history_["val_loss"][-1]
-    expected = weighted_loss(net, VALIDATION[:4], np.ones(4))
+    chances = net.predict_proba(X[VALIDATION[:4]])[np.arange(4), Y[VALIDATION[:4]]]
+    expected = -np.log(chances).mean()
     assert told == pytest.approx(expected, rel=1e-4)
+
+
+# Early stopping's settings
+
+
+def test_settings_of_early_stopping_are_those_of_keras():
+    net = KerasClassifier(
+        early_stopping=True,
+        early_stopping__patience=1,
+        early_stopping__monitor="val_accuracy",
+        early_stopping__mode="max",
+        metrics=["accuracy"],
+        optimizer="sgd",
+        optimizer__learning_rate=0.0,
+        epochs=20,
+    ).fit(X, Y)
+    assert net.n_iter_ == 2  # nothing improves after the first
+    assert net.best_epoch_ == 0
+    assert net.get_params()["early_stopping__patience"] == 1
+    assert clone(net).set_params(early_stopping__patience=3).fit(X, Y).n_iter_ == 4
+
+
+def test_a_score_that_is_watched_by_its_name_is_better_the_larger_it_is():
+    options = {"scoring": ["accuracy", "neg_log_loss"], "epochs": 3, "random_state": 0}
+    net = KerasClassifier(
+        early_stopping=True, early_stopping__monitor="val_neg_log_loss", **options
+    ).fit(X, Y)
+    assert net.best_epoch_ == np.argmax(net.history_["val_neg_log_loss"])
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"early_stopping": True, "early_stopping__patient": 3}, "Did you mean 'patience'"),
+        ({"early_stopping__patience": 3}, "early_stopping=False doesn't use"),
+        ({"early_stopping": True, "early_stopping__patience": -1}, "must be >= 0"),
+        ({"early_stopping": True, "early_stopping__monitor": "val_los"}, "expected one of them"),
+        ({"early_stopping": "always"}, "expected one of"),
+    ],
+    ids=["unknown", "unused", "negative", "no such log", "no choice"],
+)
+def test_settings_that_cannot_be_used_are_errors(settings, message):
+    with pytest.raises(ValueError, match=message):
+        KerasClassifier(epochs=1, **settings).fit(X, Y)
+
+
+def test_auto_holds_rows_out_of_large_tables_only(monkeypatch):
+    from skkeras import _examples
+
+    net = KerasClassifier(epochs=1, early_stopping="auto", random_state=0)
+    assert "val_loss" not in net.fit(X, Y).history_
+    assert not hasattr(net, "best_epoch_")
+    monkeypatch.setattr(_examples, "AUTO_ROWS", 150)
+    assert net.fit(X, Y).best_epoch_ == 0
+    assert "val_loss" in net.history_
+    # Whoever says something of validation is taken at his word.
+    given = net.fit(X[TRAIN], Y[TRAIN], X_val=X[VALIDATION], y_val=Y[VALIDATION])
+    assert not hasattr(given, "best_epoch_")
+    split = net.set_params(validation_split=0.2).fit(X, Y)
+    assert not hasattr(split, "best_epoch_")
+    assert "val_loss" in split.history_
+
+
+def test_balanced_columns_of_labels_weigh_validation_data_by_the_training_rows():
+    labels = np.stack([Y > 0, Y > 1], axis=1) * 1
+    net = KerasClassifier(epochs=1, class_weight="balanced", random_state=0)
+    net.fit(X[TRAIN], labels[TRAIN], X_val=X[VALIDATION], y_val=labels[VALIDATION])
+    weight = compute_sample_weight("balanced", labels[TRAIN])
+    by_row = {tuple(row): one for row, one in zip(labels[TRAIN], weight, strict=True)}
+    own = [by_row[tuple(row)] for row in labels[VALIDATION]]
+    chances = net.predict_proba(X[VALIDATION])
+    right = np.where(labels[VALIDATION] == 1, chances, 1 - chances)
+    expected = np.mean(own * -np.log(right).mean(axis=1))
+    assert net.history_["val_loss"][-1] == pytest.approx(expected, rel=1e-4)

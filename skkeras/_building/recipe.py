@@ -4,37 +4,41 @@ import copy
 import dataclasses
 import functools
 import weakref
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from skkeras._building.compile_args import (
-    check_agrees,
-    check_compiled_with,
-    make_loss,
-    make_metrics,
-    make_optimizer,
-)
+from skkeras._building.compile_args import make_loss, make_metrics, make_optimizer
+from skkeras._building.compiled_models import check_agrees, check_compiled_with
 from skkeras._building.metric_targets import check_metrics, outputs_read_as_rows, reads_any
-from skkeras._building.scikeras_meta import scikeras_meta
-from skkeras._inputs import input_shapes
+from skkeras._building.output_scaling import output_facts, scaling_places, scaling_values
 from skkeras._keras_objects.copying import Copies, compile_anew
 from skkeras._keras_objects.internals import (
     NetFacts,
     compile_arguments,
     float_dtype,
     input_dtypes,
+    input_shapes,
     is_layer,
     output_shape,
     symbolic_inputs,
 )
 from skkeras._keras_objects.references import reached_parts
-from skkeras._losses import by_output, check_ending, ends_in_logits, loss_facts, only_loss
+from skkeras._losses import (
+    by_output,
+    check_ending,
+    ends_in_logits,
+    loss_facts,
+    only_loss,
+)
 from skkeras._params import builder_parameters, call_builder, check_keywords, describe, split_routed
-from skkeras._targets.base import MultiOutput, output_activation
+from skkeras._targets.base import MultiOutput
 from skkeras._versions import check_not_legacy, take_only_input
 from skkeras.exceptions import BuilderError, SharedVariablesError
 from skkeras.models import find_preset
+
+_RATE = "learning rate"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +84,40 @@ class Recipe:
             self._check_compiled(model, shape)
         else:
             self._compile(model, shape)
+        self._scale_outputs(model, shape)
         return model
+
+    def own_places(self, model):
+        """Return where a model has values that the key leaves out, as `own_values` takes it."""
+        places = scaling_places(self.facts["output_scaling"], model)
+        if self._learning_rate is not None:
+            optimizer, n_before = model.optimizer, len(model.variables)
+            [place] = [i for i, v in enumerate(optimizer.variables) if v is optimizer.learning_rate]
+            places[_RATE] = n_before + place
+        return places
+
+    def own_values(self, places):
+        """Return these values of this recipe, by their index among `state_variables`.
+
+        They are the learning rate, if one is given, and the constants that scale outputs to y.
+        """
+        places = dict(places)
+        rate = {places.pop(_RATE): self._learning_rate} if _RATE in places else {}
+        losses = {output: self._loss(shape) for output, (shape, _) in places.items()}
+        return rate | scaling_values(self.facts["output_scaling"], places, losses)
+
+    @property
+    def _learning_rate(self):
+        rate = self._routed["optimizer"].get("learning_rate")
+        return float(rate) if isinstance(rate, Real) and not isinstance(rate, bool) else None
+
+    def _scale_outputs(self, model, shape):
+        if places := scaling_places(self.facts["output_scaling"], model):
+            losses = by_output(model.loss, shape)
+            losses = losses if isinstance(losses, dict) else {None: losses}
+            values = scaling_values(self.facts["output_scaling"], places, losses)
+            for i, value in values.items():
+                model.variables[i].assign(value)
 
     def _compile(self, model, shape):
         check_keywords("compile", model.compile, self._routed["compile"])
@@ -140,20 +177,26 @@ class Recipe:
     def key(self):
         """Text that decides a preset's net, together with the seed and Keras's settings.
 
-        None if other than plain values do, and with users' builders, which may do anything.
+        It leaves out what `own_values` returns. None if other than plain values decide, and with
+        users' builders, which may do anything.
         """
         if not isinstance(self.source, str):
             return None
         asked = {
             name: self.facts.get(name) for name in builder_parameters(as_builder(self.source))[0]
         }
+        if "output_scaling" in asked:  # the moments are values of its weights
+            asked["output_scaling"] = asked["output_scaling"] is not None
         target = (
             type(self.target).__name__,
             *(getattr(self.target, name, None) for name in ("kind", "n_outputs", "shape")),
         )
         compiled = self.loss, self.optimizer or "adam", self.metrics
+        routed = self.routed
+        if self._learning_rate is not None:
+            routed = {**routed, "optimizer__learning_rate": "a number"}
         try:
-            return repr(_plain((self.source, asked, self.x_specs, target, compiled, self.routed)))
+            return repr(_plain((self.source, asked, self.x_specs, target, compiled, routed)))
         except TypeError:
             return None
 
@@ -203,7 +246,7 @@ class Recipe:
         facts = {
             **self.facts,
             "meta": _fresh(self.facts["meta"]),
-            "output_activation": output_activation(self.target, known),
+            **output_facts(self.facts["output_scaling"], self.target, known),
         }
         if self._hands_over:
             facts["compile_kwargs"] = {
@@ -240,7 +283,10 @@ class Recipe:
         default = self._for_metrics(self.target.reading(output_shape).default_loss(output_shape))
         if model is not None:
             default = self._taking_logits(default, model, output_shape)
-        return make_loss(default, self._routed["loss"], self.copies)
+        routed = self._routed["loss"]
+        if isinstance(default, str) and not routed:
+            return default  # Keras makes it
+        return make_loss(default, routed, self.copies)
 
     def _for_metrics(self, default):
         """Let default losses take one-hot rows, where metrics read those or labels are smoothed."""
@@ -286,6 +332,8 @@ class Recipe:
         return taking(default, in_logits)
 
     def _metrics(self):
+        if not self._asks("metrics"):
+            return None
         return make_metrics(self.metrics, self._routed["metrics"], self.copies)
 
 
@@ -313,28 +361,6 @@ def as_builder(source):
     if isinstance(source, str):
         return find_preset(source)
     return None if is_layer(source) else source  # a keras.Model is callable, too
-
-
-def builder_facts(examples, target, source, seen=None):
-    """Collect the facts that a builder may ask for by name.
-
-    ``examples`` are checked inputs and targets (Table, StreamExamples or WindowExamples), ``seen``
-    the numbers of the rows that are not held out. ``meta`` holds the facts once more, under
-    SciKeras's names.
-    """
-    builder = as_builder(source)
-    asked = () if builder is None else builder_parameters(builder)[0]
-    facts = {
-        "input_shape": input_shapes(examples.specs),
-        "n_outputs": target.n_outputs,
-        "n_classes": target.n_classes,
-        # Only for builders that ask: it takes a look at all of y, and taking rows copies them.
-        "meta": scikeras_meta(examples, target) if "meta" in asked else {},
-    }
-    if "X" in asked:
-        # Only for builders that ask: rows are copied, windows gathered, sparse ones densified.
-        facts["X"] = examples.shown(seen)
-    return facts
 
 
 def check_asks_for_no_data(source):

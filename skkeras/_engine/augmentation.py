@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from skkeras._inputs import map_leaves
+from skkeras._engine.rows import map_leaves
 from skkeras._keras_objects.copying import pack
 from skkeras._keras_objects.internals import is_layer
 from skkeras.data._named import NamedArrays

@@ -9,7 +9,7 @@ import itertools
 import numpy as np
 
 from skkeras._engine.program import batch_specs
-from skkeras._inputs import map_leaves
+from skkeras._engine.rows import map_leaves
 from skkeras.data._batches import joined, n_rows
 
 

@@ -24,7 +24,7 @@ from skkeras._engine.program import (
     tracing,
     variable_bytes,
 )
-from skkeras._inputs import leaves, map_leaves
+from skkeras._engine.rows import leaves, map_leaves
 from skkeras._keras_objects.fingerprint import fingerprint, is_shareable
 from skkeras._keras_objects.internals import (
     compile_arguments,

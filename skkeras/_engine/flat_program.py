@@ -17,7 +17,7 @@ from skkeras._engine.program import (
     flat_logs,
     tracing,
 )
-from skkeras._inputs import leaves
+from skkeras._engine.rows import leaves
 from skkeras._keras_objects.internals import make_apart, sublayers
 
 # Keras's optimizers that give the same bits for a flat variable. RMSprop, Adagrad and Adadelta are
@@ -63,9 +63,15 @@ def is_flat(model):
         and not any(v.constraint is not None or v.overwrite_with_gradient for v in trained)
         and all(getattr(type(model), name) is getattr(keras.Model, name) for name in _OF_A_STEP)
         and all(
-            type(layer) in known or isinstance(layer, keras.Model) for layer in sublayers(model)
+            type(layer) in known or isinstance(layer, keras.Model) or _is_own(layer)
+            for layer in sublayers(model)
         )
     )
+
+
+def _is_own(layer):
+    """Tell whether a layer is this library's; they leave each element to itself."""
+    return type(layer).__module__.partition(".")[0] == "skkeras"
 
 
 class FlatProgram(Program):

@@ -21,7 +21,7 @@ from skkeras._engine import compiled_loop, keras_loop
 from skkeras._engine.after_training import called, leave_training
 from skkeras._engine.compiled_functions import CompiledFunctions, blueprints
 from skkeras._engine.program import UntraceableError, state_variables, variable_bytes
-from skkeras._inputs import leaves, map_leaves
+from skkeras._engine.rows import leaves, map_leaves
 from skkeras._keras_objects.copying import compile_anew
 from skkeras._keras_objects.fingerprint import is_shareable
 from skkeras._keras_objects.internals import (
@@ -429,13 +429,32 @@ def _key(recipe, seed):
 class Blueprint:
     """Starting values, fingerprint and facts of a net that was made before.
 
-    ``start`` are the values of its variables, then the optimizer's initial ones.
+    ``start`` are the values of its variables, then the optimizer's initial ones; ``places`` tell
+    where those are that a recipe of the same key has its own of, see `Recipe.own_values`.
     """
 
     make: Any
     start: list
     fingerprint: str
     facts: Any
+    places: dict
+
+    def adapted(self, recipe, settings, seed):
+        """Return the blueprint for another recipe of the same key."""
+        import tensorflow as tf
+
+        own = recipe.own_values(self.places)
+        if not own:
+            return self
+        start = list(self.start)
+        for i, value in own.items():
+            start[i] = tf.constant(value, start[i].dtype)
+        return dataclasses.replace(self, make=_made_by(recipe, settings, seed), start=start)
+
+
+def _made_by(recipe, settings, seed):
+    """Return a function that makes a recipe's net once more, under the same settings of Keras."""
+    return functools.partial(make_apart, functools.partial(settings.call, recipe.detached()), seed)
 
 
 def make_net(recipe, seed, copies=None):
@@ -447,6 +466,7 @@ def make_net(recipe, seed, copies=None):
 
     key = _key(recipe, seed)
     if key is not None and (known := blueprints.get(key)) is not None:
+        known = known.adapted(recipe, key[-1], seed)
         return Net(None, recipe, recipe.settings, known), known.facts
     before = recipe.reached_parts()
     model = make_seeded(functools.partial(recipe, copies), seed)
@@ -457,9 +477,9 @@ def make_net(recipe, seed, copies=None):
     net = Net(model, None if keeps else recipe, recipe.settings)
     if key is None or variable_bytes(model.variables) > _MAX_BYTES or not _is_ordinary(net):
         return net, facts
-    make = functools.partial(make_apart, functools.partial(key[-1].call, recipe.detached()), seed)
     start = [tf.identity(variable.value) for variable in state_variables(model)]
-    known = Blueprint(make, start, net.fingerprint, facts)
+    make, places = _made_by(recipe, key[-1], seed), recipe.own_places(model)
+    known = Blueprint(make, start, net.fingerprint, facts, places)
     blueprints.put(key, known)
     return Net(model, recipe, recipe.settings, known), facts
 

@@ -15,7 +15,7 @@ import threading
 
 import numpy as np
 
-from skkeras._inputs import map_leaves
+from skkeras._engine.rows import map_leaves
 from skkeras._keras_objects.internals import sublayers
 
 # Recurrent layers over so many time steps are unrolled for training: it takes no longer to trace

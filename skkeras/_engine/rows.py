@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from skkeras._inputs import leaves, map_leaves
 from skkeras.data._arrays import LazyArray, load_together
 from skkeras.data._batches import joined
 from skkeras.data._cancellation import check_stopped
@@ -372,3 +371,29 @@ def _row_bytes(array, dtype):
 
 def _numpy_dtype(dtype):
     return "float32" if dtype == "bfloat16" else dtype
+
+
+def map_leaves(function, structure, *others):
+    """Apply a function to the leaves of (nested) dicts, lists and tuples.
+
+    `keras.tree` would do, but it takes array-likes with a length for leaves only by type.
+    """
+    if isinstance(structure, dict):
+        return {k: map_leaves(function, v, *(o[k] for o in others)) for k, v in structure.items()}
+    if isinstance(structure, list | tuple):
+        return type(structure)(
+            map_leaves(function, *vs) for vs in zip(structure, *others, strict=True)
+        )
+    return function(structure, *others)
+
+
+def leaves(structure):
+    """List the leaves of (nested) dicts, lists and tuples, in order."""
+    found = []
+    map_leaves(found.append, structure)
+    return found
+
+
+def n_samples(X):
+    """Count the samples of checked inputs."""
+    return next(iter(X.values())).shape[0] if isinstance(X, dict) else X.shape[0]

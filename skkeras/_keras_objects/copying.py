@@ -12,10 +12,13 @@ afterwards (see `layers`), and are compared with the original.
 
 import contextlib
 import copy
+import dataclasses
+import functools
 import inspect
 import json
 import sys
 import textwrap
+from collections.abc import Sequence
 from types import FunctionType
 
 from skkeras._keras_objects.fingerprint import fingerprint, is_shareable
@@ -148,12 +151,13 @@ def _part_of(model, kind, number):
     return (sublayers(model) if kind == "layers" else model.variables)[number]
 
 
+@dataclasses.dataclass(eq=False)
 class Copies:
     """The copies that one fit makes of what its caller gave: shared variables stay shared.
 
     ``shared`` are variables that two of the caller's objects hold. The fit has one of its own for
-    each, and all its copies hold that one. ``template`` layers and variables become those of the
-    net that was made from it, wherever a callback holds one.
+    each, made when the first thing is copied, and all its copies hold that one. ``template`` layers
+    and variables become those of the net that was made from it, wherever a callback holds one.
 
     Examples
     --------
@@ -166,9 +170,13 @@ class Copies:
     (True, False)
     """
 
-    def __init__(self, shared=()):
-        self._pairs = {id(one): (one, copy.deepcopy(one)) for one in shared}
-        self._parts = {}  # pairs of other things: instances, layers of a template
+    shared: Sequence = ()
+    # Pairs of other things: instances, layers of a template.
+    _parts: dict = dataclasses.field(default_factory=dict, init=False)
+
+    @functools.cached_property
+    def _pairs(self):
+        return {id(one): (one, copy.deepcopy(one)) for one in self.shared}
 
     @property
     def pairs(self):
@@ -221,7 +229,7 @@ class Copies:
     def again(self, model):
         """Copies by which the model is made again, with the same variables where it isn't data."""
         data = {id(variable) for variable in model.variables}
-        again = Copies(one for one, _ in self.pairs)
+        again = Copies(self.shared)
         again.replace((one, own) for one, own in self.pairs if id(own) not in data)
         return again
 

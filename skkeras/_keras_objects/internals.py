@@ -237,6 +237,22 @@ def metric_machinery():
     return frozenset(vars(keras.metrics.Metric(name="probe")))
 
 
+def input_specs(x):
+    """Shape without the first axis, and dtype, of the inputs in ``x``; by name if it is a dict."""
+    import keras
+
+    def spec(array):
+        text = array.dtype.kind in "OUST"
+        return array.shape[1:], "string" if text else keras.config.floatx()
+
+    return {k: spec(v) for k, v in x.items()} if isinstance(x, dict) else spec(x)
+
+
+def input_shapes(specs):
+    """Shape of each input without the first axis."""
+    return {k: v[0] for k, v in specs.items()} if isinstance(specs, dict) else specs[0]
+
+
 def input_dtypes(model, specs):
     """Dtype that each input is cast to: the one of the net's own input, if declared."""
     declared = {tensor.name: tensor.dtype for tensor in getattr(model, "inputs", None) or ()}

@@ -43,6 +43,10 @@ class Target(PickledByName):
         encode = functools.partial(self.encode_rows, output_shape=output_shape, loss=loss)
         return encoded(encode, y)
 
+    def ending(self, loss):
+        """Name the activation of the output layer that a builder is asked for."""
+        return self.output_activation
+
     def strata(self, y):
         """Class of each sample, to stratify splits by; None where it has none or several."""
         return None
@@ -212,7 +216,7 @@ def output_activation(target, loss):
         }
     if loss.from_logits or loss.gives_margins:
         return "linear"
-    return target.output_activation
+    return target.ending(loss)
 
 
 def as_array(y):

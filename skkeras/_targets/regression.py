@@ -18,6 +18,59 @@ _NUMBER_LOSSES = {
 }
 
 
+# Endings of a net whose loss is defined for some numbers only. The exponential function makes a
+# generalised linear model of a linear net.
+_ENDINGS = {
+    **dict.fromkeys(BINARY_LOSSES, "sigmoid"),
+    **dict.fromkeys(("poisson", "mean_squared_logarithmic_error"), "exponential"),
+}
+
+
+def ending(loss):
+    """Name the activation that ends a net for numbers with such a loss."""
+    return _ENDINGS.get(loss.name, "linear") if loss.is_builtin else "linear"
+
+
+def moments(y, weight=None):
+    """Return mean and standard deviation of each value in rows of y, as arrays of a row's shape.
+
+    NaN, and rows of weight 0, don't count. Lazy arrays are read block by block.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras._targets.regression import moments
+    >>> moments(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    (array([2., 5.]), array([1., 0.]))
+    """
+    total = first = second = 0.0
+    start = None
+    for rows, part in _weighed_blocks(y, weight):
+        counts = part * np.isfinite(rows)
+        start = np.nan_to_num(rows[:1]) if start is None else start
+        # Around a row of it, as differences of large numbers lose digits.
+        around = np.where(counts > 0, rows - start, 0.0)
+        total = total + counts.sum(axis=0)
+        first = first + (counts * around).sum(axis=0)
+        second = second + (counts * around**2).sum(axis=0)
+    total = np.where(total > 0, total, 1.0)
+    mean = first / total
+    spread = np.sqrt(np.maximum(second / total - mean**2, 0.0))
+    # Rounding leaves a little spread to a constant.
+    spread = np.where(spread > 1e-9 * np.abs(mean + start[0]), spread, 0.0)
+    return mean + start[0], spread
+
+
+def _weighed_blocks(y, weight):
+    n_done = 0
+    for rows in blocks(y):
+        rows = np.asarray(rows, "float64")
+        part = slice(n_done, n_done + len(rows))
+        n_done = part.stop
+        own = np.ones(len(rows)) if weight is None else np.asarray(weight[part], "float64")
+        yield rows, own.reshape(-1, *[1] * (rows.ndim - 1))
+
+
 def are_numbers(y, loss=None):
     """Tell whether an output's y are numbers, beside outputs of classes.
 
@@ -57,6 +110,10 @@ class RegressionTarget(Target):
     def n_outputs(self):
         """Units of the output layer that a builder is asked for."""
         return int(np.prod(self.shape, dtype=int))
+
+    def ending(self, loss):
+        """Name the activation of the output layer that fits a loss."""
+        return ending(loss)
 
     def default_loss(self, output_shape):
         """Name the loss for a net with such outputs."""

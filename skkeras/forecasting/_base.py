@@ -106,7 +106,7 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
     def _learn_target(self, y, classes=None, x_shape=()):
         return HorizonTarget(self.horizon, y.series.shape[1])
 
-    def _parts(self, examples, X_val, y_val, groups):
+    def _parts(self, examples, X_val, y_val, groups, stops):
         if X_val is not None and self.validation_split is not None:
             raise ValueError(
                 f"Got X_val, and validation_split={self.validation_split!r}; expected one of them. "
@@ -125,7 +125,7 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
 
     def _split(self):
         """Return the fraction, number or splitter that holds rows out; None if none are."""
-        if self.validation_split is None and self.early_stopping:
+        if self.validation_split is None and self.early_stopping is True:
             return DEFAULT_FRACTION
         return self.validation_split
 
@@ -286,8 +286,4 @@ class BaseForecaster(RegressorMixin, BaseKerasEstimator):
         tags.target_tags.required = False
         tags.target_tags.multi_output = True
         tags.regressor_tags.poor_score = True  # rows of unordered data don't forecast the next
-        tags.input_tags.sparse = False
-        tags.input_tags.three_d_array = False
-        tags.input_tags.string = False
-        tags.input_tags.dict = False
         return tags

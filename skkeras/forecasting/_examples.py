@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from skkeras._examples import Table
-from skkeras._inputs import relative_weights
+from skkeras._sample_weights import relative_weights
 from skkeras.forecasting._windows import outcomes, split_origins
 
 
@@ -24,6 +24,7 @@ class WindowExamples(Table):
     codes: Any = None
 
     are_gathered = True
+    can_spare = False
 
     def shown(self, rows):
         """Return some windows (all for None) as an array, to a builder that asks for them."""
@@ -40,6 +41,10 @@ class WindowExamples(Table):
                 "give more rows, or a smaller look_back or horizon."
             )
         return train, validation
+
+    def moments(self, target, rows):
+        """Return None: the windows are scaled by the forecaster, if at all."""
+        return None
 
     def weights(self, rows, facts):
         """Weigh each window by the mean weight of the rows that it forecasts."""

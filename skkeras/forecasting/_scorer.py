@@ -7,8 +7,8 @@ import sklearn
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import UNCHANGED, MetadataRequest
 
-from skkeras._inputs import relative_weights
 from skkeras._pickling import PickledByName
+from skkeras._sample_weights import relative_weights
 from skkeras.forecasting.forecaster import KerasForecaster
 
 

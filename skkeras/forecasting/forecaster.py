@@ -4,7 +4,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from skkeras._hints import check_no_others
-from skkeras._inputs import relative_weights
+from skkeras._sample_weights import relative_weights
 from skkeras._versions import with_callbacks
 from skkeras.forecasting._base import BaseForecaster
 from skkeras.forecasting._panel import parts_of

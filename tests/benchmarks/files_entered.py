@@ -25,7 +25,7 @@ PACKAGE = pathlib.Path(skkeras.__file__).parent
 
 def layer_numbers():
     """Number the rooms of the package from the top down."""
-    with (PACKAGE.parent / "pyproject.toml").open("rb") as file:
+    with (pathlib.Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
         contracts = tomllib.load(file)["tool"]["importlinter"]["contracts"]
     layers = next(c["layers"] for c in contracts if c["type"] == "layers")
     return {

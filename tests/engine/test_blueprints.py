@@ -163,6 +163,27 @@ def test_whatever_differs_makes_another_net(X, labels, made, change):
     assert_same_bits(weights(clone(other).fit(X, labels)), weights(other))
 
 
+def test_another_learning_rate_is_a_value_of_the_same_net(X, labels, made):
+    fits = [net(optimizer__learning_rate=rate).fit(X, labels) for rate in (0.5, 0.01, 1)]
+    assert len(made) == 1
+    rates = [float(one.model_.optimizer.learning_rate.numpy()) for one in fits]
+    assert rates == pytest.approx([0.5, 0.01, 1.0])
+    for fitted in fits:
+        skkeras.clear_cache()
+        assert_same_bits(weights(clone(fitted).fit(X, labels)), weights(fitted))
+
+
+def test_targets_in_other_units_are_values_of_the_same_net(X, values, made):
+    nets = [
+        KerasRegressor(epochs=2, random_state=0, model__units=5).fit(X, factor * values)
+        for factor in (1, 1e5)
+    ]
+    assert len(made) == 1
+    for fitted, factor in zip(nets, (1, 1e5), strict=True):
+        skkeras.clear_cache()
+        assert_same_bits(weights(clone(fitted).fit(X, factor * values)), weights(fitted))
+
+
 def test_other_data_makes_another_net(X, labels, binary, values, made):
     net().fit(X, labels)
     net().fit(X[:, :3], labels)

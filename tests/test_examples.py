@@ -5,7 +5,8 @@ import pytest
 from scipy import sparse
 
 from skkeras import KerasRegressor
-from skkeras._inputs import check_inputs, check_targets, relative_weights
+from skkeras._examples import check_inputs, check_targets
+from skkeras._sample_weights import relative_weights
 from skkeras.data import lazy
 
 
