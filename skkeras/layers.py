@@ -1,9 +1,9 @@
 """Keras layers of the presets, for builders of your own; this module imports Keras.
 
-Import it before `keras.models.load_model` reads a file with such layers. They are those of RealMLP
-by Holzmüller et al. (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular
-Data". Some of its parameters are learnt faster or slower than others: Adam's steps are as long
-whatever the gradient, so a parameter that counts six times is learnt six times as fast.
+Import it before `keras.models.load_model` reads a file with such layers. Those defined here are of
+RealMLP, Holzmüller et al. (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on
+Tabular Data". Some of its parameters are learnt faster or slower than others: Adam's steps are as
+long whatever the gradient, so a parameter that counts six times is learnt six times as fast.
 """
 
 import math
@@ -12,7 +12,9 @@ import keras
 import numpy as np
 from keras import ops
 
-__all__ = ["LearntScaling", "NTKDense", "RobustScaling"]
+from skkeras._keras_objects.output_scaling import OutputScaling
+
+__all__ = ["LearntScaling", "NTKDense", "OutputScaling", "RobustScaling"]
 
 _registered = keras.saving.register_keras_serializable("skkeras")
 

@@ -98,17 +98,18 @@ def tabular(
     n_classes=None,
     X=None,
     *,
-    units=(256, 256, 256),
+    units=(128, 128),
     activation=None,
     output_scaling=None,
 ):
     """Build a multilayer perceptron for tables in their own units, after RealMLP-TD-S.
 
-    The simplified variant of Holzmüller et al. (2024), "Better by Default": columns are scaled by
-    the medians and interquartile ranges of the training rows and smoothly clipped, both inside the
-    net; each has a factor to learn; weights are in the parametrisation of neural tangent kernels.
-    The estimator trains it by a recipe of its own, see the :ref:`user guide <user-guide>`. Encode
-    categories before, by a `sklearn.preprocessing.OneHotEncoder`.
+    As in the simplified variant of Holzmüller et al. (2024), "Better by Default": columns are
+    scaled by the medians and interquartile ranges of the training rows and smoothly clipped, both
+    inside the net; each has a factor to learn; weights are in the parametrisation of neural tangent
+    kernels; estimators train it by a recipe of its own. That has 64 epochs and two layers of 128,
+    which take a fraction of the time of the published ``units=(256, 256, 256)`` and 256 epochs.
+    Encode categories before, by a `sklearn.preprocessing.OneHotEncoder`.
 
     Parameters
     ----------
@@ -123,7 +124,7 @@ def tabular(
     X : array-like of shape (n_samples, ...), default=None
         Training rows, whose columns' medians and ranges the net keeps. None leaves columns as they
         are, but clipped.
-    units : int or sequence of int, default=(256, 256, 256)
+    units : int or sequence of int, default=(128, 128)
         Units of each hidden layer; an int makes one layer.
     activation : str or callable, default=None
         Activation of the hidden layers: a name that Keras knows, or a function. None is "selu"
@@ -713,11 +714,11 @@ _MANY_ROWS = 100_000
 _RECIPE = {"fit__epochs": 100, "fit__batch_size": 32}
 _RECIPES = {
     "tabular": {
-        "fit__epochs": 256,
+        "fit__epochs": 64,
         "fit__batch_size": 256,
         "optimizer__beta_2": 0.95,
         "optimizer__schedule": "coslog4",
-        "early_stopping__patience": 256,  # any epoch may be the best, as its waves begin anew
+        "early_stopping__patience": 64,  # any epoch may be the best, as its waves begin anew
     },
 }
 _FOR_CLASSES = {"tabular": {"optimizer__learning_rate": 0.04, "loss__label_smoothing": 0.1}}

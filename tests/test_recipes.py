@@ -17,18 +17,20 @@ X = RNG.normal(size=(40, 3))
 Y = X[:, 0] + 0.5
 LABELS = np.digitize(X[:, 0], [-0.5, 0.5])
 OF_CLASSES = {
-    "fit__epochs": 256,
+    "fit__epochs": 64,
     "fit__batch_size": 256,
     "optimizer__learning_rate": 0.04,
     "optimizer__beta_2": 0.95,
     "optimizer__schedule": "coslog4",
     "loss__label_smoothing": 0.1,
-    "early_stopping__patience": 256,
+    "early_stopping__patience": 64,
 }
 
 
 def classifier(**parameters):
-    return KerasClassifier("tabular", model__units=4, random_state=0, **parameters)
+    return KerasClassifier(
+        "tabular", **{"model__units": 4, "random_state": 0, "early_stopping": "auto", **parameters}
+    )
 
 
 def shown(net):
@@ -85,8 +87,8 @@ def test_routed_parameters_win(name):
 
 def test_it_is_trained_by_the_recipe(fitted):
     optimizer = fitted.model_.optimizer
-    assert (fitted.n_iter_, int(optimizer.iterations), optimizer.beta_2) == (256, 256, 0.95)
-    expected = [0.04 * coslog4((epoch + 0.5) / 256) for epoch in range(256)]
+    assert (fitted.n_iter_, int(optimizer.iterations), optimizer.beta_2) == (64, 64, 0.95)
+    expected = [0.04 * coslog4((epoch + 0.5) / 64) for epoch in range(64)]
     np.testing.assert_allclose(fitted.history_["learning_rate"], expected, rtol=1e-4)
     # No net gets below the entropy of smoothed labels.
     assert 0.2 < fitted.history_["loss"][-1] < 0.9
