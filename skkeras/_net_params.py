@@ -1,5 +1,6 @@
 """Parameters of a net: checked, made into its recipe, compared with those it was made with."""
 
+from contextlib import nullcontext
 from numbers import Integral, Real
 
 from sklearn.base import ClassifierMixin
@@ -338,7 +339,10 @@ class NetParamsMixin:
 
     def _scheduled(self, epochs):
         """Return a context for training, which gives the callbacks of the learning rate."""
-        return scheduled(self._net, self._all_routed().get("optimizer__schedule"), epochs)
+        schedule = self._all_routed().get("optimizer__schedule")
+        # A single epoch, such as that of `partial_fit`, has no course to follow.
+        has_course = schedule is not None and len(epochs) > 1
+        return scheduled(self._net, schedule, epochs) if has_course else nullcontext([])
 
     def _recipe(self, parameters, target, facts, x_specs):
         named = {name: parameters[name] for name in _NET_PARAMETERS}
@@ -448,7 +452,8 @@ class NetParamsMixin:
         for name in ("epochs", "batch_size"):
             check_count(*self._given(name), 1)
         check_counts(self._routed)
-        check_schedule(self._routed.get("optimizer__schedule"))
+        if self._routed.get("optimizer__schedule") is not None:
+            check_schedule(self._routed["optimizer__schedule"])
         if any(name.startswith("early_stopping__") for name in self._routed):
             check_early_stopping(self.early_stopping, self._routed)
         self._check_declared_routed()

@@ -29,7 +29,7 @@ SCHEDULES = {one.__name__: one for one in (coslog4, cosine, linear)}
 
 
 def check_schedule(schedule):
-    """Raise ValueError unless a value names a schedule, is a function, or None.
+    """Raise ValueError unless a value names a schedule or is a function.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def check_schedule(schedule):
 the share of epochs that are done, or None. Did you mean 'cosine'? Accepted: 'cosine', 'coslog4', \
 'linear'.
     """
-    if not (schedule is None or callable(schedule) or schedule in SCHEDULES):
+    if not (callable(schedule) or schedule in SCHEDULES):
         raise ValueError(
             f"Got optimizer__schedule={schedule!r}; expected the name of a schedule, a function of "
             f"the share of epochs that are done, or None. {suggestion(str(schedule), SCHEDULES)}"
@@ -50,13 +50,7 @@ the share of epochs that are done, or None. Did you mean 'cosine'? Accepted: 'co
 
 @contextlib.contextmanager
 def scheduled(net, schedule, epochs):
-    """Yield callbacks that follow a schedule in these epochs; the optimizer keeps its own rate.
-
-    None are needed without a schedule, nor for a single epoch, as of ``partial_fit``.
-    """
-    if schedule is None or len(epochs) < 2:
-        yield []
-        return
+    """Yield callbacks that follow a schedule in these epochs; the optimizer keeps its own rate."""
     import keras
 
     factor = SCHEDULES.get(schedule, schedule) if isinstance(schedule, str) else schedule

@@ -28,9 +28,7 @@ OF_CLASSES = {
 
 
 def classifier(**parameters):
-    return KerasClassifier(
-        "tabular", **{"model__units": 4, "random_state": 0, "early_stopping": "auto", **parameters}
-    )
+    return KerasClassifier("tabular", model__units=4, random_state=0, **parameters)
 
 
 def shown(net):
@@ -73,6 +71,7 @@ def test_another_model_leaves_the_recipe_behind():
         ({"epochs": 3}, ["fit__epochs"]),
         ({"batch_size": 8}, ["fit__batch_size"]),
         ({"loss": "categorical_crossentropy"}, ["loss__label_smoothing"]),
+        ({"early_stopping": False}, ["early_stopping__patience"]),
         ({"optimizer": "sgd"}, [k for k in OF_CLASSES if k.startswith("optimizer__")]),
     ],
 )
