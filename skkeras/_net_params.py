@@ -25,7 +25,7 @@ from skkeras._schedules import check_schedule, scheduled
 from skkeras._versions import check_environment, check_not_legacy, warn_of_eager_functions
 from skkeras.data._streams import as_stream
 from skkeras.exceptions import ParameterNameError
-from skkeras.models import PRESETS, training_recipe
+from skkeras.models import PRESETS, _recipe_of
 
 # Parameters that a net is made with, together with `compile__` and the ones routed to these.
 _NET_PARAMETERS = ("model", "loss", "optimizer", "metrics")
@@ -315,12 +315,12 @@ class NetParamsMixin:
 
     def _training_recipe(self):
         has_classes = isinstance(self, ClassifierMixin)
-        return training_recipe(self._source(self.model), has_classes=has_classes)
+        return _recipe_of(self._source(self.model), has_classes=has_classes)
 
     def _recommended(self):
         """Return, as routed parameters, how a preset is trained; without what its user replaced."""
         recipe = self._training_recipe()
-        if recipe == training_recipe(None, has_classes=False):
+        if recipe == _recipe_of(None, has_classes=False):
             return {}
         replaced = {f"fit__{k}" for k in _BY_RECIPE if not _is_auto(getattr(self, k))}
         given = [k for k in ("optimizer", "loss") if getattr(self, k) is not None]

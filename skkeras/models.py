@@ -710,7 +710,7 @@ PRESETS = MappingProxyType(
 # Rows that tell medians and ranges of columns well enough.
 _MANY_ROWS = 100_000
 
-# How a preset is trained where its user doesn't say; `training_recipe` adds what differs.
+# How a preset is trained where its user doesn't say; `_recipe_of` adds what differs.
 _RECIPE = {"fit__epochs": 100, "fit__batch_size": 32}
 _RECIPES = {
     "tabular": {
@@ -725,7 +725,7 @@ _FOR_CLASSES = {"tabular": {"optimizer__learning_rate": 0.04, "loss__label_smoot
 _FOR_NUMBERS = {"tabular": {"optimizer__learning_rate": 0.07}}
 
 
-def training_recipe(model, *, has_classes):
+def _recipe_of(model, *, has_classes):
     """Return how to train the nets of a preset, as routed parameters; of others the usual."""
     if not (isinstance(model, str) and model in _RECIPES):
         return _RECIPE

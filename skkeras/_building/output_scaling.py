@@ -8,8 +8,7 @@ import math
 
 import numpy as np
 
-from skkeras._losses import BINARY_LOSSES, CATEGORICAL_LOSSES, ROW_LOSSES, loss_facts
-from skkeras._targets.base import output_activation
+from skkeras._losses import BINARY_LOSSES, CATEGORICAL_LOSSES, ROW_LOSSES, by_output, loss_facts
 from skkeras._targets.regression import ending
 
 # Slopes by the spread of y; of other losses, the gradients are looked at.
@@ -24,15 +23,12 @@ _SLOPES = {
 _WITHOUT_UNITS = BINARY_LOSSES | CATEGORICAL_LOSSES | ROW_LOSSES | {"hinge", "squared_hinge"}
 
 
-def output_facts(moments, target, losses):
-    """Return the facts about a net's outputs: activation, and the layer that scales, or None.
+def scaling_facts(moments, activation, losses):
+    """Return the facts "output_activation" and "output_scaling", the layer, or None for no scaling.
 
-    By output if there are several. ``moments`` are those of y, None where nobody asks for the
-    layer; ``losses`` are `LossFacts`. A layer has the activation inside.
+    ``moments`` are those of y, ``activation`` the one that fits y and the loss, and ``losses`` are
+    `LossFacts`; each by output if there are several. The layer has the activation inside.
     """
-    activation = output_activation(target, losses)
-    if moments is None:
-        return {"output_activation": activation, "output_scaling": None}
     from skkeras._keras_objects.output_scaling import scaling_layer
 
     if not isinstance(moments, dict):
@@ -56,11 +52,19 @@ def _takes_scaling(facts):
 
 def scaling_places(moments, model):
     """Find these layers in a model, see `skkeras._keras_objects.output_scaling.scaling_places`."""
-    if moments is None:
-        return {}
     from skkeras._keras_objects import output_scaling
 
     return output_scaling.scaling_places(model, moments if isinstance(moments, dict) else [None])
+
+
+def scale_outputs(moments, model, output_shape):
+    """Let these layers in a compiled model begin with the moments of y."""
+    if not (places := scaling_places(moments, model)):
+        return
+    losses = by_output(model.loss, output_shape)
+    losses = losses if isinstance(losses, dict) else {None: losses}
+    for i, value in scaling_values(moments, places, losses).items():
+        model.variables[i].assign(value)
 
 
 def scaling_values(moments, places, losses):

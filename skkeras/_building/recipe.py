@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import functools
 import weakref
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,12 @@ import numpy as np
 from skkeras._building.compile_args import make_loss, make_metrics, make_optimizer
 from skkeras._building.compiled_models import check_agrees, check_compiled_with
 from skkeras._building.metric_targets import check_metrics, outputs_read_as_rows, reads_any
-from skkeras._building.output_scaling import output_facts, scaling_places, scaling_values
+from skkeras._building.output_scaling import (
+    scale_outputs,
+    scaling_facts,
+    scaling_places,
+    scaling_values,
+)
 from skkeras._keras_objects.copying import Copies, compile_anew
 from skkeras._keras_objects.internals import (
     NetFacts,
@@ -32,8 +36,15 @@ from skkeras._losses import (
     loss_facts,
     only_loss,
 )
-from skkeras._params import builder_parameters, call_builder, check_keywords, describe, split_routed
-from skkeras._targets.base import MultiOutput
+from skkeras._params import (
+    builder_parameters,
+    call_builder,
+    check_keywords,
+    describe,
+    python_scalars,
+    split_routed,
+)
+from skkeras._targets.base import MultiOutput, output_activation
 from skkeras._versions import check_not_legacy, take_only_input
 from skkeras.exceptions import BuilderError, SharedVariablesError
 from skkeras.models import find_preset
@@ -84,16 +95,18 @@ class Recipe:
             self._check_compiled(model, shape)
         else:
             self._compile(model, shape)
-        self._scale_outputs(model, shape)
+        if self.facts["output_scaling"] is not None:
+            scale_outputs(self.facts["output_scaling"], model, shape)
         return model
 
     def own_places(self, model):
         """Return where a model has values that the key leaves out, as `own_values` takes it."""
-        places = scaling_places(self.facts["output_scaling"], model)
-        if self._learning_rate is not None:
+        moments = self.facts["output_scaling"]
+        places = {} if moments is None else scaling_places(moments, model)
+        if _given_rate(self.routed) is not None:
             optimizer, n_before = model.optimizer, len(model.variables)
-            [place] = [i for i, v in enumerate(optimizer.variables) if v is optimizer.learning_rate]
-            places[_RATE] = n_before + place
+            [i] = [i for i, v in enumerate(optimizer.variables) if v is optimizer.learning_rate]
+            places[_RATE] = n_before + i
         return places
 
     def own_values(self, places):
@@ -102,22 +115,11 @@ class Recipe:
         They are the learning rate, if one is given, and the constants that scale outputs to y.
         """
         places = dict(places)
-        rate = {places.pop(_RATE): self._learning_rate} if _RATE in places else {}
-        losses = {output: self._loss(shape) for output, (shape, _) in places.items()}
-        return rate | scaling_values(self.facts["output_scaling"], places, losses)
-
-    @property
-    def _learning_rate(self):
-        rate = self._routed["optimizer"].get("learning_rate")
-        return float(rate) if isinstance(rate, Real) and not isinstance(rate, bool) else None
-
-    def _scale_outputs(self, model, shape):
-        if places := scaling_places(self.facts["output_scaling"], model):
-            losses = by_output(model.loss, shape)
-            losses = losses if isinstance(losses, dict) else {None: losses}
-            values = scaling_values(self.facts["output_scaling"], places, losses)
-            for i, value in values.items():
-                model.variables[i].assign(value)
+        values = {places.pop(_RATE): _given_rate(self.routed)} if _RATE in places else {}
+        if places:
+            losses = {output: self._loss(shape) for output, (shape, _) in places.items()}
+            values |= scaling_values(self.facts["output_scaling"], places, losses)
+        return values
 
     def _compile(self, model, shape):
         check_keywords("compile", model.compile, self._routed["compile"])
@@ -153,11 +155,10 @@ class Recipe:
         if any(metrics):
             check_metrics(metrics, getattr(target, "targets", target), loss, shape)
         dtypes = input_dtypes(model, self.x_specs)
-        lists = isinstance(shape, dict) and isinstance(self._outputs(model), list | tuple)
+        lists = isinstance(shape, dict) and isinstance(
+            model(symbolic_inputs(self.x_specs)), list | tuple
+        )
         return NetFacts(self.x_specs, dtypes, shape, float_dtype(model), loss, lists)
-
-    def _outputs(self, model):
-        return model(symbolic_inputs(self.x_specs))
 
     def _output_shape(self, model):
         """Return the shape of the net's output; by name if y is, however many there are."""
@@ -193,7 +194,7 @@ class Recipe:
         )
         compiled = self.loss, self.optimizer or "adam", self.metrics
         routed = self.routed
-        if self._learning_rate is not None:
+        if _given_rate(routed) is not None:
             routed = {**routed, "optimizer__learning_rate": "a number"}
         try:
             return repr(_plain((self.source, asked, self.x_specs, target, compiled, routed)))
@@ -246,8 +247,10 @@ class Recipe:
         facts = {
             **self.facts,
             "meta": _fresh(self.facts["meta"]),
-            **output_facts(self.facts["output_scaling"], self.target, known),
+            "output_activation": output_activation(self.target, known),
         }
+        if facts["output_scaling"] is not None:
+            facts |= scaling_facts(facts["output_scaling"], facts["output_activation"], known)
         if self._hands_over:
             facts["compile_kwargs"] = {
                 "optimizer": self._optimizer(),
@@ -282,7 +285,7 @@ class Recipe:
             return made if isinstance(output_shape, dict) else only_loss(made)
         default = self._for_metrics(self.target.reading(output_shape).default_loss(output_shape))
         if model is not None:
-            default = self._taking_logits(default, model, output_shape)
+            default = taking_logits(default, model, self.x_specs, output_shape)
         routed = self._routed["loss"]
         if isinstance(default, str) and not routed:
             return default  # Keras makes it
@@ -311,30 +314,37 @@ class Recipe:
         n_classes = {name: target.n_classes for name, target in targets.items()}
         return outputs_read_as_rows(lambda: [self._metrics(), given[1]], n_classes)
 
-    def _taking_logits(self, default, model, output_shape):
-        """Let a default loss, or that of each output, take logits where the net ends in them."""
-        import keras
-
-        several = isinstance(default, dict)
-        names = default.values() if several else [default]
-        if not any(name.endswith("crossentropy") for name in names):
-            return default  # logits change nothing: spare a trial of the net
-
-        def taking(name, in_logits):
-            if not (in_logits and name.endswith("crossentropy")):
-                return name
-            cls = getattr(keras.losses, name.title().replace("_", ""))
-            return functools.partial(cls, from_logits=True)
-
-        in_logits = ends_in_logits(model, self.x_specs, output_shape)
-        if several:
-            return {output: taking(name, in_logits[output]) for output, name in default.items()}
-        return taking(default, in_logits)
-
     def _metrics(self):
         if not self._asks("metrics"):
             return None
         return make_metrics(self.metrics, self._routed["metrics"], self.copies)
+
+
+def _given_rate(routed):
+    """Return the learning rate as a float, if it is given as a number; else None."""
+    rate = python_scalars(routed.get("optimizer__learning_rate"))
+    return float(rate) if isinstance(rate, int | float) and not isinstance(rate, bool) else None
+
+
+def taking_logits(default, model, x_specs, output_shape):
+    """Let a default loss, or that of each output, take logits where the net ends in them."""
+    import keras
+
+    several = isinstance(default, dict)
+    names = default.values() if several else [default]
+    if not any(name.endswith("crossentropy") for name in names):
+        return default  # logits change nothing: spare a trial of the net
+
+    def taking(name, in_logits):
+        if not (in_logits and name.endswith("crossentropy")):
+            return name
+        cls = getattr(keras.losses, name.title().replace("_", ""))
+        return functools.partial(cls, from_logits=True)
+
+    in_logits = ends_in_logits(model, x_specs, output_shape)
+    if several:
+        return {output: taking(name, in_logits[output]) for output, name in default.items()}
+    return taking(default, in_logits)
 
 
 def _plain(value):
