@@ -65,8 +65,8 @@ class BaseKerasEstimator(
         loss=None,
         optimizer=None,
         metrics=None,
-        epochs=100,
-        batch_size=32,
+        epochs="auto",
+        batch_size="auto",
         validation_split=None,
         early_stopping=False,
         callbacks=None,
@@ -395,7 +395,9 @@ class BaseKerasEstimator(
         n_past, past, history = self.n_iter_, self.history_, {}
         vars(self).pop("best_epoch_", None)
         try:
-            self._run(training, validation, [*scores, *callbacks, *helpers], epochs, history)
+            with self._scheduled(epochs) as rates:
+                before = [*rates, *scores]
+                self._run(training, validation, [*before, *callbacks, *helpers], epochs, history)
             context.call_on_fit_task_end(estimator=self, X=X, y=y)
             if stopper is not None:
                 self.best_epoch_ = n_past + stopper.best_epoch - epochs.start

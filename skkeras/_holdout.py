@@ -10,7 +10,7 @@ from skkeras._targets.base import blocks, label_counts, spans
 # What early stopping holds out if nothing else is said; as scikit-learn's MLPs do.
 DEFAULT_FRACTION = 0.1
 # Rows of a table from which ``early_stopping="auto"`` holds some out.
-AUTO_ROWS = 10_000
+AUTO_ROWS = 1_000
 # scikit-learn takes 75 bytes a row to stratify.
 MANY_ROWS = 2**20
 _FEW_LABELS = 100

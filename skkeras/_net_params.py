@@ -1,7 +1,9 @@
 """Parameters of a net: checked, made into its recipe, compared with those it was made with."""
 
+from contextlib import nullcontext
 from numbers import Integral, Real
 
+from sklearn.base import ClassifierMixin
 from sklearn.utils import check_scalar
 
 from skkeras._building.recipe import Recipe, as_builder
@@ -19,13 +21,16 @@ from skkeras._params import (
     members_of,
     split_routed,
 )
+from skkeras._schedules import check_schedule, scheduled
 from skkeras._versions import check_environment, check_not_legacy, warn_of_eager_functions
 from skkeras.data._streams import as_stream
 from skkeras.exceptions import ParameterNameError
-from skkeras.models import PRESETS
+from skkeras.models import PRESETS, _recipe_of
 
 # Parameters that a net is made with, together with `compile__` and the ones routed to these.
 _NET_PARAMETERS = ("model", "loss", "optimizer", "metrics")
+# Those that a preset's recipe decides where they are "auto".
+_BY_RECIPE = ("epochs", "batch_size")
 _CHOICES = {
     "early_stopping": (False, True, "auto"),
     "shuffle": (False, True),
@@ -253,6 +258,10 @@ def _is_users(cls, name):
     return owner.__module__.partition(".")[0] not in ("skkeras", "sklearn", "builtins")
 
 
+def _is_auto(value):
+    return isinstance(value, str) and value == "auto"
+
+
 def builder_facts(examples, target, source, seen=None):
     """Collect the facts that a builder may ask for by name.
 
@@ -283,7 +292,57 @@ class NetParamsMixin:
         """Return the parameters that a net is made with, by name."""
         named = {name: getattr(self, name) for name in _NET_PARAMETERS}
         prefixes = (*_NET_PARAMETERS, "compile")
-        return named | {k: v for k, v in self._routed.items() if k.partition("__")[0] in prefixes}
+        routed = self._all_routed()
+        routed.pop("optimizer__schedule", None)  # it's for the training alone
+        return named | {k: v for k, v in routed.items() if k.partition("__")[0] in prefixes}
+
+    def get_params(self, deep=True):
+        """Get the parameters of this estimator, routed ones included.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to include the parameters of parameters that are estimators themselves, and
+            those that a preset with a recipe of its own is trained with, unless others are set.
+
+        Returns
+        -------
+        params : dict
+            Values by name.
+        """
+        params = super().get_params(deep=deep)
+        return {**params, **self._recommended()} if deep else params
+
+    def _training_recipe(self):
+        has_classes = isinstance(self, ClassifierMixin)
+        return _recipe_of(self._source(self.model), has_classes=has_classes)
+
+    def _recommended(self):
+        """Return, as routed parameters, how a preset is trained; without what its user replaced."""
+        recipe = self._training_recipe()
+        if recipe == _recipe_of(None, has_classes=False):
+            return {}
+        replaced = {f"fit__{k}" for k in _BY_RECIPE if not _is_auto(getattr(self, k))}
+        given = [k for k in ("optimizer", "loss") if getattr(self, k) is not None]
+        given += ["early_stopping"] * (self.early_stopping is False)
+        if not isinstance(self._routed.get("optimizer__learning_rate", 0.0), Real):
+            replaced.add("optimizer__schedule")  # the rate has one of its own
+        return {
+            name: value
+            for name, value in recipe.items()
+            if name not in {*replaced, *self._routed} and name.partition("__")[0] not in given
+        }
+
+    def _all_routed(self):
+        """Return the routed parameters, and those of the recipe."""
+        return {**self._recommended(), **self._routed}
+
+    def _scheduled(self, epochs):
+        """Return a context for training, which gives the callbacks of the learning rate."""
+        schedule = self._all_routed().get("optimizer__schedule")
+        # A single epoch, such as that of `partial_fit`, has no course to follow.
+        has_course = schedule is not None and len(epochs) > 1
+        return scheduled(self._net, schedule, epochs) if has_course else nullcontext([])
 
     def _recipe(self, parameters, target, facts, x_specs):
         named = {name: parameters[name] for name in _NET_PARAMETERS}
@@ -355,7 +414,9 @@ class NetParamsMixin:
         return f" to {said}" if name in self._made_with and len(said) < 30 else ""
 
     def _fit_argument(self, name):
-        return split_routed(self._routed)["fit"].get(name, getattr(self, name))
+        value = split_routed(self._routed)["fit"].get(name, getattr(self, name))
+        is_left = name in _BY_RECIPE and _is_auto(value)
+        return self._training_recipe()[f"fit__{name}"] if is_left else value
 
     def _epochs_of_fit(self, validation):
         """Return the numbers of the epochs to train; ``validation`` is None without such data.
@@ -391,6 +452,8 @@ class NetParamsMixin:
         for name in ("epochs", "batch_size"):
             check_count(*self._given(name), 1)
         check_counts(self._routed)
+        if self._routed.get("optimizer__schedule") is not None:
+            check_schedule(self._routed["optimizer__schedule"])
         if any(name.startswith("early_stopping__") for name in self._routed):
             check_early_stopping(self.early_stopping, self._routed)
         self._check_declared_routed()

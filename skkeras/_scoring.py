@@ -192,7 +192,7 @@ class ScoringMixin:
 
     def _stopping_settings(self):
         """Return the arguments of early stopping: it watches the first score, if there are some."""
-        given = split_routed(self._routed)["early_stopping"]
+        given = split_routed(self._all_routed())["early_stopping"]
         scores = [f"val_{name}" for name in score_names(self._scoring)] if self._scoring else []
         monitor = given.get("monitor", scores[0] if scores else "val_loss")
         return {"monitor": monitor, "mode": "max" if monitor in scores else "auto", **given}

@@ -74,17 +74,18 @@ class KerasClassifier(DataTagsMixin, ClassifierMixin, BaseKerasEstimator):
         An instance is copied for every fit. None is ``"adam"``.
     metrics : list or None, default=None
         Metrics for ``history_`` and `evaluate`.
-    epochs : int, default=100
-        Passes over the training data.
-    batch_size : int, default=32
-        Rows in a step; one that is larger than the data takes all of it.
+    epochs : int or "auto", default="auto"
+        Passes over the training data. "auto" is 100, and 64 for the preset ``"tabular"``.
+    batch_size : int or "auto", default="auto"
+        Rows in a step; one that is larger than the data takes all of it. "auto" is 32, and 256 for
+        the preset ``"tabular"``.
     validation_split : float, int, splitter or None, default=None
         What to hold out for validation: a fraction or number of rows, shuffled and stratified, or
         the first split of a scikit-learn splitter.
-    early_stopping : bool or "auto", default=False
+    early_stopping : bool or "auto", default="auto"
         Stop when ``val_loss``, or the score of ``scoring``, hasn't improved for 10 epochs, and
         restore the weights of the best epoch. Holds out a tenth of the data if nothing else is
-        said. "auto" does so for tables of at least 10,000 rows, if nothing is said.
+        said. "auto" does so for tables of at least 1,000 rows, if nothing is said.
     scoring : str, callable, list, dict or None, default=None
         scikit-learn scores of the held-out rows after every epoch, for ``history_`` and for
         callbacks, as ``val_roc_auc``; early stopping watches the first of them. A name or scorer
@@ -160,10 +161,10 @@ class KerasClassifier(DataTagsMixin, ClassifierMixin, BaseKerasEstimator):
         loss=None,
         optimizer=None,
         metrics=None,
-        epochs=100,
-        batch_size=32,
+        epochs="auto",
+        batch_size="auto",
         validation_split=None,
-        early_stopping=False,
+        early_stopping="auto",
         scoring=None,
         callbacks=None,
         class_weight=None,

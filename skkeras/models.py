@@ -91,6 +91,89 @@ layer, such as 64 or (64, 32).
     return keras.Sequential(layers)
 
 
+def tabular(
+    input_shape,
+    n_outputs,
+    output_activation,
+    n_classes=None,
+    X=None,
+    *,
+    units=(128, 128),
+    activation=None,
+    output_scaling=None,
+):
+    """Build a multilayer perceptron for tables in their own units, after RealMLP-TD-S.
+
+    As in the simplified variant of Holzmüller et al. (2024), "Better by Default": columns are
+    scaled by the medians and interquartile ranges of the training rows and smoothly clipped, both
+    inside the net; each has a factor to learn; weights are in the parametrisation of neural tangent
+    kernels; estimators train it by a recipe of its own. That has 64 epochs and two layers of 128,
+    which take a fraction of the time of the published ``units=(256, 256, 256)`` and 256 epochs.
+    Encode categories before, by a `sklearn.preprocessing.OneHotEncoder`.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Shape of one row. More than one dimension is flattened.
+    n_outputs : int
+        Units of the output layer.
+    output_activation : str
+        Activation of the output layer.
+    n_classes : int, default=None
+        Number of classes; None for numbers.
+    X : array-like of shape (n_samples, ...), default=None
+        Training rows, whose columns' medians and ranges the net keeps. None leaves columns as they
+        are, but clipped.
+    units : int or sequence of int, default=(128, 128)
+        Units of each hidden layer; an int makes one layer.
+    activation : str or callable, default=None
+        Activation of the hidden layers: a name that Keras knows, or a function. None is "selu"
+        for classes and "mish" for numbers.
+    output_scaling : keras.Layer, default=None
+        Last layer, which brings the outputs of a regressor into the units of y. None leaves it out.
+
+    Returns
+    -------
+    model : keras.Model
+        Not compiled.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyperparameter or the shape cannot be used; the message names it.
+
+    Examples
+    --------
+    >>> from skkeras import models
+    >>> net = models.tabular((30,), 1, "sigmoid", n_classes=2)
+    >>> [type(layer).__name__ for layer in net.layers][:3], net.output_shape
+    (['RobustScaling', 'LearntScaling', 'NTKDense'], (None, 1))
+    """
+    import keras
+
+    from skkeras.layers import LearntScaling, NTKDense, RobustScaling
+
+    _check_input_shape("tabular", input_shape)
+    _check_sizes("units", units)
+    _check_activation(activation)
+    hidden = activation or ("mish" if n_classes is None else "selu")
+    # Half precision can't hold columns in their own units.
+    scaling = RobustScaling(dtype=keras.config.floatx(), name="scaling")
+    layers = [keras.Input(input_shape)]
+    if len(input_shape) > 1:
+        layers.append(keras.layers.Flatten())
+    layers += [scaling, LearntScaling()]
+    for size in np.atleast_1d(units).tolist():
+        layers += [NTKDense(size), keras.layers.Activation(hidden)]
+    layers += [NTKDense(n_outputs, zeros=True), keras.layers.Activation(output_activation)]
+    layers += [] if output_scaling is None else [output_scaling]
+    net = keras.Sequential(layers)
+    if X is not None:
+        some = X[:: 1 + len(X) // _MANY_ROWS]  # as good for medians, and rows may be in files
+        scaling.adapt(np.reshape(some, (len(some), -1)))
+    return net
+
+
 def cnn(
     input_shape,
     n_outputs,
@@ -612,6 +695,7 @@ def _sum_up(inputs, outputs, activation):
 PRESETS = MappingProxyType(
     {
         "mlp": mlp,
+        "tabular": tabular,
         "cnn": cnn,
         "lstm": lstm,
         "gru": gru,
@@ -621,6 +705,31 @@ PRESETS = MappingProxyType(
         "tcn": tcn,
     }
 )
+
+
+# Rows that tell medians and ranges of columns well enough.
+_MANY_ROWS = 100_000
+
+# How a preset is trained where its user doesn't say; `_recipe_of` adds what differs.
+_RECIPE = {"fit__epochs": 100, "fit__batch_size": 32}
+_RECIPES = {
+    "tabular": {
+        "fit__epochs": 64,
+        "fit__batch_size": 256,
+        "optimizer__beta_2": 0.95,
+        "optimizer__schedule": "coslog4",
+        "early_stopping__patience": 64,  # any epoch may be the best, as its waves begin anew
+    },
+}
+_FOR_CLASSES = {"tabular": {"optimizer__learning_rate": 0.04, "loss__label_smoothing": 0.1}}
+_FOR_NUMBERS = {"tabular": {"optimizer__learning_rate": 0.07}}
+
+
+def _recipe_of(model, *, has_classes):
+    """Return how to train the nets of a preset, as routed parameters; of others the usual."""
+    if not (isinstance(model, str) and model in _RECIPES):
+        return _RECIPE
+    return {**_RECIPES[model], **(_FOR_CLASSES if has_classes else _FOR_NUMBERS)[model]}
 
 
 def find_preset(name):
@@ -651,7 +760,7 @@ def find_preset(name):
     ...
     ValueError: Got model='mpl'; expected the name of a preset, a builder or a keras.Model. Did \
 you mean 'mlp'? Accepted: 'cnn', 'dlinear', 'gru', 'linear', 'lstm', \
-'mlp', 'nlinear', 'tcn'.
+'mlp', 'nlinear', 'tabular', 'tcn'.
     """
     try:
         return PRESETS[name]

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.no_cover
 
 SHAPES = {
     "mlp": (4,),
+    "tabular": (4,),
     "cnn": (8, 8, 1),
     "lstm": (5, 3),
     "gru": (5, 3),
@@ -83,9 +84,9 @@ def test_preset_survives_the_config_that_saving_uses(name):
     assert twin.count_params() == net.count_params()
 
 
-@pytest.mark.parametrize("name", ["mlp", "linear"])
+@pytest.mark.parametrize("name", ["mlp", "tabular", "linear"])
 @pytest.mark.parametrize("input_shape", [(4,), (3, 4), (2, 3, 4)])
-def test_mlp_and_linear_flatten_rows_of_any_rank(name, input_shape):
+def test_presets_for_rows_flatten_rows_of_any_rank(name, input_shape):
     net = models.PRESETS[name](input_shape, 1, "linear")
     assert net(np.ones((2, *input_shape), "float32")).shape == (2, 1)
 
@@ -102,7 +103,7 @@ def test_recurrent_presets_take_sequences_of_any_length(name):
     assert net(np.ones((2, 7, 3), "float32")).shape == (2, 1)
 
 
-@pytest.mark.parametrize("name", ["mlp", "lstm", "gru"])
+@pytest.mark.parametrize("name", ["mlp", "tabular", "lstm", "gru"])
 @pytest.mark.parametrize("units", [(6, 4), [6, 4], np.array([6, 4]), (np.int64(6), np.int32(4))])
 def test_units_can_be_a_sequence_of_any_kind(name, units):
     net = models.PRESETS[name](SHAPES[name], 1, "linear", units=units)
@@ -111,7 +112,7 @@ def test_units_can_be_a_sequence_of_any_kind(name, units):
     net.to_json()
 
 
-@pytest.mark.parametrize("name", ["mlp", "lstm", "gru"])
+@pytest.mark.parametrize("name", ["mlp", "tabular", "lstm", "gru"])
 @pytest.mark.parametrize("units", [6, np.int64(6), (6,)])
 def test_one_number_of_units_makes_one_layer(name, units):
     net = models.PRESETS[name](SHAPES[name], 1, "linear", units=units)
@@ -213,7 +214,8 @@ BAD_FOR_CNN = [
 @pytest.mark.parametrize(
     "name, parameter, value",
     [(name, *case) for name in WITH_HIDDEN_LAYERS for case in BAD]
-    + [("cnn", *case) for case in BAD_FOR_CNN],
+    + [("cnn", *case) for case in BAD_FOR_CNN]
+    + [("tabular", *case) for case in BAD if case[0] in ("units", "activation")],
 )
 def test_bad_hyperparameter_is_an_error_that_names_it(name, parameter, value):
     with pytest.raises(ValueError, match=rf"^Got {parameter}=.*; expected "):

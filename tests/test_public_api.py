@@ -75,6 +75,7 @@ def test_modules_that_a_user_may_import():
         "skkeras.exceptions",
         "skkeras.forecasting",
         "skkeras.forecasting.forecaster",
+        "skkeras.layers",
         "skkeras.models",
         "skkeras.regressor",
         "skkeras.saving",

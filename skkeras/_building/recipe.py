@@ -292,7 +292,7 @@ class Recipe:
         return make_loss(default, routed, self.copies)
 
     def _for_metrics(self, default):
-        """Let a default loss, or that of each output, take the one-hot rows that metrics read."""
+        """Let default losses take one-hot rows, where metrics read those or labels are smoothed."""
 
         def changed(loss, name):
             is_sparse = loss == "sparse_categorical_crossentropy"
@@ -304,11 +304,13 @@ class Recipe:
 
     @functools.cached_property
     def _reading_rows(self):
-        """Names of the outputs whose metrics read one-hot rows; None is that of the only one."""
+        """Names of the outputs whose metrics or loss read one-hot rows; None is the only one's."""
+        targets = getattr(self.target, "targets", {None: self.target})
+        if any(name.endswith("label_smoothing") for name in self._routed["loss"]):
+            return {*targets}
         given = self.metrics, self._routed["compile"].get("weighted_metrics")
         if all(map(reads_any, given)):
             return set()
-        targets = getattr(self.target, "targets", {None: self.target})
         n_classes = {name: target.n_classes for name, target in targets.items()}
         return outputs_read_as_rows(lambda: [self._metrics(), given[1]], n_classes)
 
