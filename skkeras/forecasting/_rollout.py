@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from skkeras.forecasting._context import beginning
+from skkeras.forecasting._context import beginning, last_rows
 from skkeras.forecasting._examples import WindowExamples
 from skkeras.forecasting._layout import Context, join, lay_out, padded, too_few
+from skkeras.forecasting._missing import filled, is_known, n_known_at_end
 from skkeras.forecasting._time_index import tells
 from skkeras.forecasting._windows import columns_of, inputs, outcomes, window_norms
 
@@ -105,7 +106,7 @@ class Rollout:
             return Context(X[:0] if gap else past.after_holes)
         if gap == 0 or (n_warm_up == self.look_back and not n_unsure):
             return Context(self.tail(past), n_warm_up, n_unsure, why)
-        return Context(self.ahead(self.tail(past), gap)[1], n_warm_up, n_unsure, why)
+        return Context(self._going_on(self.tail(past), gap), n_warm_up, n_unsure, why)
 
     def _past_holes(self, part, first, group, follows):
         """Return the context of the first rows, and of those after each hole in their index."""
@@ -120,40 +121,75 @@ class Rollout:
             if follows not in ("nothing", "validates"):
                 last = contexts[-1]
                 before = before if last.n_warm_up else last.before
-                before = np.concatenate([before, part.X[last.rows]])[-self.look_back :]
-                before = self.ahead(before, missing[start])[1]
+                before = last_rows(np.concatenate([before, part.X[last.rows]]), self.look_back)
+                before = self._going_on(before, missing[start])
             contexts.append(Context(before, rows=slice(start, end)))
         return contexts
 
     def tail(self, past):
-        """Return the last rows of a series, with forecasts where its index has holes."""
+        """Return the last rows of a series, with forecasts where its index has holes.
+
+        If missing values are filled later, rows before these come as well, to forecast them from.
+        """
         starts = [row for row, _ in past.holes]
         first, *others = np.split(past.tail, starts)
         for (_, missing), rows in zip(past.holes, others, strict=True):
-            first = np.concatenate([self.ahead(first, missing)[1], rows])
-        return first[-self.look_back :]
+            first = np.concatenate([self._going_on(first, missing), rows])
+        return first if self.learned.skips else first[-self.look_back :]
 
-    def layout(self, parts, contexts):
-        """Put the contexts before the rows of each series."""
-        sizes = {"look_back": self.look_back, "horizon": self.horizon}
+    def _going_on(self, before, n_missing):
+        """Return rows, and after them those that are missing: forecasts, or still missing ones."""
+        if self.learned.skips:
+            return np.concatenate([before, np.full((n_missing, before.shape[1]), np.nan)])
+        return self.ahead(before, n_missing)[1]
+
+    def filled(self, rows, *, forecasts=True):
+        """Fill missing values with forecasts, or, while no net is trained, with the last ones."""
+        return filled(
+            rows,
+            self.learned.means,
+            self.learned.scaling.own,
+            self._forecast_missing if forecasts else None,
+        )
+
+    def _forecast_missing(self, before, rows):
+        known = rows[:, self.learned.known_future] if self.learned.known_future else None
+        return self.ahead(before, len(rows), known)[1][len(before) :]
+
+    def layout(self, parts, contexts, *, fills=False):
+        """Put the contexts before the rows of each series; missing values are forecast if asked."""
         layouts, numbers = [], []
         for group, part in parts.items():
             for *context, rows in contexts[group]:
-                layouts.append(lay_out(part.X[rows], *context, fill=self.learned.means, **sizes))
+                layouts.append(self._lay_out(part.X[rows], *context, forecasts=fills))
                 numbers.append(part.at[rows])
         return join(layouts, numbers)
+
+    def _lay_out(self, X, before, n_warm_up, *context, forecasts):
+        sizes = {"look_back": self.look_back, "horizon": self.horizon}
+        fill, n_known = self.learned.means, n_known_at_end(before)
+        before = self.filled(before, forecasts=forecasts)
+        precedes = before[:0] if n_warm_up else before  # what is kept of training is its end
+        X = self.filled(np.concatenate([precedes, X]), forecasts=forecasts)[len(precedes) :]
+        return lay_out(X, before, n_warm_up, *context, fill=fill, n_known=n_known, **sizes)
 
     def examples(self, parts, contexts, y, **given):
         """Return the windows whose context and outcome are known, lazily."""
         layout = self.layout(parts, contexts)
+        rows_known = np.ones(len(y), bool)
+        for part in parts.values():
+            rows_known[part.at] = is_known(part.X)
+        layout = layout.leaving_out(rows_known, is_known(y), self.look_back)
         is_whole = layout.is_real & (layout.n_ahead >= self.horizon)
         if not is_whole.any():
             n_before = max(len(context.before) for one in contexts.values() for context in one)
             raise ValueError(
-                too_few(len(y), n_before, self.look_back, self.horizon) + _crossing(contexts)
+                too_few(len(y), n_before, self.look_back, self.horizon)
+                + _crossing(contexts)
+                + _missing(rows_known & is_known(y))
             )
         x, norm = self.windows(layout.series, layout.origins[is_whole])
-        truth = layout.spread(self.learned.scaling.targets(y))
+        truth = layout.spread(np.nan_to_num(self.learned.scaling.targets(y)))
         norm = columns_of(norm, self.learned.scaling.own)
         y = outcomes(truth, x.origins, self.horizon, norm)
         codes = np.empty(len(is_whole), int)
@@ -179,6 +215,12 @@ def _crossing(contexts):
         f" Windows that cross holes in the index, of which X has {n_holes}, are left out; state "
         "the calendar that it follows as freq=..., or fill them with X.asfreq(...)."
     )
+
+
+def _missing(is_whole):
+    """Say that windows don't touch missing values, if there are some."""
+    n_rows = int((~is_whole).sum())
+    return f" Windows that touch the {n_rows} rows with missing values are left out." * bool(n_rows)
 
 
 def _why(has_index):

@@ -12,6 +12,7 @@ from skkeras.forecasting._steps import (
     is_on_grid,
     kind_of_index,
     regular_index,
+    rows_of_a_season,
     spacing_of,
     steps_between,
 )
@@ -116,6 +117,18 @@ class Timeline(PickledByName):
     def _in_zone(self, index):
         zone = getattr(self.last, "tz", None)
         return index if zone is None else index.tz_convert(zone)
+
+    @property
+    def season(self):
+        """Rows of a day, a week or a year, by `rows_of_a_season`; None where nobody knows."""
+        import pandas as pd
+
+        step, freq = self.spacing, getattr(self.last, "freq", None)
+        if freq is not None and step is not None:  # of periods
+            step = freq.base * int(step)
+        if isinstance(step, pd.Timedelta):
+            step = pd.tseries.frequencies.to_offset(step)
+        return rows_of_a_season(step) if hasattr(step, "is_on_offset") else None
 
     @property
     def words(self):
