@@ -30,7 +30,12 @@ _FOLLOWS = {
 class BaseForecaster(ForecasterMixin, BaseKerasEstimator):
     """Base of nets whose rows are time steps, learnt from windows of them."""
 
-    _learned_parameters = (*ForecasterMixin._learned_parameters, "normalize", "window_norm")
+    _learned_parameters = (
+        *ForecasterMixin._learned_parameters,
+        "calendar",
+        "normalize",
+        "window_norm",
+    )
 
     def _check_parameters(self):
         super()._check_parameters()

@@ -29,7 +29,8 @@ class Past(PickledByName):
     ``n_rows`` counts those of `update`, too; ``has_moved`` is True once rows have followed those of
     training; ``timeline`` is None if rows are only counted; ``changes`` are of `mean_changes`, of
     the targets; ``n_telling`` rows tell that others are the first of these, see `telling_length`.
-    ``holes`` are in the tail: pairs of a row, and the number of entries missing before it.
+    ``holes`` are in the tail: a row, the number of entries missing before it, and the last one
+    before these.
     ``naive_errors`` are those of training, by `_naive_errors.naive_errors`; None without training.
     """
 
@@ -122,7 +123,9 @@ def keep(X, look_back, timeline=None, index=None, changes=None, scale=1.0):
     missing = np.zeros(0, int) if timeline is None else timeline.holes(index)
     rows = np.flatnonzero(missing)
     start = _start_of_tail(X, look_back, rows)
-    holes = tuple((int(row - start), int(missing[row])) for row in rows[rows > start])
+    holes = tuple(
+        (int(row - start), int(missing[row]), index[row - 1]) for row in rows[rows > start]
+    )
     head, tail = X[:look_back].copy(), X[start:].copy()
     return Past(head, tail, len(X), timeline, False, changes, n_telling, holes)
 

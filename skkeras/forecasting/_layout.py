@@ -99,11 +99,14 @@ def without_made_up(contexts):
     ]
 
 
-def lay_out(X, before, n_warm_up, n_unsure=0, why="", *, look_back, horizon, fill, n_known=None):
+def lay_out(
+    X, before, n_warm_up, n_unsure=0, why="", *, look_back, horizon, fill, beyond=None, n_known=None
+):
     """Put history before the rows of one series, a `Context`, and ``fill`` where it lacks.
 
-    ``n_known`` are the last rows of ``before`` that weren't missing; None is all. Where training
-    began, rows get a history that is made of ``fill`` alone.
+    ``beyond`` are the ``horizon`` rows after the last, None repeats it. ``n_known`` are the last
+    rows of ``before`` that weren't missing; None is all. Where training began, rows get a history
+    that is made of ``fill`` alone.
 
     Examples
     --------
@@ -116,7 +119,8 @@ def lay_out(X, before, n_warm_up, n_unsure=0, why="", *, look_back, horizon, fil
     """
     n_known = len(before) if n_known is None else n_known
     n_rows, n_made_up = len(X), max(look_back - n_known, 0)
-    beyond = np.repeat(X[-1:], horizon, axis=0)
+    if beyond is None:
+        beyond = np.repeat(X[-1:], horizon, axis=0)
     parts = [padded(before, look_back, fill), X, beyond]
     positions = look_back + np.arange(n_rows)
     origins = positions.copy()

@@ -20,6 +20,7 @@ from skkeras._dataframes import (
     names_of,
 )
 from skkeras._pickling import PickledByName
+from skkeras.forecasting._calendar import calendar_columns
 from skkeras.forecasting._context import keep
 from skkeras.forecasting._intervals import mean_changes
 from skkeras.forecasting._missing import is_known
@@ -47,6 +48,7 @@ class LearnedSeries(PickledByName):
     ``pasts`` are by group, None for a single series. ``held_out`` are the windows not trained on,
     a `HeldOut`. ``step`` is that of the index of all series; None if it isn't known. ``season`` is
     what that step tells, in rows. ``skips`` leaves out windows that touch missing rows.
+    ``calendar`` are the names of the last known-future columns, two for each.
     """
 
     target: Any
@@ -63,6 +65,20 @@ class LearnedSeries(PickledByName):
     look_back: Any = None
     season: Any = None
     skips: bool = False
+    calendar: tuple = ()
+
+    @property
+    def given_known_future(self):
+        """The known-future columns that users give; the others are of the calendar."""
+        return self.known_future[: len(self.known_future) - 2 * len(self.calendar)]
+
+    def going_on(self, row, steps, timeline, last):
+        """Repeat a row for the steps after an entry of an index, in the calendar of each."""
+        rows = np.repeat(np.atleast_2d(row), steps, axis=0)
+        index = timeline.going_on(last, steps) if self.calendar and timeline is not None else None
+        if index is not None:
+            rows[:, -2 * len(self.calendar) :] = calendar_columns(index, self.calendar)
+        return rows
 
     def in_float64(self):
         """Return these facts with windows in the digits of the data, rather than the net's."""
@@ -248,18 +264,19 @@ class LearnedSeries(PickledByName):
 
 
 def learn_series(
-    X, table, y, names, *, is_seen, target, known_future, normalize, window_norm, skips
+    X, table, y, names, *, is_seen, target, known_future, normalize, window_norm, skips, calendar=()
 ):
     """Learn which columns are what, and their units from the rows that ``is_seen``.
 
-    X and y, as given to fit, count for their types and names; ``table`` is X, checked.
+    X and y, as given to fit, count for their types and names; ``table`` is X, checked, and after it
+    the columns of the calendar.
     """
-    n_columns = table.shape[1]
+    n_columns = table.shape[1] - 2 * len(calendar)
     known, own = (
         None if given is None else column_numbers(name, given, n_columns, names)
         for name, given in (("known_future", known_future), ("target", target))
     )
-    known = known or []
+    known = [*(known or []), *range(n_columns, table.shape[1])]
     if {*(own or ())} & {*known}:
         raise ValueError(
             f"Got target={target!r} and known_future={known_future!r}, which have a column in "
@@ -301,8 +318,9 @@ def learn_series(
             "window_norm=None."
         )
     means, spreads = table[is_seen].mean(axis=0), table[is_seen].std(axis=0)
+    scaling.center[n_columns:], scaling.scale[n_columns:] = 0, 1  # sines and cosines stay
     facts = own, known, y_shape, scaling, means, spreads, kind, labels
-    return LearnedSeries(*facts, skips=skips)
+    return LearnedSeries(*facts, skips=skips, calendar=calendar)
 
 
 def _season_of(timelines):

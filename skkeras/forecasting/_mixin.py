@@ -3,6 +3,7 @@
 from datetime import timedelta
 from numbers import Integral
 
+import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted, check_scalar, validate_data
@@ -11,6 +12,7 @@ from skkeras._dataframes import as_frame, check_columns
 from skkeras._hints import check_no_others
 from skkeras._inputs import relative_weights
 from skkeras._params import changed_names
+from skkeras.forecasting._calendar import calendar_columns, check_calendar
 from skkeras.forecasting._layout import Context
 from skkeras.forecasting._learned import LearnedSeries, known_rows, learn_series
 from skkeras.forecasting._missing import is_known
@@ -25,7 +27,7 @@ class ForecasterMixin(RegressorMixin):
     A subclass learns `LearnedSeries` in `fit`, and keeps in ``_made_with`` the parameters that it
     learnt them with; its ``_net_outputs(examples)`` are forecasts for windows, in the units of
     ``_learned.scaling``, to which ``_target``, a `HorizonTarget`, gives an axis of steps.
-    ``normalize``, ``window_norm`` and ``season`` are parameters of some.
+    ``normalize``, ``window_norm``, ``season`` and ``calendar`` are parameters of some.
     """
 
     _learned: LearnedSeries
@@ -155,7 +157,7 @@ class ForecasterMixin(RegressorMixin):
         table = self._table(X, reset=False)[0]
         truth = self._learned.truth(table, y)
         layout = layout.leaving_out(is_known(table), is_known(truth), self._learned.look_back)
-        are_whole = bool(self._learned.known_future)
+        are_whole = bool(self._learned.given_known_future)
         rows, steps, outcome = layout.scored(self.horizon, are_whole=are_whole)
         if not len(rows):
             ahead = f", and the {self.horizon} rows to come that it sees" if are_whole else ""
@@ -253,7 +255,12 @@ class ForecasterMixin(RegressorMixin):
         table = validate_data(
             self, frame, dtype="float64", reset=reset, ensure_all_finite=is_finite
         )
+        if names := self._calendar():
+            table = np.column_stack([table, calendar_columns(index, names, name)])
         return table, index
+
+    def _calendar(self):
+        return check_calendar(getattr(self, "calendar", None))
 
     def _learn_series(self, X, y, table, is_seen):
         return learn_series(
@@ -267,6 +274,7 @@ class ForecasterMixin(RegressorMixin):
             normalize=getattr(self, "normalize", False),
             window_norm=getattr(self, "window_norm", None),
             skips=self.missing == "skip",
+            calendar=self._calendar(),
         )
 
     @property
@@ -318,7 +326,7 @@ class ForecasterMixin(RegressorMixin):
         names = getattr(self, "feature_names_in_", None)
         known = known_rows(
             X_future,
-            self._learned.known_future,
+            self._learned.given_known_future,
             steps,
             None if past.timeline is None else index,
             n_columns=self.n_features_in_,
@@ -326,7 +334,9 @@ class ForecasterMixin(RegressorMixin):
         )
         self._learned.check_goes_on(steps, self.horizon, names)
         rollout = self._rollout
-        return rollout.ahead(rollout.filled(rollout.tail(past)), steps, known)[0], index
+        context = rollout.filled(rollout.tail(past))
+        to_come = rollout.to_come(context, steps, past.timeline, known)
+        return rollout.ahead(context, steps, to_come)[0], index
 
     def _window_parameters(self):
         return {name: getattr(self, name) for name in self._learned_parameters}

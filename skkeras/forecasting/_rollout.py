@@ -59,7 +59,7 @@ class Rollout:
         """Forecast on from the context, a horizon at a time: (steps, n_targets).
 
         Also returns the context's rows, followed by the forecast ones; columns that aren't
-        forecast keep their last value.
+        forecast keep their last value. ``known`` are the known-future columns.
         """
         learned, rows, forecasts = self.learned, context, []
         for step in range(0, steps, self.horizon):
@@ -74,6 +74,22 @@ class Rollout:
             forecasts.append(block)
             rows = np.concatenate([rows, ahead])
         return np.concatenate(forecasts)[:steps], rows[: len(context) + steps]
+
+    def to_come(self, context, steps, timeline, given=None, last=None):
+        """Return known-future columns for whole horizons after a context; None if there are none.
+
+        ``given`` are those that users give, the last row of which is repeated; None repeats the
+        context's. ``last`` is the context's last entry, of which None is the timeline's.
+        """
+        learned = self.learned
+        if not learned.known_future:
+            return None
+        n_rows = self.horizon * -(-steps // self.horizon)
+        last = timeline.last if last is None and timeline is not None else last
+        rows = learned.going_on(context[-1], n_rows, timeline, last)
+        if given is not None:
+            rows[:, learned.given_known_future] = given[np.arange(n_rows).clip(max=len(given) - 1)]
+        return rows[:, learned.known_future]
 
     def contexts(self, parts, follows):
         """Return what precedes each series' rows: a list of `Context`, one more for each hole.
@@ -106,7 +122,8 @@ class Rollout:
             return Context(X[:0] if gap else past.after_holes)
         if gap == 0 or (n_warm_up == self.look_back and not n_unsure):
             return Context(self.tail(past), n_warm_up, n_unsure, why)
-        return Context(self._going_on(self.tail(past), gap), n_warm_up, n_unsure, why)
+        before = self._going_on(self.tail(past), gap, past.timeline)
+        return Context(before, n_warm_up, n_unsure, why)
 
     def _past_holes(self, part, first, group, follows):
         """Return the context of the first rows, and of those after each hole in their index."""
@@ -122,7 +139,7 @@ class Rollout:
                 last = contexts[-1]
                 before = before if last.n_warm_up else last.before
                 before = last_rows(np.concatenate([before, part.X[last.rows]]), self.look_back)
-                before = self._going_on(before, missing[start])
+                before = self._going_on(before, missing[start], timeline, part.index[start - 1])
             contexts.append(Context(before, rows=slice(start, end)))
         return contexts
 
@@ -131,17 +148,25 @@ class Rollout:
 
         If missing values are filled later, rows before these come as well, to forecast them from.
         """
-        starts = [row for row, _ in past.holes]
+        starts = [row for row, *_ in past.holes]
         first, *others = np.split(past.tail, starts)
-        for (_, missing), rows in zip(past.holes, others, strict=True):
-            first = np.concatenate([self._going_on(first, missing), rows])
+        for (_, missing, last), rows in zip(past.holes, others, strict=True):
+            first = np.concatenate([self._going_on(first, missing, past.timeline, last), rows])
         return first if self.learned.skips else first[-self.look_back :]
 
-    def _going_on(self, before, n_missing):
-        """Return rows, and after them those that are missing: forecasts, or still missing ones."""
+    def _going_on(self, before, n_missing, timeline, last=None):
+        """Return rows, and after them those that are missing: forecasts, or still missing ones.
+
+        They are missing after the timeline's ``last`` entry, or another.
+        """
         if self.learned.skips:
-            return np.concatenate([before, np.full((n_missing, before.shape[1]), np.nan)])
-        return self.ahead(before, n_missing)[1]
+            missing = np.full(before.shape[1], np.nan)
+            last = timeline.last if last is None and timeline is not None else last
+            return np.concatenate(
+                [before, self.learned.going_on(missing, n_missing, timeline, last)]
+            )
+        known = self.to_come(before, n_missing, timeline, last=last)
+        return self.ahead(before, n_missing, known)[1]
 
     def filled(self, rows, *, forecasts=True):
         """Fill missing values with forecasts, or, while no net is trained, with the last ones."""
@@ -161,17 +186,30 @@ class Rollout:
         layouts, numbers = [], []
         for group, part in parts.items():
             for *context, rows in contexts[group]:
-                layouts.append(self._lay_out(part.X[rows], *context, forecasts=fills))
+                beyond = self._beyond(part, group, rows)
+                layouts.append(self._lay_out(part.X[rows], beyond, *context, forecasts=fills))
                 numbers.append(part.at[rows])
         return join(layouts, numbers)
 
-    def _lay_out(self, X, before, n_warm_up, *context, forecasts):
-        sizes = {"look_back": self.look_back, "horizon": self.horizon}
+    def _lay_out(self, X, beyond, before, n_warm_up, *context, forecasts):
         fill, n_known = self.learned.means, n_known_at_end(before)
         before = self.filled(before, forecasts=forecasts)
         precedes = before[:0] if n_warm_up else before  # what is kept of training is its end
         X = self.filled(np.concatenate([precedes, X]), forecasts=forecasts)[len(precedes) :]
+        if beyond is not None:
+            beyond = self.filled(np.concatenate([X[-1:], beyond]), forecasts=False)[1:]
+        sizes = {"look_back": self.look_back, "horizon": self.horizon, "beyond": beyond}
         return lay_out(X, before, n_warm_up, *context, fill=fill, n_known=n_known, **sizes)
+
+    def _beyond(self, part, group, rows):
+        """Return rows after the last, of which nothing but the calendar is known; or None."""
+        if not self.learned.calendar:
+            return None
+        timeline, missing = (
+            self.learned.timeline(part.index, group),
+            np.full(part.X.shape[1], np.nan),
+        )
+        return self.learned.going_on(missing, self.horizon, timeline, part.index[rows][-1])
 
     def examples(self, parts, contexts, y, **given):
         """Return the windows whose context and outcome are known, lazily."""

@@ -54,6 +54,12 @@ class Timeline(PickledByName):
             "or count the rows with X.reset_index(drop=True)."
         )
 
+    def going_on(self, last, steps):
+        """Return the steps after an entry by the spacing, as far as that is known; else None."""
+        if self.spacing is None or self.kind == "labels":
+            return None
+        return regular_index(last, steps + 1, self.spacing)[1:]
+
     def missing(self, index, name="X"):
         """Count the entries missing between the last one and an index, called ``name`` in errors.
 

@@ -29,6 +29,10 @@ class KerasForecaster(BaseForecaster):
     known_future : int, str, list of them or None, default=None
         Columns whose values are known in advance, such as holidays. The net sees them up to the
         last step that is forecast, in columns that follow those of X.
+    calendar : str, list of str or None, default=None
+        What the net is to see of X's index, of dates or periods, as the sine and cosine of columns
+        that are known in advance: of "minute", "hour", "dayofweek", "day", "dayofyear", "week",
+        "month" and "quarter". They are made inside, also for rows after the end.
     gap : int, default=0
         Rows that are missing between the training data and the X that follows it. They are filled
         with the net's own forecasts; columns that it doesn't forecast keep their last value. Where
@@ -113,6 +117,7 @@ random_state, verbose, on_divergence, engine, **routed
         horizon=1,
         target=None,
         known_future=None,
+        calendar=None,
         gap=0,
         freq=None,
         missing=None,
@@ -158,6 +163,7 @@ random_state, verbose, on_divergence, engine, **routed
         self.horizon = horizon
         self.target = target
         self.known_future = known_future
+        self.calendar = calendar
         self.gap = gap
         self.freq = freq
         self.missing = missing
