@@ -46,7 +46,7 @@ class BaseForecaster(ForecasterMixin, BaseKerasEstimator):
             raise ValueError(f"window_norm={self.window_norm!r}; expected one of {_WINDOW_NORMS}.")
 
     def _source(self, model):
-        return model if model is not None else getattr(self, "build_model", "nlinear")
+        return model if model is not None else getattr(self, "build_model", "nlinear_mlp")
 
     def _examples(
         self,

@@ -15,8 +15,9 @@ class KerasForecaster(BaseForecaster):
     model : callable, str, keras.Model or None, default=None
         A builder, the name of a preset, a template or None; see `KerasClassifier`. A builder's
         ``input_shape`` is (look_back, n_columns), and its ``n_outputs`` is horizon times the number
-        of targets: all targets of the first step, then those of the next. None is ``"nlinear"``.
-    look_back : int or None, default=24
+        of targets: all targets of the first step, then those of the next. None is
+        ``"nlinear_mlp"``.
+    look_back : int or None, default=None
         Rows that a forecast is made from. None is 24, rounded up to whole seasons, as far as X's
         index tells one (a day of hours, a week of days, a year of weeks or months) and there are
         four times as many rows; ``look_back_`` tells.
@@ -113,7 +114,7 @@ random_state, verbose, on_divergence, engine, **routed
         self,
         model=None,
         *,
-        look_back=24,
+        look_back=None,
         horizon=1,
         target=None,
         known_future=None,
