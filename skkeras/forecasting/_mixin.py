@@ -156,7 +156,8 @@ class ForecasterMixin(RegressorMixin):
         forecasts, layout = self._forecasts(X, history, groups)
         table = self._table(X, reset=False)[0]
         truth = self._learned.truth(table, y)
-        layout = layout.leaving_out(is_known(table), is_known(truth), self._learned.look_back)
+        if self._learned.skips:
+            layout = layout.leaving_out(is_known(table), is_known(truth), self._learned.look_back)
         are_whole = bool(self._learned.given_known_future)
         rows, steps, outcome = layout.scored(self.horizon, are_whole=are_whole)
         if not len(rows):

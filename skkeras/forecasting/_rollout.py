@@ -192,39 +192,38 @@ class Rollout:
         return join(layouts, numbers)
 
     def _lay_out(self, X, beyond, before, n_warm_up, *context, forecasts):
-        fill, n_known = self.learned.means, n_known_at_end(before)
-        before = self.filled(before, forecasts=forecasts)
-        precedes = before[:0] if n_warm_up else before  # what is kept of training is its end
-        X = self.filled(np.concatenate([precedes, X]), forecasts=forecasts)[len(precedes) :]
+        sizes = {"look_back": self.look_back, "horizon": self.horizon, "fill": self.learned.means}
+        n_known = len(before)
+        if self.learned.skips:
+            n_known, before = n_known_at_end(before), self.filled(before, forecasts=forecasts)
+            precedes = before[:0] if n_warm_up else before  # what is kept of training is its end
+            X = self.filled(np.concatenate([precedes, X]), forecasts=forecasts)[len(precedes) :]
         if beyond is not None:
             beyond = self.filled(np.concatenate([X[-1:], beyond]), forecasts=False)[1:]
-        sizes = {"look_back": self.look_back, "horizon": self.horizon, "beyond": beyond}
-        return lay_out(X, before, n_warm_up, *context, fill=fill, n_known=n_known, **sizes)
+        return lay_out(X, before, n_warm_up, *context, beyond=beyond, n_known=n_known, **sizes)
 
     def _beyond(self, part, group, rows):
         """Return rows after the last, of which nothing but the calendar is known; or None."""
         if not self.learned.calendar:
             return None
-        timeline, missing = (
-            self.learned.timeline(part.index, group),
-            np.full(part.X.shape[1], np.nan),
-        )
-        return self.learned.going_on(missing, self.horizon, timeline, part.index[rows][-1])
+        timeline = self.learned.timeline(part.index, group)
+        unknown = np.full(part.X.shape[1], np.nan)
+        return self.learned.going_on(unknown, self.horizon, timeline, part.index[rows][-1])
 
     def examples(self, parts, contexts, y, **given):
         """Return the windows whose context and outcome are known, lazily."""
-        layout = self.layout(parts, contexts)
-        rows_known = np.ones(len(y), bool)
-        for part in parts.values():
-            rows_known[part.at] = is_known(part.X)
-        layout = layout.leaving_out(rows_known, is_known(y), self.look_back)
+        layout, rows_known = self.layout(parts, contexts), np.ones(len(y), bool)
+        if self.learned.skips:
+            for part in parts.values():
+                rows_known[part.at] = is_known(part.X)
+            layout = layout.leaving_out(rows_known, is_known(y), self.look_back)
         is_whole = layout.is_real & (layout.n_ahead >= self.horizon)
         if not is_whole.any():
             n_before = max(len(context.before) for one in contexts.values() for context in one)
             raise ValueError(
                 too_few(len(y), n_before, self.look_back, self.horizon)
                 + _crossing(contexts)
-                + _missing(rows_known & is_known(y))
+                + _missing(rows_known)
             )
         x, norm = self.windows(layout.series, layout.origins[is_whole])
         truth = layout.spread(np.nan_to_num(self.learned.scaling.targets(y)))
@@ -255,9 +254,9 @@ def _crossing(contexts):
     )
 
 
-def _missing(is_whole):
+def _missing(rows_known):
     """Say that windows don't touch missing values, if there are some."""
-    n_rows = int((~is_whole).sum())
+    n_rows = int((~rows_known).sum())
     return f" Windows that touch the {n_rows} rows with missing values are left out." * bool(n_rows)
 
 

@@ -9,6 +9,7 @@ from which both come.
 
 import argparse
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -213,14 +214,51 @@ def compare(name, presets, seeds, *, validate):
     print(f"{name:13} default: {summary}", flush=True)
 
 
+def first_fit_of(preset, kind):
+    """Print the seconds of a first fit, by the processors and by the clock."""
+    import keras  # the start-up of TensorFlow isn't counted
+
+    keras.ops.zeros(1)
+    rows, parameters = hourly_load().X[:5000], {"horizon": 24, "target": "load"}
+    if kind == "covariates":
+        parameters["known_future"] = ["weekday", "temperature", "holiday"]
+    else:
+        rows = rows[["load"]]
+    net = KerasForecaster(None if preset == "default" else preset, random_state=0, **parameters)
+    started, busy = time.perf_counter(), time.process_time()
+    net.fit(rows)
+    print(time.process_time() - busy, time.perf_counter() - started)
+
+
+def first_fits(repeats):
+    """Print medians of first fits on 5,000 rows, each in a process of its own."""
+    for kind in ("one column", "covariates"):
+        for preset in ("nlinear", "default"):
+            command = [sys.executable, __file__, "--first-fit-of", preset, kind]
+            runs = [
+                subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+                for _ in range(repeats)
+            ]
+            busy, clock = np.median(np.array(runs, dtype=float), axis=0)
+            print(f"{kind:12} {preset:8} {busy:6.1f} s of processors {clock:6.1f} s", flush=True)
+
+
 def main():
     """Compare on the series asked for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("series", nargs="*", metavar="series", help=f"of {', '.join(SERIES)}")
     parser.add_argument("--validate", action="store_true", help="on the rows before the last")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-fit", action="store_true", help="seconds of a first fit instead")
+    parser.add_argument("--first-fit-of", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--presets", nargs="+", default=PRESETS[1:], help="besides the default")
     arguments = parser.parse_args()
+    if arguments.first_fit_of:
+        first_fit_of(*arguments.first_fit_of)
+        return
+    if arguments.first_fit:
+        first_fits(arguments.seeds)
+        return
     for name in arguments.series or SERIES:
         compare(name, [None, *arguments.presets], arguments.seeds, validate=arguments.validate)
 
