@@ -491,8 +491,9 @@ def nlinear_mlp(
     net, as in Das et al. (2023), "Long-term forecasting with TiDE: time-series dense encoder".
     Channels that are not forecast, known in advance or not, go through hidden layers together with
     the changes of those that are. Without such channels there is no hidden layer. The mean of each
-    channel's window is weighed, too, so that forecasts can return to a level. All maps begin with
-    zeros, so that a net begins as the last value and leaves it as far as training finds better.
+    channel's window counts, too, so that forecasts can return to a level: by the part of it that
+    its standard error explains, which is small where levels move. All maps begin with zeros, so
+    that a net begins as the last value, and leaves it as far as training finds better.
 
     Parameters
     ----------
@@ -539,12 +540,12 @@ def nlinear_mlp(
     targets, others = _channels(inputs, n_outputs, meta)
     outputs, seen = [], []
     if targets is not None:
-        last, level = targets[:, -1:], keras.ops.mean(targets, axis=1, keepdims=True)
-        horizon, changes = n_outputs // targets.shape[2], targets - last
+        last, horizon = targets[:, -1:], n_outputs // targets.shape[2]
+        changes, level = targets - last, _level_by_chance(targets)
         by_change = map_steps(keras.layers.Dense(horizon, kernel_initializer="zeros"), changes)
         by_level = keras.layers.Dense(horizon, kernel_initializer="zeros", use_bias=False)
         # Adam's steps are as long for all weights; few epochs of a short series need longer ones.
-        ahead = last + 2 * by_change + map_steps(by_level, level)
+        ahead = last + 2 * by_change + 3 * map_steps(by_level, level)
         outputs.append(keras.layers.Flatten()(ahead))
         seen.append(keras.layers.Flatten()(changes))
     if others is not None:
@@ -635,6 +636,18 @@ def _channels(inputs, n_outputs, meta):
         return inputs, None
     parts = [keras.ops.take(inputs, part, axis=2) if part else None for part in (targets, others)]
     return parts[0], None if parts[1] is None else keras.layers.Flatten()(parts[1])
+
+
+def _level_by_chance(channels):
+    """Return the mean of each channel, times the share of its square that its error explains.
+
+    The error counts 4 times, for values that follow each other are alike.
+    """
+    import keras
+
+    level = keras.ops.mean(channels, axis=1, keepdims=True)
+    error = 4 / channels.shape[1] * keras.ops.var(channels, axis=1, keepdims=True)
+    return level * error / (error + level * level + 1e-9)
 
 
 def _ahead(channels, horizon):
