@@ -191,14 +191,17 @@ def boosting_error(work, *, validate, look_back=24):
 PRESETS = (None, "nlinear", "dlinear", "linear", "mlp")
 
 
-def compare(name, presets, seeds, *, validate):
+def compare(name, presets, seeds, *, validate, **parameters):
     """Print the errors of a series, and how far the default is from the naive and the best."""
     work = SERIES[name]()
     naive = naive_error(work, validate=validate)
     print(f"{name:13} {'seasonal naive':15} {naive:9.4f}", flush=True)
     errors = {}
     for preset in presets:
-        runs = [net_error(work, seed, validate=validate, model=preset) for seed in range(seeds)]
+        runs = [
+            net_error(work, seed, validate=validate, model=preset, **parameters)
+            for seed in range(seeds)
+        ]
         (errors[preset], seconds), spread = np.mean(runs, axis=0), np.std(runs, axis=0)[0]
         shown = preset or "default"
         print(
@@ -249,6 +252,7 @@ def main():
     parser.add_argument("series", nargs="*", metavar="series", help=f"of {', '.join(SERIES)}")
     parser.add_argument("--validate", action="store_true", help="on the rows before the last")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="other than the default, to save time")
     parser.add_argument("--first-fit", action="store_true", help="seconds of a first fit instead")
     parser.add_argument("--first-fit-of", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--presets", nargs="+", default=PRESETS[1:], help="besides the default")
@@ -259,8 +263,11 @@ def main():
     if arguments.first_fit:
         first_fits(arguments.seeds)
         return
+    more = {} if arguments.epochs is None else {"epochs": arguments.epochs}
     for name in arguments.series or SERIES:
-        compare(name, [None, *arguments.presets], arguments.seeds, validate=arguments.validate)
+        compare(
+            name, [None, *arguments.presets], arguments.seeds, validate=arguments.validate, **more
+        )
 
 
 if __name__ == "__main__":
