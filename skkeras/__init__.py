@@ -3,10 +3,11 @@
 from skkeras import data, models
 from skkeras._engine.compiled_functions import cache_info, clear_cache
 from skkeras.classifier import KerasClassifier
-from skkeras.forecasting import KerasForecaster, forecast_scorer
+from skkeras.forecasting import DummyForecaster, KerasForecaster, forecast_scorer
 from skkeras.regressor import KerasRegressor
 
 __all__ = [
+    "DummyForecaster",
     "KerasClassifier",
     "KerasForecaster",
     "KerasRegressor",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, is_classifier
+from sklearn.base import is_classifier
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.linear_model import LogisticRegression, RidgeCV
@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from skkeras import KerasClassifier, KerasForecaster, KerasRegressor
+from skkeras import DummyForecaster, KerasClassifier, KerasForecaster, KerasRegressor
 from skkeras._versions import show_progress
 
 # Monthly totals of international airline passengers, 1949 to 1960: Box and Jenkins (1976), "Time
@@ -130,25 +130,12 @@ def forecast():
         y=np.array(AIRLINE, dtype="float64").ravel(),
         estimator=KerasForecaster("nlinear", epochs=200, random_state=0),
         grid={"look_back": [3, 6, 12, 24], "optimizer__learning_rate": [0.003, 0.01]},
-        baselines={"the same month a year ago": SeasonalNaive(12)},
+        baselines={
+            "the same month a year ago": DummyForecaster("seasonal", season=12),
+            "the month before": DummyForecaster("last"),
+        },
         splits=TimeSeriesSplit(3, test_size=12),
     )
-
-
-class SeasonalNaive(RegressorMixin, BaseEstimator):
-    """Forecasts the value of a season ago; ``season`` is its number of rows."""
-
-    def __init__(self, season):
-        self.season = season
-
-    def fit(self, X, y):
-        """Keep the last season."""
-        self.last_ = X[-self.season :, 0]
-        return self
-
-    def predict(self, X):
-        """Forecast each row of X, which follows the training data."""
-        return np.concatenate([self.last_, X[:, 0]])[: len(X)]
 
 
 JOBS = {"classify": classify, "regression": regression, "images": images, "forecast": forecast}

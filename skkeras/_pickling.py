@@ -29,6 +29,7 @@ _MODULES = {
     "ByStep": "_targets.steps",
     "_Columns": "data._arrays",
     "_ForecastScorer": "forecasting._scorer",
+    "_NaiveScorer": "forecasting._scorer",
     "_Step": "data._arrays",
     "_open_hdf5": "data._parts",
 }

@@ -576,6 +576,89 @@ def dlinear(input_shape, n_outputs, output_activation, *, kernel_size=25, meta=N
     return _sum_up(inputs, outputs, output_activation)
 
 
+def nlinear_mlp(
+    input_shape,
+    n_outputs,
+    output_activation,
+    *,
+    units=128,
+    activation="relu",
+    dropout=0.0,
+    meta=None,
+):
+    """Build NLinear with a level and a hidden layer for covariates; the forecaster's default.
+
+    Each channel's linear map around its last value, as in :func:`nlinear`, is the skip of a dense
+    net, as in Das et al. (2023), "Long-term forecasting with TiDE: time-series dense encoder".
+    Channels that are not forecast, known in advance or not, go through hidden layers together with
+    the changes of those that are. Without such channels there is no hidden layer. The mean of each
+    channel's window counts, too, so that forecasts can return to a level: by the part of it that
+    its standard error explains, which is small where levels move. All maps begin with zeros, so
+    that a net begins as the last value, and leaves it as far as training finds better.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Shape of one window: (steps, channels).
+    n_outputs : int
+        Units of the output layer: all forecast channels of the first step, then of the next.
+    output_activation : str
+        Activation of the output layer.
+    units : int or sequence of int, default=128
+        Units of each hidden layer; an int makes one layer.
+    activation : str or callable, default="relu"
+        Activation of the hidden layers: a name that Keras knows, or a function.
+    dropout : float, default=0.0
+        Fraction of each hidden layer's outputs that training drops, in [0, 1).
+    meta : dict, default=None
+        Its ``target_columns_`` are the channels that are forecast. Without, they are all, if
+        ``n_outputs`` is a multiple of them, or none.
+
+    Returns
+    -------
+    model : keras.Model
+        Not compiled.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a hyperparameter or the shape cannot be used; the message names it.
+
+    Examples
+    --------
+    >>> from skkeras import models
+    >>> models.nlinear_mlp((336, 7), 96 * 7, "linear").count_params()
+    32448
+    >>> meta = {"target_columns_": [0]}
+    >>> models.nlinear_mlp((24, 3), 12, "linear", units=(64, 64), meta=meta).output_shape
+    (None, 12)
+    """
+    import keras
+
+    _check_input_shape("nlinear_mlp", input_shape)
+    _check_hidden_layers(activation, dropout, None, units=units)
+    inputs = keras.Input(input_shape)
+    targets, others = _channels(inputs, n_outputs, meta)
+    outputs, seen = [], []
+    if targets is not None:
+        last, horizon = targets[:, -1:], n_outputs // targets.shape[2]
+        changes, level = targets - last, _level_by_chance(targets)
+        by_change = map_steps(keras.layers.Dense(horizon, kernel_initializer="zeros"), changes)
+        by_level = keras.layers.Dense(horizon, kernel_initializer="zeros", use_bias=False)
+        # Adam's steps are as long for all weights; few epochs of a short series need longer ones.
+        ahead = last + 2 * by_change + 3 * map_steps(by_level, level)
+        outputs.append(keras.layers.Flatten()(ahead))
+        seen.append(keras.layers.Flatten()(changes))
+    if others is not None:
+        hidden = keras.layers.Concatenate()([*seen, others]) if seen else others
+        for size in np.atleast_1d(units).tolist():
+            hidden = keras.layers.Dense(size, activation=activation)(hidden)
+            if dropout:
+                hidden = keras.layers.Dropout(dropout)(hidden)
+        outputs.append(keras.layers.Dense(n_outputs, kernel_initializer="zeros")(hidden))
+    return _sum_up(inputs, outputs, output_activation)
+
+
 def tcn(
     input_shape,
     n_outputs,
@@ -670,6 +753,18 @@ def _channels(inputs, n_outputs, meta):
     return parts[0], None if parts[1] is None else keras.layers.Flatten()(parts[1])
 
 
+def _level_by_chance(channels):
+    """Return the mean of each channel, times the share of its square that its error explains.
+
+    The error counts 4 times, for values that follow each other are alike.
+    """
+    import keras
+
+    level = keras.ops.mean(channels, axis=1, keepdims=True)
+    error = 4 / channels.shape[1] * keras.ops.var(channels, axis=1, keepdims=True)
+    return level * error / (error + level * level + 1e-9)
+
+
 def _ahead(channels, horizon):
     """Map the steps of each channel to those of the horizon, by shared weights."""
     return map_steps(_dense(horizon, channels.shape[1]), channels)
@@ -702,6 +797,7 @@ PRESETS = MappingProxyType(
         "linear": linear,
         "nlinear": nlinear,
         "dlinear": dlinear,
+        "nlinear_mlp": nlinear_mlp,
         "tcn": tcn,
     }
 )
@@ -760,7 +856,7 @@ def find_preset(name):
     ...
     ValueError: Got model='mpl'; expected the name of a preset, a builder or a keras.Model. Did \
 you mean 'mlp'? Accepted: 'cnn', 'dlinear', 'gru', 'linear', 'lstm', \
-'mlp', 'nlinear', 'tabular', 'tcn'.
+'mlp', 'nlinear', 'nlinear_mlp', 'tabular', 'tcn'.
     """
     try:
         return PRESETS[name]
@@ -782,7 +878,10 @@ _SEQUENCE = (
     (2,),
     "Reshape X so that each row is a sequence, X[..., None] for one feature",
 )
-_ROWS = {"cnn": _IMAGE, **dict.fromkeys(("lstm", "gru", "tcn", "nlinear", "dlinear"), _SEQUENCE)}
+_ROWS = {
+    "cnn": _IMAGE,
+    **dict.fromkeys(("lstm", "gru", "tcn", "nlinear", "dlinear", "nlinear_mlp"), _SEQUENCE),
+}
 
 
 def _check_input_shape(preset, input_shape):

@@ -23,6 +23,7 @@ SHAPES = {
     "linear": (4,),
     "nlinear": (5, 3),
     "dlinear": (5, 3),
+    "nlinear_mlp": (5, 3),
     "tcn": (5, 3),
 }
 WITH_HIDDEN_LAYERS = ["mlp", "cnn", "lstm", "gru"]
@@ -254,6 +255,9 @@ def test_shape_that_a_preset_cannot_take_is_an_error_that_names_both(name, input
     "name, parameter, value",
     [
         ("dlinear", "kernel_size", 0),
+        ("nlinear_mlp", "units", 0),
+        ("nlinear_mlp", "dropout", 1.0),
+        ("nlinear_mlp", "activation", "foo"),
         ("tcn", "filters", ()),
         ("tcn", "kernel_size", 2.5),
         ("tcn", "dropout", 1.5),
@@ -277,9 +281,31 @@ def test_channels_share_weights_and_levels_pass_through(name):
         np.testing.assert_allclose(np.reshape(net(window + 9), (3, 2)), ahead + 9, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["nlinear", "dlinear"])
+@pytest.mark.parametrize("meta", [None, {"target_columns_": [1]}, {"target_columns_": [2, 0]}])
+def test_the_forecasters_default_begins_as_the_last_value(meta):
+    own = [0, 1, 2] if meta is None else meta["target_columns_"]
+    net = models.nlinear_mlp((5, 3), 2 * len(own), "linear", meta=meta)
+    window = np.random.default_rng(0).normal(size=(4, 5, 3)).astype("float32")
+    expected = np.tile(window[:, -1, own], 2)
+    np.testing.assert_allclose(net(window), expected, rtol=1e-6)
+
+
+def test_the_forecasters_default_has_a_hidden_layer_for_covariates_alone():
+    def n_hidden(**parameters):
+        net = models.nlinear_mlp((5, 3), 6, "linear", **parameters)
+        return sum(
+            getattr(layer, "activation", None) is keras.activations.relu for layer in net.layers
+        )
+
+    assert n_hidden() == 0
+    assert n_hidden(meta={"target_columns_": [0, 2]}, units=(8, 4)) == 2
+
+
+@pytest.mark.parametrize("name", ["nlinear", "dlinear", "nlinear_mlp"])
 def test_channels_that_are_not_forecast_count_too(name):
     net = models.PRESETS[name]((5, 3), 2, "linear", meta={"target_columns_": [1]})
+    for weight in net.trainable_variables if name == "nlinear_mlp" else ():  # some begin with zeros
+        weight.assign(np.random.default_rng(0).normal(size=weight.shape))
     window = np.zeros((1, 5, 3), "float32")
     other = window.copy()
     other[:, -1, 2] = 1

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_the_root_is_a_table_of_contents():
     assert set(skkeras.__all__) == {
+        "DummyForecaster",
         "KerasClassifier",
         "KerasForecaster",
         "KerasRegressor",

@@ -15,6 +15,7 @@ from sklearn.metrics import mean_absolute_error
 from sklearn.preprocessing import StandardScaler
 
 from skkeras import (
+    DummyForecaster,
     KerasClassifier,
     KerasForecaster,
     KerasRegressor,
@@ -90,7 +91,9 @@ MAKERS = {
     "parts and handles": watching,
     "several outputs": lambda: heads({"a": X[:, 0], "b": X[:, 1]}),
     "series": lambda: KerasForecaster(look_back=4, epochs=1, validation_split=0.2).fit(frame()),
+    "baseline": lambda: DummyForecaster(look_back=4).fit(frame()),
     "scorer": lambda: forecast_scorer(mean_absolute_error),
+    "scorer by name": lambda: forecast_scorer("mase", season=2),
     "scaler": lambda: data.ArrayScaler(StandardScaler()).fit(X),
     "reshaper": lambda: data.ArrayReshaper(4).fit(X),
     "columns": lambda: data.ColumnsToInputs({"a": [0]}).fit(X),

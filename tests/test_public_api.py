@@ -74,6 +74,7 @@ def test_modules_that_a_user_may_import():
         "skkeras.data",
         "skkeras.exceptions",
         "skkeras.forecasting",
+        "skkeras.forecasting.dummy",
         "skkeras.forecasting.forecaster",
         "skkeras.layers",
         "skkeras.models",

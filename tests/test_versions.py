@@ -208,7 +208,7 @@ def test_the_only_input_in_a_list_is_taken_without_a_warning(X, values):
 
 @pytest.mark.parametrize("n_outputs", [1, 24])
 @pytest.mark.parametrize("meta", [None, {"target_columns_": [1]}], ids=["only", "one_of_3"])
-@pytest.mark.parametrize("name", ["nlinear", "dlinear"])
+@pytest.mark.parametrize("name", ["nlinear", "dlinear", "nlinear_mlp"])
 def test_one_channel_is_multiplied_right_in_every_row(name, meta, n_outputs):
     shape = (14, 1 if meta is None else 3)
     windows = np.random.default_rng(0).normal(size=(100, *shape)).astype("float32")
@@ -220,8 +220,10 @@ def test_one_channel_is_multiplied_right_in_every_row(name, meta, n_outputs):
 @pytest.mark.parametrize("engine", ["compiled", "keras"])
 def test_a_forecaster_of_one_series_goes_down_by_its_gradient(engine):
     series = np.random.default_rng(0).normal(size=(114, 1)).astype("float32")
-    net = KerasForecaster(look_back=14, optimizer="sgd", normalize=False, epochs=1, engine=engine)
-    net.set_params(batch_size=100, target=0, random_state=0, optimizer__learning_rate=0.1)
+    net = KerasForecaster("nlinear", look_back=14, optimizer="sgd", epochs=1, engine=engine)
+    net.set_params(
+        normalize=False, batch_size=100, target=0, random_state=0, optimizer__learning_rate=0.1
+    )
     before = net.fit(series).model_
     net.set_params(optimizer__learning_rate=0.0)
     kernel, bias = net.fit(series).model_.get_weights()

@@ -9,6 +9,7 @@ import numpy as np
 
 from skkeras._holdout import split_rows
 from skkeras._pickling import PickledByName
+from skkeras.forecasting._missing import is_known
 from skkeras.forecasting._panel import rows_by_group
 from skkeras.forecasting._time_index import counted, tells
 
@@ -28,7 +29,9 @@ class Past(PickledByName):
     ``n_rows`` counts those of `update`, too; ``has_moved`` is True once rows have followed those of
     training; ``timeline`` is None if rows are only counted; ``changes`` are of `mean_changes`, of
     the targets; ``n_telling`` rows tell that others are the first of these, see `telling_length`.
-    ``holes`` are in the tail: pairs of a row, and the number of entries missing before it.
+    ``holes`` are in the tail: a row, the number of entries missing before it, and the last one
+    before these.
+    ``naive_errors`` are those of training, by `_naive_errors.naive_errors`; None without training.
     """
 
     head: np.ndarray
@@ -39,6 +42,7 @@ class Past(PickledByName):
     changes: Any = None
     n_telling: int = 1
     holes: tuple = ()
+    naive_errors: Any = None
 
     def with_rows(self, before, X, index, look_back, scale=1.0, *, last=slice(None)):
         """Return the past after rows X.
@@ -50,11 +54,20 @@ class Past(PickledByName):
         if timeline is not None:
             timeline = timeline.moved(len(X), index if tells(index) else None)
         head = np.concatenate([self.head, X[: look_back - len(self.head)]])
-        tail = np.concatenate([before, X[last][-look_back:]])[-look_back:]
+        tail = last_rows(np.concatenate([before, X[last]]), look_back)
         n_telling = self.n_telling
         if len(self.head) < look_back or len(X) >= self.n_rows:  # more is known of it than was
             n_telling = max(n_telling, telling_length(np.concatenate([before, X]), scale))
-        return Past(head, tail, n_rows, timeline, True, self.changes, n_telling)
+        return dataclasses.replace(
+            self,
+            head=head,
+            tail=tail,
+            n_rows=n_rows,
+            timeline=timeline,
+            has_moved=True,
+            n_telling=n_telling,
+            holes=(),
+        )
 
     @property
     def after_holes(self):
@@ -109,20 +122,28 @@ def keep(X, look_back, timeline=None, index=None, changes=None, scale=1.0):
     n_telling = telling_length(X, scale)
     missing = np.zeros(0, int) if timeline is None else timeline.holes(index)
     rows = np.flatnonzero(missing)
-    start = _start_of_tail(rows, len(X), look_back)
-    holes = tuple((int(row - start), int(missing[row])) for row in rows[rows > start])
+    start = _start_of_tail(X, look_back, rows)
+    holes = tuple(
+        (int(row - start), int(missing[row]), index[row - 1]) for row in rows[rows > start]
+    )
     head, tail = X[:look_back].copy(), X[start:].copy()
     return Past(head, tail, len(X), timeline, False, changes, n_telling, holes)
 
 
-def _start_of_tail(starts, n_rows, look_back):
+def last_rows(X, look_back):
+    """Return the last rows, and those that missing values among them can be forecast from."""
+    return X[_start_of_tail(X, look_back) :]
+
+
+def _start_of_tail(X, look_back, holes=()):
     """Return the row from which on a series is kept, to fill the holes before its last rows.
 
     Forecasts that fill a hole are made of a whole window as well, if that has no hole itself.
     """
-    start = max(n_rows - look_back, 0)
-    within = starts[starts > start]
-    return max(int(within[0]) - look_back, 0) if len(within) else start
+    start = max(len(X) - look_back, 0)
+    is_gap = ~is_known(X[start:])
+    is_gap[[row - start for row in holes if row > start]] = True
+    return max(start + int(is_gap.argmax()) - look_back, 0) if is_gap.any() else start
 
 
 def telling_length(X, scale):
@@ -143,7 +164,7 @@ def telling_length(X, scale):
     >>> telling_length(np.arange(500)[:, np.newaxis] % 7, 1.0)
     501
     """
-    units = np.where(np.asarray(scale) > 0, scale, 1)
+    X, units = np.nan_to_num(X), np.where(np.asarray(scale) > 0, scale, 1)
     directions = np.random.default_rng(0).uniform(1, 2, size=X.shape[1])
     stretches = np.round((X - X[:1]) / units @ directions / (2 * _SAME_SPREAD) + directions[0])
     length = 1
@@ -171,7 +192,8 @@ def rows_in_common(head, X, scale):
     n_rows = min(len(head), len(X))
     differences = np.abs(head[:n_rows] - X[:n_rows])
     tolerances = _SAME_SPREAD * scale + _SAME_LEVEL * np.abs(head[:n_rows])
-    close = (differences <= tolerances).all(axis=1)
+    both_missing = np.isnan(head[:n_rows]) & np.isnan(X[:n_rows])
+    close = ((differences <= tolerances) | both_missing).all(axis=1)
     return n_rows if close.all() else int(close.argmin())
 
 

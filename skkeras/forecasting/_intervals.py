@@ -34,6 +34,8 @@ class HeldOut(PickledByName):
 def mean_changes(values):
     """Return the mean absolute change from row to row of each column; None for a single row.
 
+    Changes to and from missing values don't count.
+
     Examples
     --------
     >>> import numpy as np
@@ -41,7 +43,10 @@ def mean_changes(values):
     >>> mean_changes(np.array([[1.0], [3.0], [2.0]]))
     array([1.5])
     """
-    return np.abs(np.diff(values, axis=0)).mean(axis=0) if len(values) > 1 else None
+    if len(values) < 2:
+        return None
+    changes = np.abs(np.diff(values, axis=0))
+    return np.nansum(changes, axis=0) / np.isfinite(changes).sum(axis=0).clip(min=1)
 
 
 def widths_by_series(errors, codes, groups, changes, coverage):

@@ -13,14 +13,16 @@ class Layout:
     ``series`` (n_laid_out, n_columns) has history, rows, and ``horizon`` rows more for windows that
     look beyond the end. For each row, ``positions`` is its place there, ``origins`` its place with
     the history to forecast it from, ``is_real`` True where the look-back window contains no
-    padding, and ``n_ahead`` the number of rows from it on, itself included: of true steps. ``why``
-    says why the first rows have no history, if they have none.
+    padding, ``n_before`` the number of known rows right before it, and ``n_ahead`` that of rows
+    from it on, itself included: of true steps. ``why`` says why the first rows have no history, if
+    they have none.
     """
 
     series: np.ndarray
     positions: np.ndarray
     origins: np.ndarray
     is_real: np.ndarray
+    n_before: np.ndarray
     n_ahead: np.ndarray
     why: str = ""
 
@@ -42,13 +44,41 @@ class Layout:
         numbers = self.spread(np.arange(len(self.positions)))
         return rows, steps, numbers[self.positions[rows] + steps]
 
+    def leaving_out(self, is_known, has_outcome, look_back):
+        """Return the layout without windows that touch missing values.
+
+        ``is_known`` tells of each row whether its inputs are, ``has_outcome`` whether its targets.
+        """
+        places = np.arange(len(self.series))
+        last = np.maximum.accumulate(np.where(self.spread(~is_known), places, -1))
+        is_end = self.spread(~has_outcome | ~is_known)
+        following = np.where(is_end, places, len(places))[::-1]
+        following = np.minimum.accumulate(following)[::-1]
+        n_before = np.minimum(self.n_before, self.positions - 1 - last[self.positions - 1])
+        return dataclasses.replace(
+            self,
+            is_real=self.is_real & (n_before >= look_back),
+            n_before=n_before,
+            n_ahead=np.minimum(self.n_ahead, following[self.positions] - self.positions),
+        )
+
+    def of_a_season_ago(self, values, rows, steps, season):
+        """Take for forecasts, as `scored` lists them, the last known value of the same season.
+
+        ``values`` are of the rows of ``series``. It is NaN where that is before all known rows.
+        """
+        ago = steps - season * (steps // season + 1)
+        is_known = -ago <= self.n_before[rows]
+        taken = values[self.positions[rows] + np.where(is_known, ago, 0)]
+        return np.where(is_known[:, np.newaxis], taken, np.nan)
+
 
 class Context(NamedTuple):
     """What precedes the rows of one series: the rows ``before``.
 
     Where training began, the first ``n_warm_up`` rows have none; the ``n_unsure`` first of these
     get the rows before all the same. ``why`` says in words where the rows stand. ``rows`` are those
-    up to the next hole in the index.
+    up to the next hole in the index. Rows before may have missing values, which are filled later.
     """
 
     before: np.ndarray
@@ -69,10 +99,14 @@ def without_made_up(contexts):
     ]
 
 
-def lay_out(X, before, n_warm_up, n_unsure=0, why="", *, look_back, horizon, fill):
+def lay_out(
+    X, before, n_warm_up, n_unsure=0, why="", *, look_back, horizon, fill, beyond=None, n_known=None
+):
     """Put history before the rows of one series, a `Context`, and ``fill`` where it lacks.
 
-    Where training began, rows get a history that is made of ``fill`` alone.
+    ``beyond`` are the ``horizon`` rows after the last, None repeats it. ``n_known`` are the last
+    rows of ``before`` that weren't missing; None is all. Where training began, rows get a history
+    that is made of ``fill`` alone.
 
     Examples
     --------
@@ -83,8 +117,10 @@ def lay_out(X, before, n_warm_up, n_unsure=0, why="", *, look_back, horizon, fil
     >>> laid_out.series[:, 0], laid_out.origins, laid_out.is_real
     (array([-1.,  2.,  3.,  4.,  4.]), array([2, 3]), array([False,  True]))
     """
-    n_rows, n_made_up = len(X), max(look_back - len(before), 0)
-    beyond = np.repeat(X[-1:], horizon, axis=0)
+    n_known = len(before) if n_known is None else n_known
+    n_rows, n_made_up = len(X), max(look_back - n_known, 0)
+    if beyond is None:
+        beyond = np.repeat(X[-1:], horizon, axis=0)
     parts = [padded(before, look_back, fill), X, beyond]
     positions = look_back + np.arange(n_rows)
     origins = positions.copy()
@@ -94,8 +130,11 @@ def lay_out(X, before, n_warm_up, n_unsure=0, why="", *, look_back, horizon, fil
         origins[n_unsure:n_warm_up] += look_back + n_rows + horizon
         is_real[: min(n_warm_up, look_back)] = False
         parts += [np.tile(fill, (look_back, 1)), X[: n_warm_up + horizon], beyond]
+    # Where X is the training data, what is kept before it is their end.
+    n_before = np.arange(n_rows) + (0 if n_warm_up == look_back else look_back - n_made_up)
+    n_before[:n_warm_up] = np.arange(n_warm_up)
     n_ahead = n_rows - np.arange(n_rows)
-    return Layout(np.concatenate(parts), positions, origins, is_real, n_ahead, why)
+    return Layout(np.concatenate(parts), positions, origins, is_real, n_before, n_ahead, why)
 
 
 def padded(rows, length, fill):
@@ -134,6 +173,7 @@ def join(layouts, rows):
         joined("positions") + shifts,
         joined("origins") + shifts,
         joined("is_real"),
+        joined("n_before"),
         joined("n_ahead"),
         next((layout.why for layout in layouts if layout.why), ""),
     )

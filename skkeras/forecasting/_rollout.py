@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from skkeras.forecasting._context import beginning
+from skkeras.forecasting._context import beginning, last_rows
 from skkeras.forecasting._examples import WindowExamples
 from skkeras.forecasting._layout import Context, join, lay_out, padded, too_few
+from skkeras.forecasting._missing import filled, is_known, n_known_at_end
 from skkeras.forecasting._time_index import tells
 from skkeras.forecasting._windows import columns_of, inputs, outcomes, window_norms
 
@@ -58,7 +59,7 @@ class Rollout:
         """Forecast on from the context, a horizon at a time: (steps, n_targets).
 
         Also returns the context's rows, followed by the forecast ones; columns that aren't
-        forecast keep their last value.
+        forecast keep their last value. ``known`` are the known-future columns.
         """
         learned, rows, forecasts = self.learned, context, []
         for step in range(0, steps, self.horizon):
@@ -73,6 +74,22 @@ class Rollout:
             forecasts.append(block)
             rows = np.concatenate([rows, ahead])
         return np.concatenate(forecasts)[:steps], rows[: len(context) + steps]
+
+    def to_come(self, context, steps, timeline, given=None, last=None):
+        """Return known-future columns for whole horizons after a context; None if there are none.
+
+        ``given`` are those that users give, the last row of which is repeated; None repeats the
+        context's. ``last`` is the context's last entry, of which None is the timeline's.
+        """
+        learned = self.learned
+        if not learned.known_future:
+            return None
+        n_rows = self.horizon * -(-steps // self.horizon)
+        last = timeline.last if last is None and timeline is not None else last
+        rows = learned.going_on(context[-1], n_rows, timeline, last)
+        if given is not None:
+            rows[:, learned.given_known_future] = given[np.arange(n_rows).clip(max=len(given) - 1)]
+        return rows[:, learned.known_future]
 
     def contexts(self, parts, follows):
         """Return what precedes each series' rows: a list of `Context`, one more for each hole.
@@ -105,7 +122,8 @@ class Rollout:
             return Context(X[:0] if gap else past.after_holes)
         if gap == 0 or (n_warm_up == self.look_back and not n_unsure):
             return Context(self.tail(past), n_warm_up, n_unsure, why)
-        return Context(self.ahead(self.tail(past), gap)[1], n_warm_up, n_unsure, why)
+        before = self._going_on(self.tail(past), gap, past.timeline)
+        return Context(before, n_warm_up, n_unsure, why)
 
     def _past_holes(self, part, first, group, follows):
         """Return the context of the first rows, and of those after each hole in their index."""
@@ -120,40 +138,95 @@ class Rollout:
             if follows not in ("nothing", "validates"):
                 last = contexts[-1]
                 before = before if last.n_warm_up else last.before
-                before = np.concatenate([before, part.X[last.rows]])[-self.look_back :]
-                before = self.ahead(before, missing[start])[1]
+                before = last_rows(np.concatenate([before, part.X[last.rows]]), self.look_back)
+                before = self._going_on(before, missing[start], timeline, part.index[start - 1])
             contexts.append(Context(before, rows=slice(start, end)))
         return contexts
 
     def tail(self, past):
-        """Return the last rows of a series, with forecasts where its index has holes."""
-        starts = [row for row, _ in past.holes]
-        first, *others = np.split(past.tail, starts)
-        for (_, missing), rows in zip(past.holes, others, strict=True):
-            first = np.concatenate([self.ahead(first, missing)[1], rows])
-        return first[-self.look_back :]
+        """Return the last rows of a series, with forecasts where its index has holes.
 
-    def layout(self, parts, contexts):
-        """Put the contexts before the rows of each series."""
-        sizes = {"look_back": self.look_back, "horizon": self.horizon}
+        If missing values are filled later, rows before these come as well, to forecast them from.
+        """
+        starts = [row for row, *_ in past.holes]
+        first, *others = np.split(past.tail, starts)
+        for (_, missing, last), rows in zip(past.holes, others, strict=True):
+            first = np.concatenate([self._going_on(first, missing, past.timeline, last), rows])
+        return first if self.learned.skips else first[-self.look_back :]
+
+    def _going_on(self, before, n_missing, timeline, last=None):
+        """Return rows, and after them those that are missing: forecasts, or still missing ones.
+
+        They are missing after the timeline's ``last`` entry, or another.
+        """
+        if self.learned.skips:
+            missing = np.full(before.shape[1], np.nan)
+            last = timeline.last if last is None and timeline is not None else last
+            return np.concatenate(
+                [before, self.learned.going_on(missing, n_missing, timeline, last)]
+            )
+        known = self.to_come(before, n_missing, timeline, last=last)
+        return self.ahead(before, n_missing, known)[1]
+
+    def filled(self, rows, *, forecasts=True):
+        """Fill missing values with forecasts, or, while no net is trained, with the last ones."""
+        return filled(
+            rows,
+            self.learned.means,
+            self.learned.scaling.own,
+            self._forecast_missing if forecasts else None,
+        )
+
+    def _forecast_missing(self, before, rows):
+        known = rows[:, self.learned.known_future] if self.learned.known_future else None
+        return self.ahead(before, len(rows), known)[1][len(before) :]
+
+    def layout(self, parts, contexts, *, fills=False):
+        """Put the contexts before the rows of each series; missing values are forecast if asked."""
         layouts, numbers = [], []
         for group, part in parts.items():
             for *context, rows in contexts[group]:
-                layouts.append(lay_out(part.X[rows], *context, fill=self.learned.means, **sizes))
+                beyond = self._beyond(part, group, rows)
+                layouts.append(self._lay_out(part.X[rows], beyond, *context, forecasts=fills))
                 numbers.append(part.at[rows])
         return join(layouts, numbers)
 
+    def _lay_out(self, X, beyond, before, n_warm_up, *context, forecasts):
+        sizes = {"look_back": self.look_back, "horizon": self.horizon, "fill": self.learned.means}
+        n_known = len(before)
+        if self.learned.skips:
+            n_known, before = n_known_at_end(before), self.filled(before, forecasts=forecasts)
+            precedes = before[:0] if n_warm_up else before  # what is kept of training is its end
+            X = self.filled(np.concatenate([precedes, X]), forecasts=forecasts)[len(precedes) :]
+        if beyond is not None:
+            beyond = self.filled(np.concatenate([X[-1:], beyond]), forecasts=False)[1:]
+        return lay_out(X, before, n_warm_up, *context, beyond=beyond, n_known=n_known, **sizes)
+
+    def _beyond(self, part, group, rows):
+        """Return rows after the last, of which nothing but the calendar is known; or None."""
+        if not self.learned.calendar:
+            return None
+        timeline = self.learned.timeline(part.index, group)
+        unknown = np.full(part.X.shape[1], np.nan)
+        return self.learned.going_on(unknown, self.horizon, timeline, part.index[rows][-1])
+
     def examples(self, parts, contexts, y, **given):
         """Return the windows whose context and outcome are known, lazily."""
-        layout = self.layout(parts, contexts)
+        layout, rows_known = self.layout(parts, contexts), np.ones(len(y), bool)
+        if self.learned.skips:
+            for part in parts.values():
+                rows_known[part.at] = is_known(part.X)
+            layout = layout.leaving_out(rows_known, is_known(y), self.look_back)
         is_whole = layout.is_real & (layout.n_ahead >= self.horizon)
         if not is_whole.any():
             n_before = max(len(context.before) for one in contexts.values() for context in one)
             raise ValueError(
-                too_few(len(y), n_before, self.look_back, self.horizon) + _crossing(contexts)
+                too_few(len(y), n_before, self.look_back, self.horizon)
+                + _crossing(contexts)
+                + _missing(rows_known)
             )
         x, norm = self.windows(layout.series, layout.origins[is_whole])
-        truth = layout.spread(self.learned.scaling.targets(y))
+        truth = layout.spread(np.nan_to_num(self.learned.scaling.targets(y)))
         norm = columns_of(norm, self.learned.scaling.own)
         y = outcomes(truth, x.origins, self.horizon, norm)
         codes = np.empty(len(is_whole), int)
@@ -179,6 +252,12 @@ def _crossing(contexts):
         f" Windows that cross holes in the index, of which X has {n_holes}, are left out; state "
         "the calendar that it follows as freq=..., or fill them with X.asfreq(...)."
     )
+
+
+def _missing(rows_known):
+    """Say that windows don't touch missing values, if there are some."""
+    n_rows = int((~rows_known).sum())
+    return f" Windows that touch the {n_rows} rows with missing values are left out." * bool(n_rows)
 
 
 def _why(has_index):

@@ -27,18 +27,23 @@ class Scaling(PickledByName):
     offset: np.ndarray
     slope: np.ndarray
     own: list
+    dtype: str = "float32"
 
     def inputs(self, X):
-        """Put rows of inputs into the net's units, as float32."""
-        return ((X - self.center) / self.scale).astype("float32")
+        """Put rows of inputs into the net's units, in its dtype."""
+        return ((X - self.center) / self.scale).astype(self.dtype)
 
     def targets(self, y):
-        """Put rows of targets into the net's units, as float32."""
-        return ((y - self.offset) / self.slope).astype("float32")
+        """Put rows of targets into the net's units, in its dtype."""
+        return ((y - self.offset) / self.slope).astype(self.dtype)
 
     def forecasts(self, outputs):
         """Put the net's forecasts into the targets' units; targets along the last axis."""
         return outputs * self.slope + self.offset
+
+    def past_targets(self, X):
+        """Read the targets off their own columns of rows, in the targets' units."""
+        return self.forecasts((X[:, self.own] - self.center[self.own]) / self.scale[self.own])
 
     @property
     def factors(self):

@@ -197,6 +197,32 @@ def _months(index):
     return pd.offsets.MonthBegin(usual) if is_first else pd.DateOffset(months=usual)
 
 
+def rows_of_a_season(step):
+    """Return how many rows a day, a week or a year has, the shortest of which there are several.
+
+    None if that isn't a whole number, or more than the minutes of a day.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skkeras.forecasting._steps import rows_of_a_season
+    >>> steps = ["h", "D", "B", "W", "MS", "QE", "YE"]
+    >>> [rows_of_a_season(pd.tseries.frequencies.to_offset(step)) for step in steps]
+    [24, 7, 5, 52, 12, 4, None]
+    """
+    import pandas as pd
+
+    if isinstance(step, pd.offsets.Tick) and pd.Timedelta(step) < pd.Timedelta("1min"):
+        return None
+
+    def rows(first_monday_to, n_seasons):
+        # 2001-01-01 was a Monday.
+        return len(pd.date_range("2001-01-01", first_monday_to, freq=step)[1:]) / n_seasons
+
+    seasons = rows("2001-01-29", 28), rows("2001-01-29", 4), round(rows("2009-01-01", 8))
+    return next((int(n) for n in seasons if n >= 2 and n == int(n)), None)
+
+
 def stated_step(freq, index):
     """Return the step that a user states, as it is for the kind of the index."""
     import pandas as pd

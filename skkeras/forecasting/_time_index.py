@@ -13,6 +13,7 @@ from skkeras.forecasting._steps import (
     is_on_grid,
     kind_of_index,
     regular_index,
+    rows_of_a_season,
     spacing_of,
     steps_between,
 )
@@ -53,6 +54,12 @@ class Timeline(PickledByName):
             "on; expected such a one. Say its step, such as freq='D', fill it with X.asfreq(...), "
             "or count the rows with X.reset_index(drop=True)."
         )
+
+    def going_on(self, last, steps):
+        """Return the steps after an entry by the spacing, as far as that is known; else None."""
+        if self.spacing is None or self.kind == "labels":
+            return None
+        return regular_index(last, steps + 1, self.spacing)[1:]
 
     def missing(self, index, name="X"):
         """Count the entries missing between the last one and an index, called ``name`` in errors.
@@ -117,6 +124,18 @@ class Timeline(PickledByName):
     def _in_zone(self, index):
         zone = getattr(self.last, "tz", None)
         return index if zone is None else index.tz_convert(zone)
+
+    @property
+    def season(self):
+        """Rows of a day, a week or a year, by `rows_of_a_season`; None where nobody knows."""
+        import pandas as pd
+
+        step, freq = self.spacing, getattr(self.last, "freq", None)
+        if freq is not None and step is not None:  # of periods
+            step = freq.base * int(step)
+        if isinstance(step, pd.Timedelta):
+            step = pd.tseries.frequencies.to_offset(step)
+        return rows_of_a_season(step) if hasattr(step, "is_on_offset") else None
 
     @property
     def words(self):

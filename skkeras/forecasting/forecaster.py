@@ -1,13 +1,8 @@
 """KerasForecaster: a Keras network that forecasts series, as a scikit-learn regressor."""
 
-from sklearn.metrics import r2_score
-from sklearn.utils.validation import check_is_fitted
-
 from skkeras._hints import check_no_others
-from skkeras._sample_weights import relative_weights
 from skkeras._versions import with_callbacks
 from skkeras.forecasting._base import BaseForecaster
-from skkeras.forecasting._panel import parts_of
 
 
 class KerasForecaster(BaseForecaster):
@@ -20,9 +15,12 @@ class KerasForecaster(BaseForecaster):
     model : callable, str, keras.Model or None, default=None
         A builder, the name of a preset, a template or None; see `KerasClassifier`. A builder's
         ``input_shape`` is (look_back, n_columns), and its ``n_outputs`` is horizon times the number
-        of targets: all targets of the first step, then those of the next. None is ``"nlinear"``.
-    look_back : int, default=24
-        Rows that a forecast is made from.
+        of targets: all targets of the first step, then those of the next. None is
+        ``"nlinear_mlp"``.
+    look_back : int or None, default=None
+        Rows that a forecast is made from. None is 24, rounded up to whole seasons, as far as X's
+        index tells one (a day of hours, a week of days, a year of weeks or months) and there are
+        four times as many rows; ``look_back_`` tells.
     horizon : int, default=1
         Steps that are forecast at once.
     target : int, str, list of them or None, default=None
@@ -32,6 +30,10 @@ class KerasForecaster(BaseForecaster):
     known_future : int, str, list of them or None, default=None
         Columns whose values are known in advance, such as holidays. The net sees them up to the
         last step that is forecast, in columns that follow those of X.
+    calendar : str, list of str or None, default=None
+        What the net is to see of X's index, of dates or periods, as the sine and cosine of columns
+        that are known in advance: of "minute", "hour", "dayofweek", "day", "dayofyear", "week",
+        "month" and "quarter". They are made inside, also for rows after the end.
     gap : int, default=0
         Rows that are missing between the training data and the X that follows it. They are filled
         with the net's own forecasts; columns that it doesn't forecast keep their last value. Where
@@ -40,6 +42,11 @@ class KerasForecaster(BaseForecaster):
         The step of X's index, of all series: such as ``"B"``, or a calendar with its holidays,
         ``pandas.offsets.CustomBusinessDay(holidays=[...])``; an int for an index of integers. None
         reads it off the index.
+    missing : {"skip"} or None, default=None
+        What is done about rows that are missing: NaN in X or y, or left out of the index. "skip"
+        leaves out windows that touch them, in `fit`, `score` and `pairs`; `predict` and `forecast`
+        put the net's own forecasts in their place, and the last value in columns that it doesn't
+        forecast. None makes NaN an error, and fills holes in the index for `score`, too; see Notes.
     normalize : bool, default=True
         Whether the net sees standardised inputs and targets.
     window_norm : {"last", "revin"} or None, default=None
@@ -58,6 +65,8 @@ random_state, verbose, on_divergence, engine, **routed
 
     Attributes
     ----------
+    look_back_ : int
+        Rows that a forecast is made from.
     model_, history_, n_iter_, best_epoch_, callbacks_, n_features_in_, feature_names_in_
         As in `KerasClassifier`.
 
@@ -105,12 +114,14 @@ random_state, verbose, on_divergence, engine, **routed
         self,
         model=None,
         *,
-        look_back=24,
+        look_back=None,
         horizon=1,
         target=None,
         known_future=None,
+        calendar=None,
         gap=0,
         freq=None,
+        missing=None,
         normalize=True,
         window_norm=None,
         loss=None,
@@ -153,8 +164,10 @@ random_state, verbose, on_divergence, engine, **routed
         self.horizon = horizon
         self.target = target
         self.known_future = known_future
+        self.calendar = calendar
         self.gap = gap
         self.freq = freq
+        self.missing = missing
         self.normalize = normalize
         self.window_norm = window_norm
 
@@ -249,122 +262,6 @@ random_state, verbose, on_divergence, engine, **routed
             check_no_others("evaluate", others, own, type(self).__signature__.parameters)
         return self._evaluate(X, y, sample_weight, groups)
 
-    def update(self, X, *, groups=None):
-        """Move the end of the series on, without training.
-
-        Parameters
-        ----------
-        X : array-like or DataFrame of shape (n_rows, n_columns), or Series
-            The rows that follow the known ones. If their index says that some are missing in
-            between, the net's own forecasts stand for them.
-        groups : array-like of shape (n_rows,), default=None
-            Which series each row is of.
-
-        Returns
-        -------
-        self : object
-            The estimator, whose forecasts begin after X.
-
-        Raises
-        ------
-        ValueError
-            If the index overlaps with the known rows, or isn't of their frequency.
-        """
-        check_is_fitted(self)
-        self._check_unchanged()
-        table, index = self._table(X, reset=False)
-        parts = parts_of(table, index, groups)
-        contexts = self._rollout.contexts(parts, "training")
-        self._learned = self._learned.extended(parts, contexts, self.look_back)
-        return self
-
-    def predict(self, X, *, history=None, groups=None, **others):
-        """Forecast each row of X from the rows before it.
-
-        Parameters
-        ----------
-        X : array-like or DataFrame of shape (n_rows, n_columns), or Series
-            Rows are time steps, in order.
-        history : array-like or DataFrame of at least look_back rows, default=None
-            What came right before X; None looks at the training data, see Notes of the class.
-        groups : array-like of shape (n_rows,), default=None
-            Which series each row is of.
-        **others : dict
-            None are taken: what `keras.Model.predict` takes goes to the constructor.
-
-        Returns
-        -------
-        y : ndarray of shape (n_rows,) or (n_rows, n_targets)
-            In the shape of y. If horizon is above 1, steps are a further axis: (n_rows, horizon) or
-            (n_rows, horizon, n_targets), and row t holds the forecasts of t, t + 1 and so on. What
-            is known in advance beyond the last row of X is taken to be as in that row.
-
-        Warns
-        -----
-        UserWarning
-            If X's index begins inside the training data, whose rows before X aren't kept.
-        """
-        if others:
-            check_no_others("predict", others, ("X", "history", "groups"))
-        forecasts, _ = self._forecasts(X, history, groups, warns=True)
-        return self._learned.shaped(forecasts)
-
-    def score(self, X, y=None, sample_weight=None, *, history=None, groups=None):
-        """Compute the coefficient of determination, R2, of the forecasts for X.
-
-        Each step of each row counts whose true value is in X, and whose history is known. With
-        ``known_future``, rows count whose whole horizon is in X, since forecasts see it.
-
-        Parameters
-        ----------
-        X : array-like or DataFrame of shape (n_rows, n_columns), or Series
-            Rows are time steps, in order.
-        y : array-like of shape (n_rows,) or (n_rows, n_targets), default=None
-            True values; None is ``X[:, target]``.
-        sample_weight : array-like of shape (n_rows,), default=None
-            How much each row counts where it is forecast.
-        history, groups
-            As in `predict`.
-
-        Returns
-        -------
-        score : float
-            At most 1; 0 for forecasting the mean. With several targets the mean over them.
-        """
-        truth, forecasts, outcome = self.pairs(X, y, history=history, groups=groups)
-        weight = relative_weights(sample_weight, X)
-        weight = None if weight is None else weight[outcome]
-        return r2_score(truth, forecasts, sample_weight=weight)
-
-    def pairs(self, X, y=None, *, history=None, groups=None):
-        """Pair forecasts for X with what happened, for a metric.
-
-        Parameters
-        ----------
-        X, y, history, groups
-            As in `score`.
-
-        Returns
-        -------
-        truth, forecasts : arrays of shape (n_forecasts,) or (n_forecasts, n_targets)
-            Each step of each row whose true value is in X, and whose history is known.
-        rows : int array of shape (n_forecasts,)
-            The rows of X that these are forecasts for.
-        """
-        forecasts, layout = self._forecasts(X, history, groups)
-        truth = self._learned.truth(self._table(X, reset=False)[0], y)
-        are_whole = bool(self._learned.known_future)
-        rows, steps, outcome = layout.scored(self.horizon, are_whole=are_whole)
-        if not len(rows):
-            ahead = f", and the {self.horizon} rows to come that it sees" if are_whole else ""
-            raise ValueError(
-                f"Got n_samples={len(truth)} rows, none of which has {self.look_back} rows of "
-                f"known history{ahead}{layout.why}; expected rows that follow the training data, "
-                "or more of them. Pass history=, or more rows, or a pandas index that tells."
-            )
-        flat = slice(None) if self._learned.y_shape else 0
-        return truth[outcome, flat], forecasts[rows, steps, flat], outcome
-
     def predict_interval(self, X, coverage=0.9, *, history=None, groups=None):
         """Forecast each row of X, and say between which limits the truth will be.
 
@@ -397,38 +294,6 @@ random_state, verbose, on_divergence, engine, **routed
         widths = self._widths_of_rows(coverage, X, history, groups)
         forecasts = self._forecasts(X, history, groups, warns=True)[0]
         return self._learned.shaped(forecasts - widths), self._learned.shaped(forecasts + widths)
-
-    def forecast(self, steps, X_future=None, *, history=None, group=None):
-        """Forecast what comes after the end of the series.
-
-        Beyond the horizon, forecasts are made from forecasts, a horizon at a time.
-
-        Parameters
-        ----------
-        steps : int
-            How many rows to forecast.
-        X_future : array-like or DataFrame of at least steps rows, default=None
-            The rows to come, of which only the columns that are known in advance are read; it may
-            have only those. Rows beyond ``steps`` are seen up to the end of the horizon; where
-            they lack, the last one is repeated.
-        history : array-like or DataFrame of at least look_back rows, default=None
-            What came before; None is the end of the training data, or of what `update` has
-            added. Its index goes on in the steps of training; without one, rows are counted.
-        group : object, default=None
-            Which series, if the net was trained on several.
-
-        Returns
-        -------
-        y : ndarray, Series or DataFrame of shape (steps,) or (steps, n_targets)
-            Of the kind that was trained on; a pandas index is the one that continues.
-
-        Raises
-        ------
-        ValueError
-            If rows, or columns that are known in advance, are missing.
-        """
-        forecasts, index = self._ahead(steps, X_future, history, group)
-        return self._learned.labelled(forecasts, index)
 
     def forecast_interval(self, steps, coverage=0.9, X_future=None, *, history=None, group=None):
         """Say between which limits what comes after the end of the series will be.

@@ -24,6 +24,7 @@ import numpy as np
 from sklearn.linear_model import Ridge
 
 from skkeras import KerasForecaster, data, models
+from skkeras.__main__ import AIRLINE
 
 LOOK_BACK = 336
 TRAIN, VALIDATION, TEST = slice(0, 8640), slice(8640, 11520), slice(11520, 14400)
@@ -156,10 +157,7 @@ def sunspots():
 
 def airline():
     """Monthly airline passengers, 24 lags, horizon 12, the last 36 rows."""
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from test_forecaster import AIRLINE
-
-    return AIRLINE, 36, 24, 12
+    return np.array(AIRLINE, dtype="float64").reshape(-1, 1), 36, 24, 12
 
 
 def blockwise_error(forecasts, rows):

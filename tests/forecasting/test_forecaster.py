@@ -135,7 +135,9 @@ def test_predictions_have_the_shape_of_y_and_an_axis_of_steps(target, y, horizon
     assert np.isfinite(predicted).all()
 
 
-@pytest.mark.parametrize("model", ["lstm", "gru", "nlinear", "dlinear", "mlp", "tcn", "linear"])
+@pytest.mark.parametrize(
+    "model", [None, "lstm", "gru", "nlinear", "dlinear", "mlp", "tcn", "linear"]
+)
 def test_every_preset_for_sequences_forecasts(model):
     net = forecaster(model=model, horizon=2, target=0, known_future=1, epochs=1).fit(walk())
     assert net.predict(walk(5)).shape == (5, 2)
