@@ -14,6 +14,25 @@ import numpy as np
 from skkeras._hints import suggestion
 from skkeras._versions import map_steps
 
+# Layers are found by `__getattr__`.
+__all__ = [  # noqa: F822
+    "LearntScaling",
+    "NTKDense",
+    "OutputScaling",
+    "RobustScaling",
+    "cnn",
+    "dlinear",
+    "find_preset",
+    "gru",
+    "linear",
+    "lstm",
+    "mlp",
+    "nlinear",
+    "nlinear_mlp",
+    "tabular",
+    "tcn",
+]
+
 
 def mlp(
     input_shape,
@@ -151,7 +170,7 @@ def tabular(
     """
     import keras
 
-    from skkeras.layers import LearntScaling, NTKDense, RobustScaling
+    from skkeras._keras_objects.preset_layers import LearntScaling, NTKDense, RobustScaling
 
     _check_input_shape("tabular", input_shape)
     _check_sizes("units", units)
@@ -867,6 +886,9 @@ you mean 'mlp'? Accepted: 'cnn', 'dlinear', 'gru', 'linear', 'lstm', \
         ) from None
 
 
+# Layers of presets, for builders of users' own.
+_LAYERS = ("LearntScaling", "NTKDense", "OutputScaling", "RobustScaling")
+
 # What one row has to look like: in words, the ranks, and how to get there.
 _IMAGE = (
     "(height, width) or (height, width, channels)",
@@ -973,9 +995,9 @@ def _is_size(value):
 
 
 def __getattr__(name):
-    # A layer of Keras, and importing this module doesn't import Keras.
-    if name == "OutputScaling":
-        from skkeras._keras_objects.output_scaling import OutputScaling
+    # Layers of Keras, and importing this module doesn't import Keras.
+    if name in _LAYERS:
+        from skkeras._keras_objects import preset_layers
 
-        return OutputScaling
+        return getattr(preset_layers, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -76,7 +76,6 @@ def test_modules_that_a_user_may_import():
         "skkeras.forecasting",
         "skkeras.forecasting.dummy",
         "skkeras.forecasting.forecaster",
-        "skkeras.layers",
         "skkeras.models",
         "skkeras.regressor",
         "skkeras.saving",

@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 from skkeras import KerasClassifier, KerasRegressor, cache_info, clear_cache, data, models
-from skkeras.layers import LearntScaling, NTKDense, RobustScaling
+from skkeras.models import LearntScaling, NTKDense, RobustScaling
 
 # Coverage is measured elsewhere, as in engine/test_parity.py.
 pytestmark = pytest.mark.no_cover
@@ -163,7 +163,7 @@ def test_keras_loads_the_saved_model_in_another_process(tmp_path):
     net = regressor().fit(X, Y)
     net.model_.save(tmp_path / "net.keras")
     code = (
-        "import sys, keras, numpy, skkeras.layers;"
+        "import sys, keras, numpy; from skkeras.models import NTKDense;"
         "net = keras.models.load_model(sys.argv[1]);"
         "print(float(net.predict(numpy.array([[0.0, 5.0, 1e4]]), verbose=0)[0, 0]))"
     )

@@ -486,22 +486,15 @@ def _shapes(model):
 def _same_parts(model, other):
     """Compare layers one by one, and their wiring by Keras's own description.
 
-    For some models whole fingerprints can't tell: Keras makes lists of the tuples that operations
-    are called with, and unreadable objects never equal another.
+    Whole fingerprints can't tell of unreadable objects; wired models have no code but Keras's.
     """
-    if json.dumps(configuration(model), default=str) != json.dumps(
-        configuration(other), default=str
-    ):
+    import keras
+
+    if len({json.dumps(configuration(one), default=str) for one in (model, other)}) > 1:
         return False
     one, two = sublayers(model), sublayers(other)
-    pairs = [(a, b) for a, b in zip(one, two, strict=True) if not _is_only_wired(a)]
+    is_wired = [isinstance(layer, keras.Model) and is_keras(type(layer)) for layer in one]
+    pairs = [(a, b) for a, b, wired in zip(one, two, is_wired, strict=True) if not wired]
     pairs += [(getattr(model, name, None), getattr(other, name, None)) for name in _COMPILED]
     digests = [(fingerprint(a), fingerprint(b)) for a, b in pairs]
     return all(a == b or not (is_shareable(a) and is_shareable(b)) for a, b in digests)
-
-
-def _is_only_wired(layer):
-    """True for a Sequential or functional model, which has no code but Keras's."""
-    import keras
-
-    return isinstance(layer, keras.Model) and is_keras(type(layer))

@@ -1,9 +1,9 @@
-"""Keras layers of the presets, for builders of your own; this module imports Keras.
+"""Layers of the presets, which users import from `skkeras.models`; this module imports Keras.
 
-Import it before `keras.models.load_model` reads a file with such layers. Those defined here are of
-RealMLP, Holzmüller et al. (2024), "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on
-Tabular Data". Some of its parameters are learnt faster or slower than others: Adam's steps are as
-long whatever the gradient, so a parameter that counts six times is learnt six times as fast.
+Layers for tables are those of RealMLP, Holzmüller et al. (2024), "Better by Default: Strong
+Pre-Tuned MLPs and Boosted Trees on Tabular Data". Some of its parameters are learnt faster or
+slower than others: Adam's steps are as long whatever the gradient, so a parameter that counts six
+times is learnt six times as fast.
 """
 
 import math
@@ -12,11 +12,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from skkeras._keras_objects.output_scaling import OutputScaling
 
-__all__ = ["LearntScaling", "NTKDense", "OutputScaling", "RobustScaling"]
-
-_registered = keras.saving.register_keras_serializable("skkeras")
+def _registered(layer):
+    """Register a layer with Keras, and let pickles and files name it where users import it."""
+    layer.__module__ = "skkeras.models"
+    return keras.saving.register_keras_serializable("skkeras")(layer)
 
 
 @_registered
@@ -36,7 +36,7 @@ class RobustScaling(keras.layers.Layer):
     Examples
     --------
     >>> import numpy as np
-    >>> from skkeras.layers import RobustScaling
+    >>> from skkeras.models import RobustScaling
     >>> layer = RobustScaling()
     >>> layer.adapt(np.array([[0.0], [1000.0], [2000.0], [3000.0], [4000.0]]))
     >>> np.round(np.asarray(layer(np.array([[2000.0], [4000.0], [1e9]]))), 2).tolist()
@@ -126,7 +126,7 @@ class LearntScaling(keras.layers.Layer):
     Examples
     --------
     >>> import numpy as np
-    >>> from skkeras.layers import LearntScaling
+    >>> from skkeras.models import LearntScaling
     >>> np.asarray(LearntScaling()(np.array([[2.0, 4.0]]))).tolist()
     [[2.0, 4.0]]
     """
@@ -193,7 +193,7 @@ class NTKDense(keras.layers.Layer):
     Examples
     --------
     >>> import numpy as np
-    >>> from skkeras.layers import NTKDense
+    >>> from skkeras.models import NTKDense
     >>> np.asarray(NTKDense(2, zeros=True)(np.ones((1, 3)))).tolist()
     [[0.0, 0.0]]
     """
@@ -245,3 +245,62 @@ class NTKDense(keras.layers.Layer):
         """
         own = {"units": self.units, "bias_rate": self.bias_rate, "zeros": self.zeros}
         return {**super().get_config(), **own}
+
+
+@_registered
+class OutputScaling(keras.layers.Layer):
+    """Outputs in the units of y: ``activation(offset + scale * inputs)``, with constants of y.
+
+    A loss in y's units has gradients in y's units, with which a step of SGD is far too large or
+    far too small. Backwards the layer therefore multiplies by ``slope`` in place of ``scale``: the
+    layers before it get the gradients that they would get with standardised targets.
+
+    The constants are weights, not trained, so that fits to other targets share compiled programs.
+
+    Parameters
+    ----------
+    activation : str, default="linear"
+        Name of the activation, such as "exponential" for a loss of counts.
+    **kwargs : dict
+        As for any layer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkeras.models import OutputScaling
+    >>> layer = OutputScaling()
+    >>> layer.build((None, 1))
+    >>> layer.set_weights([np.array([100.0]), np.array([5.0]), np.array([0.2])])
+    >>> layer(np.array([[-1.0], [2.0]])).numpy().ravel().tolist()
+    [95.0, 110.0]
+    """
+
+    def __init__(self, activation="linear", **kwargs):
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(activation)
+
+    def get_config(self):
+        """Return the parameters; what y tells is among the weights."""
+        activation = keras.activations.serialize(self.activation)
+        return {**super().get_config(), "activation": activation}
+
+    def build(self, input_shape):
+        """Make the constants: one for each value of a row; for rows of any length, each channel."""
+        shape = tuple(input_shape[1:])
+        shape = shape[-1:] if None in shape else shape
+        constant = {"shape": shape, "trainable": False}
+        self.offset = self.add_weight(initializer="zeros", name="offset", **constant)
+        self.scale = self.add_weight(initializer="ones", name="scale", **constant)
+        self.slope = self.add_weight(initializer="ones", name="slope", **constant)
+
+    def call(self, inputs, training=False):
+        """Scale outputs; in training by another slope, as a difference of 0 with a gradient."""
+        outputs = self.offset + self.scale * inputs
+        if training:
+            sloped = self.slope * inputs
+            outputs = ops.stop_gradient(outputs) + (sloped - ops.stop_gradient(sloped))
+        return self.activation(outputs)
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the inputs."""
+        return input_shape
