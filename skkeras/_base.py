@@ -316,7 +316,8 @@ class BaseKerasEstimator(
         """Tell whether held-out rows decide when to stop; "auto" holds rows out of large tables."""
         if self.early_stopping != "auto":
             return self.early_stopping
-        return self.validation_split is None and X_val is None and examples.can_spare
+        is_left = self.validation_split is None and X_val is None
+        return is_left and examples.can_spare(self._least_rows())
 
     def _parts(self, examples, X_val, y_val, groups, stops):
         """Return the numbers of training and validation rows; None if nothing is held out."""
@@ -327,7 +328,12 @@ class BaseKerasEstimator(
         check_validation(X_val, y_val, groups, self.validation_split)
         if split is None or X_val is not None:
             return None
-        return examples.split(split, wanted, self._target, groups, self._split_seed)
+        try:
+            return examples.split(split, wanted, self._target, groups, self._split_seed)
+        except ValueError:
+            if self.validation_split is None and self.early_stopping == "auto":
+                return None  # a label has too few rows
+            raise
 
     def _make_net(self, examples, parts, seed):
         """Make a net unless there is one; a builder that asks for X sees no held-out rows."""

@@ -319,10 +319,10 @@ class Table:
         """Return the inputs of some rows (all for None) to a builder that asks for them."""
         return map_leaves(functools.partial(_shown, rows=rows), self.X)
 
-    @property
-    def can_spare(self):
-        """Whether it is a table of so many rows that some may be held out unasked."""
-        return np.ndim(self.X) == 2 and n_samples(self.X) >= AUTO_ROWS
+    def can_spare(self, least_rows=None):
+        """Tell whether it is a table of so many rows that some may be held out unasked."""
+        least_rows = AUTO_ROWS if least_rows is None else least_rows
+        return np.ndim(self.X) == 2 and n_samples(self.X) >= least_rows
 
     def split(self, split, wanted, target, groups, seed):
         """Split the row numbers, see `split_rows`; stratified if there are labels."""

@@ -25,7 +25,7 @@ from skkeras._schedules import check_schedule, scheduled
 from skkeras._versions import check_environment, check_not_legacy, warn_of_eager_functions
 from skkeras.data._streams import as_stream
 from skkeras.exceptions import ParameterNameError
-from skkeras.models import PRESETS, _recipe_of
+from skkeras.models import _LEAST_ROWS, PRESETS, _recipe_of
 
 # Parameters that a net is made with, together with `compile__` and the ones routed to these.
 _NET_PARAMETERS = ("model", "loss", "optimizer", "metrics")
@@ -316,6 +316,10 @@ class NetParamsMixin:
     def _training_recipe(self):
         has_classes = isinstance(self, ClassifierMixin)
         return _recipe_of(self._source(self.model), has_classes=has_classes)
+
+    def _least_rows(self):
+        """Return how many rows "auto" holds some out of; None without a recipe of its own."""
+        return _LEAST_ROWS.get(self._source(self.model)) if isinstance(self.model, str) else None
 
     def _recommended(self):
         """Return, as routed parameters, how a preset is trained; without what its user replaced."""

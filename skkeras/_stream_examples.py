@@ -29,7 +29,9 @@ class StreamExamples:
     all; ``counts`` are of `count_labels`, where all labels have to be known before training.
     """
 
-    can_spare = False
+    def can_spare(self, least_rows=None):
+        """Tell that none are held out unasked."""
+        return False
 
     def __init__(self, stream, check, *, reset=False, n_steps=None, counts=None):
         self.stream, self.given = stream, (stream.source, None)

@@ -836,6 +836,8 @@ _RECIPES = {
         "early_stopping__patience": 64,  # any epoch may be the best, as its waves begin anew
     },
 }
+# Rows from which early_stopping="auto" holds some out, where a recipe looks for the best epoch.
+_LEAST_ROWS = {"tabular": 100}
 _FOR_CLASSES = {"tabular": {"optimizer__learning_rate": 0.04, "loss__label_smoothing": 0.1}}
 _FOR_NUMBERS = {"tabular": {"optimizer__learning_rate": 0.07}}
 

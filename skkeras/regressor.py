@@ -38,7 +38,8 @@ class KerasRegressor(DataTagsMixin, RegressorMixin, BaseKerasEstimator):
     early_stopping : bool or "auto", default="auto"
         Stop when ``val_loss``, or the score of ``scoring``, hasn't improved for 10 epochs, and
         restore the weights of the best epoch. Holds out a tenth of the data if nothing else is
-        said. "auto" does so for tables of at least 1,000 rows, if nothing is said.
+        said. "auto" does so for tables of at least 1,000 rows, or 100 for the preset
+        ``"tabular"``, if nothing is said.
     scoring : str, callable, list, dict or None, default=None
         scikit-learn scores of the held-out rows after every epoch, for ``history_`` and for
         callbacks, as ``val_r2``; early stopping watches the first of them. A name or scorer as

@@ -189,3 +189,16 @@ def test_both_engines_follow_schedules_to_the_same_bits():
     nets = [classifier(epochs=4, engine=one).fit(X, LABELS) for one in ("compiled", "keras")]
     for one, other in zip(*(net.model_.get_weights() for net in nets), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_auto_holds_nothing_out_where_a_label_has_one_row():
+    labels = np.zeros(120, int)
+    labels[0] = 1
+    net = classifier(epochs=1).fit(np.tile(X, (3, 1)), labels)
+    assert "val_loss" not in net.history_
+
+
+def test_the_recipe_holds_rows_out_of_smaller_tables():
+    rows = np.tile(X, (3, 1))
+    assert "val_loss" in classifier(epochs=2).fit(rows, np.tile(LABELS, 3)).history_
+    assert "val_loss" not in KerasClassifier(epochs=2).fit(rows, np.tile(LABELS, 3)).history_

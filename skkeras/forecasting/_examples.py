@@ -24,7 +24,10 @@ class WindowExamples(Table):
     codes: Any = None
 
     are_gathered = True
-    can_spare = False
+
+    def can_spare(self, least_rows=None):
+        """Tell that none are held out unasked."""
+        return False
 
     def shown(self, rows):
         """Return some windows (all for None) as an array, to a builder that asks for them."""

@@ -134,8 +134,11 @@ def promises(estimators, means, stds, seconds, ranks):
     if {"skkeras", "MLP*"} <= ranks.keys():
         said = f"mean rank {ranks['skkeras']:.2f} is better than MLP*'s {ranks['MLP*']:.2f}"
         yield said, ranks["skkeras"] < ranks["MLP*"]
-        margin = ((mean["skkeras"] - mean["MLP*"]) / std["MLP*"]).min()
-        yield f"the least margin to MLP*, {margin:.2f} std, is at least -0.5", margin >= -0.5
+        # Of the larger one: three folds may happen to agree.
+        deviation = np.maximum(std["skkeras"], std["MLP*"])
+        margins = (mean["skkeras"] - mean["MLP*"]) / deviation
+        said = f"margins to MLP* in std, {np.sort(margins)[:3].round(2)} ..., are at least -0.5"
+        yield said, margins.min() >= -0.5
     if {"skkeras", "HGB"} <= ranks.keys():
         ours, theirs = mean["skkeras"].mean(), mean["HGB"].mean()
         said = f"the default's mean score {ours:.3f} is at least HGB's {theirs:.3f} - 0.01"
