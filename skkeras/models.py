@@ -610,7 +610,7 @@ def nlinear_mlp(
     Each channel's linear map around its last value, as in :func:`nlinear`, is the skip of a dense
     net, as in Das et al. (2023), "Long-term forecasting with TiDE: time-series dense encoder".
     Channels that are not forecast, known in advance or not, go through hidden layers together with
-    the changes of those that are. Without such channels there is no hidden layer. The mean of each
+    those that are. Without such channels there is no hidden layer. The mean of each
     channel's window counts, too, so that forecasts can return to a level: by the part of it that
     its standard error explains, which is small where levels move. All maps begin with zeros, so
     that a net begins as the last value, and leaves it as far as training finds better.
@@ -665,9 +665,9 @@ def nlinear_mlp(
         by_change = map_steps(keras.layers.Dense(horizon, kernel_initializer="zeros"), changes)
         by_level = keras.layers.Dense(horizon, kernel_initializer="zeros", use_bias=False)
         # Adam's steps are as long for all weights; few epochs of a short series need longer ones.
-        ahead = last + 2 * by_change + 3 * map_steps(by_level, level)
+        ahead = last + by_change + 3 * map_steps(by_level, level)
         outputs.append(keras.layers.Flatten()(ahead))
-        seen.append(keras.layers.Flatten()(changes))
+        seen.append(keras.layers.Flatten()(targets))
     if others is not None:
         hidden = keras.layers.Concatenate()([*seen, others]) if seen else others
         for size in np.atleast_1d(units).tolist():
