@@ -45,14 +45,15 @@ def moments(y, weight=None):
     """
     total = first = second = 0.0
     start = None
-    for rows, part in _weighed_blocks(y, weight):
-        counts = part * np.isfinite(rows)
-        start = np.nan_to_num(rows[:1]) if start is None else start
-        # Around a row of it, as differences of large numbers lose digits.
-        around = np.where(counts > 0, rows - start, 0.0)
-        total = total + counts.sum(axis=0)
-        first = first + (counts * around).sum(axis=0)
-        second = second + (counts * around**2).sum(axis=0)
+    with np.errstate(over="ignore"):  # float32, which nets take, overflows earlier
+        for rows, part in _weighed_blocks(y, weight):
+            counts = part * np.isfinite(rows)
+            start = np.nan_to_num(rows[:1]) if start is None else start
+            # Around a row of it, as differences of large numbers lose digits.
+            around = np.where(counts > 0, rows - start, 0.0)
+            total = total + counts.sum(axis=0)
+            first = first + (counts * around).sum(axis=0)
+            second = second + (counts * around**2).sum(axis=0)
     total = np.where(total > 0, total, 1.0)
     mean = first / total
     spread = np.sqrt(np.maximum(second / total - mean**2, 0.0))
