@@ -456,7 +456,10 @@ def test_a_score_that_is_watched_by_its_name_is_better_the_larger_it_is():
     "settings, message",
     [
         ({"early_stopping": True, "early_stopping__patient": 3}, "Did you mean 'patience'"),
-        ({"early_stopping__patience": 3}, "early_stopping=False doesn't use"),
+        (
+            {"early_stopping": False, "early_stopping__patience": 3},
+            "early_stopping=False doesn't use",
+        ),
         ({"early_stopping": True, "early_stopping__patience": -1}, "must be >= 0"),
         ({"early_stopping": True, "early_stopping__monitor": "val_los"}, "expected one of them"),
         ({"early_stopping": "always"}, "expected one of"),
