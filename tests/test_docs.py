@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 # Backwards, since a page of about/ clears the programs that the others share.
 PAGES = [README, *sorted(ROOT.glob("docs/**/*.md"), reverse=True)]
-PUBLIC_MODULES = ["data", "exceptions", "forecasting", "layers", "models", "saving"]
+PUBLIC_MODULES = ["data", "exceptions", "forecasting", "models", "saving"]
 
 
 def name_of(page):
