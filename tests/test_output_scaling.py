@@ -13,6 +13,7 @@ from sklearn.datasets import make_regression
 from sklearn.preprocessing import StandardScaler
 
 from skkeras import KerasClassifier, KerasForecaster, KerasRegressor, models
+from skkeras.exceptions import DivergenceError
 
 RNG = np.random.default_rng(0)
 X, Y = make_regression(120, 4, noise=1.0, random_state=0)
@@ -235,6 +236,12 @@ def test_sparse_rows_and_two_dimensions_of_y_are_scaled():
     net = regressor(epochs=20).fit(csr_array(X), 1e5 * Y[:, None])
     assert net.predict(csr_array(X)).shape == (120, 1)
     assert net.score(X, 1e5 * Y[:, None]) > 0.5
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+def test_targets_beyond_the_floats_of_a_net_end_as_a_divergence():
+    with pytest.raises(DivergenceError):
+        regressor(epochs=1).fit(X, 1e300 * (Y + 2))
 
 
 def test_gradients_of_predictions_are_those_of_the_function():

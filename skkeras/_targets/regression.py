@@ -31,6 +31,7 @@ def ending(loss):
     return _ENDINGS.get(loss.name, "linear") if loss.is_builtin else "linear"
 
 
+@np.errstate(over="ignore", invalid="ignore")  # float32, which nets take, overflows earlier
 def moments(y, weight=None):
     """Return mean and standard deviation of each value in rows of y, as arrays of a row's shape.
 
@@ -45,15 +46,14 @@ def moments(y, weight=None):
     """
     total = first = second = 0.0
     start = None
-    with np.errstate(over="ignore"):  # float32, which nets take, overflows earlier
-        for rows, part in _weighed_blocks(y, weight):
-            counts = part * np.isfinite(rows)
-            start = np.nan_to_num(rows[:1]) if start is None else start
-            # Around a row of it, as differences of large numbers lose digits.
-            around = np.where(counts > 0, rows - start, 0.0)
-            total = total + counts.sum(axis=0)
-            first = first + (counts * around).sum(axis=0)
-            second = second + (counts * around**2).sum(axis=0)
+    for rows, part in _weighed_blocks(y, weight):
+        counts = part * np.isfinite(rows)
+        start = np.nan_to_num(rows[:1]) if start is None else start
+        # Around a row of it, as differences of large numbers lose digits.
+        around = np.where(counts > 0, rows - start, 0.0)
+        total = total + counts.sum(axis=0)
+        first = first + (counts * around).sum(axis=0)
+        second = second + (counts * around**2).sum(axis=0)
     total = np.where(total > 0, total, 1.0)
     mean = first / total
     spread = np.sqrt(np.maximum(second / total - mean**2, 0.0))
