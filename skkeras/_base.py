@@ -314,8 +314,8 @@ class BaseKerasEstimator(
 
     def _stops_early(self, examples, X_val):
         """Tell whether held-out rows decide when to stop; "auto" holds rows out of large tables."""
-        if self.early_stopping != "auto":
-            return self.early_stopping
+        if not self._leaves_stopping:
+            return bool(self.early_stopping)
         is_left = self.validation_split is None and X_val is None
         return is_left and examples.can_spare(self._least_rows())
 
@@ -331,7 +331,7 @@ class BaseKerasEstimator(
         try:
             return examples.split(split, wanted, self._target, groups, self._split_seed)
         except ValueError:
-            if self.validation_split is None and self.early_stopping == "auto":
+            if self.validation_split is None and self._leaves_stopping:
                 return None  # a label has too few rows
             raise
 

@@ -316,13 +316,31 @@ class Table:
         return self.y
 
     def shown(self, rows):
-        """Return the inputs of some rows (all for None) to a builder that asks for them."""
+        """Return the inputs of some rows (all for None) to a builder that asks for them.
+
+        Rows of weight 0 are left out, as if they weren't there.
+        """
+        weight = self._row_weight
+        if weight is not None and not weight.all():
+            rows = np.arange(len(weight)) if rows is None else np.asarray(rows)
+            rows = rows[weight[rows] != 0]
         return map_leaves(functools.partial(_shown, rows=rows), self.X)
+
+    @property
+    def _row_weight(self):
+        """The weights, if there is one for each row; else None."""
+        weight = self.sample_weight
+        if weight is None or isinstance(by_name(weight), dict):
+            return None
+        weight = np.asarray(weight)
+        return weight if weight.shape == (n_samples(self.X),) else None
 
     def can_spare(self, least_rows=None):
         """Tell whether it is a table of so many rows that some may be held out unasked."""
         least_rows = AUTO_ROWS if least_rows is None else least_rows
-        return np.ndim(self.X) == 2 and n_samples(self.X) >= least_rows
+        weight = self._row_weight
+        n_rows = n_samples(self.X) if weight is None else np.count_nonzero(weight)
+        return np.ndim(self.X) == 2 and n_rows >= least_rows
 
     def split(self, split, wanted, target, groups, seed):
         """Split the row numbers, see `split_rows`; stratified if there are labels."""
@@ -338,9 +356,7 @@ class Table:
             return {name: one for name, one in every.items() if one is not None} or None
         if target.classes is not None:
             return None
-        weight = None if self.sample_weight is None else np.asarray(self.sample_weight)
-        if weight is not None and weight.shape != self.y.shape[:1]:
-            weight = None  # of positions, or unfit, as is told later
+        weight = self._row_weight
         if rows is None:
             return moments(self.y, weight)
         return moments(self.y[rows], None if weight is None else weight[rows])

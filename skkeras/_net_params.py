@@ -337,6 +337,11 @@ class NetParamsMixin:
             if name not in {*replaced, *self._routed} and name.partition("__")[0] not in given
         }
 
+    @property
+    def _leaves_stopping(self):
+        """Whether the data decide about early stopping: "auto", and no settings of it are given."""
+        return self.early_stopping == "auto" and not split_routed(self._routed)["early_stopping"]
+
     def _all_routed(self):
         """Return the routed parameters, and those of the recipe."""
         return {**self._recommended(), **self._routed}

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from numbers import Real
 
 from skkeras._hints import suggestion
 
@@ -57,13 +58,29 @@ def scheduled(net, schedule, epochs):
     model = net.model
     rate = _constant_rate(model.optimizer)
 
-    def rate_of(epoch, _):
-        return rate * float(factor((epoch - epochs.start + 0.5) / len(epochs)))
+    # Keras's LearningRateScheduler reads the rate first, by a way that NumPy 2 warns of.
+    class Schedule(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            progress = (epoch - epochs.start + 0.5) / len(epochs)
+            self.model.optimizer.learning_rate = rate * _checked(factor(progress), progress)
+
+        def on_epoch_end(self, epoch, logs=None):
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
 
     try:
-        yield [keras.callbacks.LearningRateScheduler(rate_of)]
+        yield [Schedule()]
     finally:  # also if Ctrl-C ends it: the next fit begins with the same rate
         net.model.optimizer.learning_rate = rate
+
+
+def _checked(factor, progress):
+    if not (isinstance(factor, Real) and 0 <= factor < math.inf):
+        raise ValueError(
+            f"Got optimizer__schedule={factor!r} after {progress:.3f} of the epochs; expected a "
+            "function that returns a number of at least 0, by which the learning rate is "
+            "multiplied."
+        )
+    return float(factor)
 
 
 def _constant_rate(optimizer):
@@ -74,4 +91,4 @@ def _constant_rate(optimizer):
             "Got optimizer__schedule, and an optimizer whose learning_rate is a "
             "LearningRateSchedule; expected one of them. Set optimizer__schedule=None."
         )
-    return float(optimizer.learning_rate)
+    return float(optimizer.learning_rate.numpy())

@@ -13,7 +13,7 @@ from sklearn.datasets import make_regression
 from sklearn.preprocessing import StandardScaler
 
 from skkeras import KerasClassifier, KerasForecaster, KerasRegressor, models
-from skkeras.exceptions import DivergenceError
+from skkeras.exceptions import BuilderError, DivergenceError
 
 RNG = np.random.default_rng(0)
 X, Y = make_regression(120, 4, noise=1.0, random_state=0)
@@ -255,3 +255,13 @@ def test_gradients_of_predictions_are_those_of_the_function():
     kernel = net.model_.layers[0].kernel.numpy()[:, 0]
     expected = kernel * net.model_.layers[-1].scale.numpy()
     np.testing.assert_allclose(tape.gradient(outputs, rows)[0], expected, rtol=1e-5)
+
+
+def test_targets_whose_digits_float32_loses_are_told():
+    with pytest.warns(UserWarning, match="y is so far from 0.*TransformedTargetRegressor"):
+        regressor(epochs=1).fit(X, Y + 1e8)
+
+
+def test_a_preset_tells_that_it_has_one_output():
+    with pytest.raises(BuilderError, match="y has the outputs .'a', 'b'.*Write a builder"):
+        regressor(epochs=1).fit(X, {"a": Y, "b": Y})

@@ -202,3 +202,16 @@ def test_the_recipe_holds_rows_out_of_smaller_tables():
     rows = np.tile(X, (3, 1))
     assert "val_loss" in classifier(epochs=2).fit(rows, np.tile(LABELS, 3)).history_
     assert "val_loss" not in KerasClassifier(epochs=2).fit(rows, np.tile(LABELS, 3)).history_
+
+
+@pytest.mark.parametrize("factor", [-1.0, None, np.nan], ids=["negative", "none", "nan"])
+def test_a_schedule_returns_a_number_of_at_least_0(factor):
+    net = KerasClassifier(optimizer__schedule=lambda progress: factor, epochs=2)
+    with pytest.raises(ValueError, match="expected a function that returns a number"):
+        net.fit(X, LABELS)
+
+
+def test_errors_of_a_schedule_are_its_own():
+    net = KerasClassifier(optimizer__schedule=lambda: 1.0, epochs=2)
+    with pytest.raises(TypeError, match="takes 0 positional arguments"):
+        net.fit(X, LABELS)

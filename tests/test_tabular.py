@@ -180,3 +180,14 @@ def test_labels_of_three_classes_are_learnt():
     net = KerasClassifier("tabular", model__units=32, epochs=60, random_state=0)
     outputs = cross_val_predict(net, X, labels, cv=3)
     assert np.mean(outputs == labels) > 0.8
+
+
+def test_rows_of_no_weight_do_not_scale_columns():
+    far = np.concatenate([X, 1e6 * X])
+    weight = np.repeat([1.0, 0.0], len(X))
+    nets = [
+        regressor(epochs=1, early_stopping=False).fit(X, Y),
+        regressor(epochs=1, early_stopping=False).fit(far, np.tile(Y, 2), sample_weight=weight),
+    ]
+    factors = [net.model_.get_layer("scaling").factor.numpy() for net in nets]
+    np.testing.assert_allclose(*factors, rtol=1e-6)

@@ -499,3 +499,21 @@ def test_balanced_columns_of_labels_weigh_validation_data_by_the_training_rows()
     right = np.where(labels[VALIDATION] == 1, chances, 1 - chances)
     expected = np.mean(own * -np.log(right).mean(axis=1))
     assert net.history_["val_loss"][-1] == pytest.approx(expected, rel=1e-4)
+
+
+def test_settings_ask_for_early_stopping():
+    net = KerasClassifier(early_stopping__patience=1, epochs=2, random_state=0).fit(X, Y)
+    assert "val_loss" in net.history_
+    rare = np.where(np.arange(150) == 0, 3, Y)
+    with pytest.raises(ValueError, match="can't be held out"):
+        net.fit(X, rare)
+
+
+def test_auto_counts_rows_that_have_a_weight(monkeypatch):
+    from skkeras import _examples
+
+    monkeypatch.setattr(_examples, "AUTO_ROWS", 100)
+    net = KerasClassifier(epochs=1, random_state=0)
+    few = net.fit(X, Y, sample_weight=np.arange(150) % 50 == 0)
+    assert "val_loss" not in few.history_
+    assert "val_loss" in net.fit(X, Y, sample_weight=np.ones(150)).history_

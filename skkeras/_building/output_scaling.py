@@ -5,6 +5,7 @@ gradients out of them. What moments are, see `skkeras._targets.regression.moment
 """
 
 import math
+import warnings
 
 import numpy as np
 
@@ -97,6 +98,8 @@ def scaling_constants(moments, shape, facts, loss):
     [array([100.]), array([5.]), array([0.2])]
     """
     mean, spread = _fitted(*moments, shape)
+    if ending(facts) == "linear":
+        _warn_of_lost_digits(mean, spread)
     spread = np.where(spread > 0, spread, 1.0)
     offset, scale = _before_activation(mean, spread, ending(facts))
     return [offset, scale, _slope(offset, spread, facts, loss)]
@@ -108,6 +111,17 @@ def _before_activation(mean, spread, activation):
         return mean, spread
     mean = np.where(mean > 0, mean, 1.0)
     return np.log(mean), np.minimum(spread / mean, 1.0)  # with more it would run away
+
+
+def _warn_of_lost_digits(mean, spread):
+    precision = np.finfo(np.float32).eps * np.abs(mean)
+    if np.any((spread > 0) & (precision > 0.1 * spread)):
+        warnings.warn(
+            "y is so far from 0, next to its standard deviation, that it loses digits in a net of "
+            "float32; expected a y around 0. Subtract a constant, or put the estimator into a "
+            "TransformedTargetRegressor with a StandardScaler.",
+            stacklevel=2,
+        )
 
 
 def _fitted(mean, spread, shape):

@@ -238,6 +238,11 @@ class Recipe:
             return self._from_template()
         n_outputs = self.facts["n_outputs"]
         several = isinstance(n_outputs, dict)
+        if several and isinstance(self.source, str):
+            raise BuilderError(
+                f"y has the outputs {[*n_outputs]}, and model={self.source!r} one; expected one "
+                "array. Write a builder for several outputs, which asks for n_outputs."
+            )
         shape = {name: (n,) for name, n in n_outputs.items()} if several else (n_outputs,)
         loss = self._loss(shape)
         known = loss_facts(loss)

@@ -1,10 +1,13 @@
 """DummyForecaster: forecasts without a net, the baseline next to one."""
 
+import copy
 import warnings
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import gen_batches
+from sklearn.utils.validation import check_is_fitted
 
 from skkeras._hints import check_no_others
 from skkeras.forecasting._mixin import ForecasterMixin
@@ -157,6 +160,16 @@ class DummyForecaster(ForecasterMixin, BaseEstimator):
                 stacklevel=2,
             )
         return self
+
+    def _ahead(self, steps, X_future, history, group):
+        """Forecast steps; a line or a mean goes on as far as asked, and not by horizons."""
+        check_is_fitted(self)
+        twin = copy.copy(self)
+        if isinstance(steps, Integral) and steps > self.horizon and not self.known_future:
+            twin.horizon = int(steps)
+            twin._made_with = {**self._made_with, "horizon": twin.horizon}
+            twin._target = HorizonTarget(twin.horizon, self._target.steps[1])
+        return super(DummyForecaster, twin)._ahead(steps, X_future, history, group)
 
     @property
     def season_(self):

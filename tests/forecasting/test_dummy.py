@@ -297,3 +297,15 @@ def test_scores_by_name_are_asked_for_rightly():
         forecast_scorer("mase", season=100)(dummy("last").fit(walk()), walk())
     with pytest.raises(ValueError, match="Score more rows, or train with look_back=50"):
         forecast_scorer("skill", season=50)(dummy("last").fit(walk()), walk(10, seed=1))
+
+
+@pytest.mark.parametrize("strategy", ["mean", "drift", "last", "seasonal"])
+def test_forecasts_beyond_the_horizon_are_those_of_a_longer_one(strategy):
+    rows = (np.arange(60.0) % 6 + 0.1 * np.arange(60))[:, np.newaxis]
+    near, far = (
+        DummyForecaster(strategy, season=6, horizon=horizon, look_back=12).fit(rows)
+        for horizon in (2, 20)
+    )
+    np.testing.assert_allclose(near.forecast(20), far.forecast(20))
+    assert near.horizon == 2
+    assert near.predict(rows).shape[1] == 2
