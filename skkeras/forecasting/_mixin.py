@@ -253,9 +253,17 @@ class ForecasterMixin(RegressorMixin):
         index = index_of(frame, name)
         check_columns(frame, name)
         is_finite = "allow-nan" if self.missing == "skip" else True
-        table = validate_data(
-            self, frame, dtype="float64", reset=reset, ensure_all_finite=is_finite
-        )
+        try:
+            table = validate_data(
+                self, frame, dtype="float64", reset=reset, ensure_all_finite=is_finite
+            )
+        except ValueError as error:
+            if "contains NaN" not in str(error):
+                raise
+            raise ValueError(
+                f"{name} contains NaN; expected numbers. missing='skip' leaves out windows that "
+                f"touch missing values; or fill them, in a Pipeline. scikit-learn says: {error}"
+            ) from error
         if names := self._calendar():
             table = np.column_stack([table, calendar_columns(index, names, name)])
         return table, index

@@ -309,3 +309,9 @@ def test_forecasts_beyond_the_horizon_are_those_of_a_longer_one(strategy):
     np.testing.assert_allclose(near.forecast(20), far.forecast(20))
     assert near.horizon == 2
     assert near.predict(rows).shape[1] == 2
+
+
+def test_rows_with_gaps_are_told_what_to_do():
+    rows = np.where(np.arange(60) == 30, np.nan, np.arange(60.0))[:, np.newaxis]
+    with pytest.raises(ValueError, match=r"X contains NaN.*missing='skip'.*Input X contains NaN"):
+        DummyForecaster().fit(rows)
