@@ -222,6 +222,7 @@ def checkpointed(tmp_path):
         build_small,
         optimizer__learning_rate=0.005,
         metrics=["accuracy"],
+        epochs=100,
         callbacks=callbacks,
         shuffle=False,
         random_state=0,

@@ -311,7 +311,7 @@ class Recipe:
     def _reading_rows(self):
         """Names of the outputs whose metrics or loss read one-hot rows; None is the only one's."""
         targets = getattr(self.target, "targets", {None: self.target})
-        if any(name.endswith("label_smoothing") for name in self._routed["loss"]):
+        if any(v and name.endswith("label_smoothing") for name, v in self._routed["loss"].items()):
             return {*targets}
         given = self.metrics, self._routed["compile"].get("weighted_metrics")
         if all(map(reads_any, given)):

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skkeras import KerasClassifier, KerasRegressor
+from skkeras import KerasClassifier, KerasRegressor, models
 from skkeras.data import ArrayScaler
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "guide" / "streams.md"
@@ -72,9 +72,14 @@ def classifier(**parameters):
     return KerasClassifier(**{**settings, **parameters})
 
 
+def unscaled_mlp(input_shape, n_outputs, units):
+    """A net that doesn't scale its outputs, as the preset does, by the first batch."""
+    return models.mlp(input_shape, n_outputs, "linear", units=units)
+
+
 def regressor(**parameters):
     settings = {"model__units": 8, "epochs": 3, "shuffle": False, "random_state": 0}
-    return KerasRegressor(**{**settings, **parameters})
+    return KerasRegressor(unscaled_mlp, **{**settings, **parameters})
 
 
 def assert_same_training(one, other):
