@@ -12,7 +12,7 @@ from skkeras import KerasClassifier, KerasForecaster, KerasRegressor
 from skkeras.exceptions import BuilderError, DivergenceError, ParameterNameError
 
 # Coverage is measured elsewhere, as in engine/test_parity.py.
-pytestmark = pytest.mark.no_cover
+pytestmark = [pytest.mark.no_cover, pytest.mark.slow]
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 4)).astype("float32")

@@ -19,7 +19,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from skkeras import KerasClassifier, KerasRegressor
 
 # Coverage is measured elsewhere, as in engine/test_parity.py.
-pytestmark = pytest.mark.no_cover
+pytestmark = [pytest.mark.no_cover, pytest.mark.slow]
 
 layers = keras.layers
 

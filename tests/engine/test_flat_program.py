@@ -18,7 +18,7 @@ from skkeras._engine.compiled_functions import Pool
 from skkeras._engine.program import state_variables
 
 # Coverage is measured elsewhere, as in test_parity.py.
-pytestmark = pytest.mark.no_cover
+pytestmark = [pytest.mark.no_cover, pytest.mark.slow]
 
 
 @pytest.fixture(autouse=True)
