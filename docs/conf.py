@@ -65,6 +65,11 @@ smartquotes = False  # quotes in types and code are Python's
 toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # types stand in the docstrings
 numpydoc_class_members_toctree = False
+# Layers inherit some hundred members from Keras, whose docstrings aren't written for Sphinx.
+numpydoc_show_inherited_class_members = {
+    f"skkeras.models.{name}": False
+    for name in ("LearntScaling", "NTKDense", "OutputScaling", "RobustScaling")
+}
 numpydoc_xref_param_type = True
 numpydoc_xref_ignore = "all"  # but the names below
 numpydoc_xref_aliases = {
