@@ -170,16 +170,21 @@ def check_validation(X_val, y_val, groups, split):
             "Got only one of X_val and y_val; expected both, or neither. For a part of the "
             "training data use validation_split=0.1."
         )
-    if X_val is not None and split is not None:
-        raise ValueError(
-            f"Got X_val, and validation_split={split!r}; expected one of them. Leave X_val "
-            "out, or set validation_split=None."
-        )
+    check_one_validation(X_val, split)
     if X_val is None and groups is not None and not hasattr(split, "split"):
         raise ValueError(
             f"Got groups, and validation_split={split!r} doesn't look at them; expected a "
             "splitter. Set validation_split=GroupShuffleSplit(1, test_size=0.1), or leave "
             "groups out."
+        )
+
+
+def check_one_validation(X_val, split):
+    """Raise ValueError if validation data are given, and rows are to be held out besides."""
+    if X_val is not None and split is not None:
+        raise ValueError(
+            f"Got X_val, and validation_split={split!r}; expected one of them. Leave X_val "
+            "out, or set validation_split=None."
         )
 
 

@@ -1,7 +1,7 @@
-"""Output scaling: constants of a regressor's last layer, by the moments of y and the loss.
+"""Output scaling: a regressor's last layer, and its constants by the moments of y and the loss.
 
-A layer of `skkeras._keras_objects.output_scaling` brings a net's outputs into the units of y, and
-gradients out of them. What moments are, see `skkeras._targets.regression.moments`.
+The layer, `skkeras.models.OutputScaling`, brings a net's outputs into the units of y, and gradients
+out of them. What moments are, see `skkeras._targets.regression.moments`.
 """
 
 import math
@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 
+from skkeras._keras_objects.internals import sublayers
 from skkeras._losses import BINARY_LOSSES, CATEGORICAL_LOSSES, ROW_LOSSES, by_output, loss_facts
 from skkeras._targets.regression import ending
 
@@ -18,7 +19,6 @@ _SLOPES = {
     "mean_absolute_error": np.ones_like,
     "poisson": lambda spread: 1 / spread,
 }
-
 
 # Losses that compare directions, or take margins or probabilities: y has no units.
 _WITHOUT_UNITS = BINARY_LOSSES | CATEGORICAL_LOSSES | ROW_LOSSES | {"hinge", "squared_hinge"}
@@ -30,16 +30,12 @@ def scaling_facts(moments, activation, losses):
     ``moments`` are those of y, ``activation`` the one that fits y and the loss, and ``losses`` are
     `LossFacts`; each by output if there are several. The layer has the activation inside.
     """
-    from skkeras._keras_objects.output_scaling import scaling_layer
-
     if not isinstance(moments, dict):
         if not _takes_scaling(losses):
             return {"output_activation": activation, "output_scaling": None}
-        return {"output_activation": "linear", "output_scaling": scaling_layer(activation)}
+        return {"output_activation": "linear", "output_scaling": _layer(activation)}
     layers = {
-        name: scaling_layer(activation[name], name)
-        for name in moments
-        if _takes_scaling(losses[name])
+        name: _layer(activation[name], name) for name in moments if _takes_scaling(losses[name])
     }
     return {
         "output_activation": {**activation, **dict.fromkeys(layers, "linear")},
@@ -51,11 +47,37 @@ def _takes_scaling(facts):
     return not (facts.is_builtin and facts.name in _WITHOUT_UNITS)
 
 
-def scaling_places(moments, model):
-    """Find these layers in a model, see `skkeras._keras_objects.output_scaling.scaling_places`."""
-    from skkeras._keras_objects import output_scaling
+def _layer(activation, output=None):
+    import keras
 
-    return output_scaling.scaling_places(model, moments if isinstance(moments, dict) else [None])
+    from skkeras._keras_objects.preset_layers import OutputScaling
+
+    # Floats of Keras's own size, also with mixed precision: those of 16 bits end at 65,504.
+    return OutputScaling(activation, name=_name(output), dtype=keras.config.floatx())
+
+
+def _name(output):
+    """Name the layer of a net's only output (None), or of one of several."""
+    return "output_scaling" if output is None else f"{output}_output_scaling"
+
+
+def scaling_places(moments, model):
+    """Find these layers in a built model.
+
+    Returns a dict by output, for those that have one, of the constants' shape and the indices of
+    offset, scale and slope among ``model.variables``.
+    """
+    from skkeras._keras_objects.preset_layers import OutputScaling
+
+    numbers = {id(variable): i for i, variable in enumerate(model.variables)}
+    layers = {layer.name: layer for layer in sublayers(model) if isinstance(layer, OutputScaling)}
+    places = {}
+    for output in moments if isinstance(moments, dict) else [None]:
+        layer = layers.get(_name(output))
+        if layer is not None and layer.built:
+            constants = layer.offset, layer.scale, layer.slope
+            places[output] = tuple(layer.scale.shape), [numbers[id(v)] for v in constants]
+    return places
 
 
 def scale_outputs(moments, model, output_shape):

@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skkeras._base import BaseKerasEstimator
 from skkeras._holdout import DEFAULT_FRACTION
+from skkeras._net_params import check_one_validation
 from skkeras.forecasting._context import hold_out
 from skkeras.forecasting._examples import WindowExamples
 from skkeras.forecasting._intervals import HeldOut, widths_by_series
@@ -91,11 +92,7 @@ class BaseForecaster(ForecasterMixin, BaseKerasEstimator):
         return HorizonTarget(self.horizon, y.series.shape[1])
 
     def _parts(self, examples, X_val, y_val, groups, stops):
-        if X_val is not None and self.validation_split is not None:
-            raise ValueError(
-                f"Got X_val, and validation_split={self.validation_split!r}; expected one of them. "
-                "Leave X_val out, or set validation_split=None."
-            )
+        check_one_validation(X_val, self.validation_split)
         if X_val is not None and groups is not None:
             raise ValueError(
                 "Got X_val and groups, which say nothing of the rows of X_val; expected one of "
